@@ -1,0 +1,64 @@
+# Every target sets up what it needs: Python 3.11+, git and make are enough. The tests of other
+# languages' workers also want Node.js; without it they are skipped and say so.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PACKAGES := clients services tests bench
+GENERATED := clients/python/coord/v1
+SETUP := $(VENV)/.ready
+
+define generate
+	mkdir -p $(1)
+	$(BIN)/python -m grpc_tools.protoc -I proto --python_out=$(1) --pyi_out=$(1) --grpc_python_out=$(1) \
+	  --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc --mypy_grpc_out=quiet:$(1) \
+	  proto/coord/v1/*.proto
+	rm -f $(1)/coord/v1/common_pb2_grpc.py*
+endef
+
+.PHONY: help setup lint fix proto test demo bench clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
+
+setup: $(SETUP) ## Make the virtual environment
+
+$(SETUP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+lint: $(SETUP) ## Check style, types, layers, the contract and its generated code
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(PACKAGES)
+	$(BIN)/lint-imports
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code
+	$(call generate,$(VENV)/proto)
+	diff -r -x __pycache__ -x __init__.py $(VENV)/proto/coord/v1 $(GENERATED) || { echo "run: make proto"; exit 1; }
+
+fix: $(SETUP) ## Mend what lint can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/buf format --write
+
+proto: $(SETUP) ## Generate the Python code of the contract
+	rm -f $(GENERATED)/*_pb2*
+	$(call generate,clients/python)
+
+test: $(SETUP) ## Run the tests
+	$(BIN)/pytest
+
+demo: $(SETUP) ## Run the main job on a small project with scripted agents
+	$(BIN)/python demo/run.py
+
+bench: $(SETUP) ## Run all benchmark suites
+	$(BIN)/python -m bench
+
+bench-%: $(SETUP) ## Run one benchmark suite, such as bench-spine
+	$(BIN)/python -m bench $*
+
+clean: ## Remove what the targets made
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache bench/out

@@ -1,0 +1,1 @@
+"""Coord for Python: the client, the errors and the generated contract."""

@@ -1,0 +1,289 @@
+import datetime
+
+from coord.v1 import common_pb2 as _common_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ChangeState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CHANGE_STATE_UNSPECIFIED: _ClassVar[ChangeState]
+    CHANGE_STATE_QUEUED: _ClassVar[ChangeState]
+    CHANGE_STATE_CHECKING: _ClassVar[ChangeState]
+    CHANGE_STATE_LANDING: _ClassVar[ChangeState]
+    CHANGE_STATE_LANDED: _ClassVar[ChangeState]
+    CHANGE_STATE_REJECTED: _ClassVar[ChangeState]
+    CHANGE_STATE_EMPTY: _ClassVar[ChangeState]
+    CHANGE_STATE_STALE: _ClassVar[ChangeState]
+CHANGE_STATE_UNSPECIFIED: ChangeState
+CHANGE_STATE_QUEUED: ChangeState
+CHANGE_STATE_CHECKING: ChangeState
+CHANGE_STATE_LANDING: ChangeState
+CHANGE_STATE_LANDED: ChangeState
+CHANGE_STATE_REJECTED: ChangeState
+CHANGE_STATE_EMPTY: ChangeState
+CHANGE_STATE_STALE: ChangeState
+
+class Worktree(_message.Message):
+    __slots__ = ("worker", "attempt", "path", "branch", "base_commit")
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    BRANCH_FIELD_NUMBER: _ClassVar[int]
+    BASE_COMMIT_FIELD_NUMBER: _ClassVar[int]
+    worker: str
+    attempt: _common_pb2.AttemptRef
+    path: str
+    branch: str
+    base_commit: str
+    def __init__(self, worker: _Optional[str] = ..., attempt: _Optional[_Union[_common_pb2.AttemptRef, _Mapping]] = ..., path: _Optional[str] = ..., branch: _Optional[str] = ..., base_commit: _Optional[str] = ...) -> None: ...
+
+class Snapshot(_message.Message):
+    __slots__ = ("ref", "commit")
+    REF_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_FIELD_NUMBER: _ClassVar[int]
+    ref: str
+    commit: str
+    def __init__(self, ref: _Optional[str] = ..., commit: _Optional[str] = ...) -> None: ...
+
+class Change(_message.Message):
+    __slots__ = ("change_id", "attempt", "worker", "state", "head_commit", "base_commit", "wip_ref", "landed_commit", "message", "detail", "submitted_at", "changed_at", "runs", "lines_added", "lines_removed")
+    CHANGE_ID_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    HEAD_COMMIT_FIELD_NUMBER: _ClassVar[int]
+    BASE_COMMIT_FIELD_NUMBER: _ClassVar[int]
+    WIP_REF_FIELD_NUMBER: _ClassVar[int]
+    LANDED_COMMIT_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    SUBMITTED_AT_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_AT_FIELD_NUMBER: _ClassVar[int]
+    RUNS_FIELD_NUMBER: _ClassVar[int]
+    LINES_ADDED_FIELD_NUMBER: _ClassVar[int]
+    LINES_REMOVED_FIELD_NUMBER: _ClassVar[int]
+    change_id: str
+    attempt: _common_pb2.AttemptRef
+    worker: str
+    state: ChangeState
+    head_commit: str
+    base_commit: str
+    wip_ref: str
+    landed_commit: str
+    message: str
+    detail: str
+    submitted_at: _timestamp_pb2.Timestamp
+    changed_at: _timestamp_pb2.Timestamp
+    runs: _containers.RepeatedCompositeFieldContainer[CheckRun]
+    lines_added: int
+    lines_removed: int
+    def __init__(self, change_id: _Optional[str] = ..., attempt: _Optional[_Union[_common_pb2.AttemptRef, _Mapping]] = ..., worker: _Optional[str] = ..., state: _Optional[_Union[ChangeState, str]] = ..., head_commit: _Optional[str] = ..., base_commit: _Optional[str] = ..., wip_ref: _Optional[str] = ..., landed_commit: _Optional[str] = ..., message: _Optional[str] = ..., detail: _Optional[str] = ..., submitted_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., changed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., runs: _Optional[_Iterable[_Union[CheckRun, _Mapping]]] = ..., lines_added: _Optional[int] = ..., lines_removed: _Optional[int] = ...) -> None: ...
+
+class CheckRun(_message.Message):
+    __slots__ = ("tree", "passed", "exit_status", "output", "started_at", "ended_at")
+    TREE_FIELD_NUMBER: _ClassVar[int]
+    PASSED_FIELD_NUMBER: _ClassVar[int]
+    EXIT_STATUS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    ENDED_AT_FIELD_NUMBER: _ClassVar[int]
+    tree: str
+    passed: bool
+    exit_status: int
+    output: str
+    started_at: _timestamp_pb2.Timestamp
+    ended_at: _timestamp_pb2.Timestamp
+    def __init__(self, tree: _Optional[str] = ..., passed: _Optional[bool] = ..., exit_status: _Optional[int] = ..., output: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class MergeQueue(_message.Message):
+    __slots__ = ("target", "landing_branch", "target_commit", "paused")
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    LANDING_BRANCH_FIELD_NUMBER: _ClassVar[int]
+    TARGET_COMMIT_FIELD_NUMBER: _ClassVar[int]
+    PAUSED_FIELD_NUMBER: _ClassVar[int]
+    target: str
+    landing_branch: str
+    target_commit: str
+    paused: _common_pb2.Reason
+    def __init__(self, target: _Optional[str] = ..., landing_branch: _Optional[str] = ..., target_commit: _Optional[str] = ..., paused: _Optional[_Union[_common_pb2.Reason, _Mapping]] = ...) -> None: ...
+
+class GetChangeRequest(_message.Message):
+    __slots__ = ("project", "change_id")
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_ID_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    change_id: str
+    def __init__(self, project: _Optional[str] = ..., change_id: _Optional[str] = ...) -> None: ...
+
+class GetChangeResponse(_message.Message):
+    __slots__ = ("change",)
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    change: Change
+    def __init__(self, change: _Optional[_Union[Change, _Mapping]] = ...) -> None: ...
+
+class ListChangesRequest(_message.Message):
+    __slots__ = ("project", "page_size", "page_token", "states")
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    STATES_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    page_size: int
+    page_token: str
+    states: _containers.RepeatedScalarFieldContainer[ChangeState]
+    def __init__(self, project: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., states: _Optional[_Iterable[_Union[ChangeState, str]]] = ...) -> None: ...
+
+class ListChangesResponse(_message.Message):
+    __slots__ = ("changes", "next_page_token", "merge_queue")
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    MERGE_QUEUE_FIELD_NUMBER: _ClassVar[int]
+    changes: _containers.RepeatedCompositeFieldContainer[Change]
+    next_page_token: str
+    merge_queue: MergeQueue
+    def __init__(self, changes: _Optional[_Iterable[_Union[Change, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., merge_queue: _Optional[_Union[MergeQueue, _Mapping]] = ...) -> None: ...
+
+class ListWorktreesRequest(_message.Message):
+    __slots__ = ("project",)
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    def __init__(self, project: _Optional[str] = ...) -> None: ...
+
+class ListWorktreesResponse(_message.Message):
+    __slots__ = ("worktrees",)
+    WORKTREES_FIELD_NUMBER: _ClassVar[int]
+    worktrees: _containers.RepeatedCompositeFieldContainer[Worktree]
+    def __init__(self, worktrees: _Optional[_Iterable[_Union[Worktree, _Mapping]]] = ...) -> None: ...
+
+class SetupWorktreeRequest(_message.Message):
+    __slots__ = ("project", "worker", "attempt")
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    worker: str
+    attempt: _common_pb2.AttemptRef
+    def __init__(self, project: _Optional[str] = ..., worker: _Optional[str] = ..., attempt: _Optional[_Union[_common_pb2.AttemptRef, _Mapping]] = ...) -> None: ...
+
+class SetupWorktreeResponse(_message.Message):
+    __slots__ = ("worktree",)
+    WORKTREE_FIELD_NUMBER: _ClassVar[int]
+    worktree: Worktree
+    def __init__(self, worktree: _Optional[_Union[Worktree, _Mapping]] = ...) -> None: ...
+
+class SnapshotWorktreeRequest(_message.Message):
+    __slots__ = ("project", "worker")
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    worker: str
+    def __init__(self, project: _Optional[str] = ..., worker: _Optional[str] = ...) -> None: ...
+
+class SnapshotWorktreeResponse(_message.Message):
+    __slots__ = ("snapshot",)
+    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    snapshot: Snapshot
+    def __init__(self, snapshot: _Optional[_Union[Snapshot, _Mapping]] = ...) -> None: ...
+
+class SubmitChangeRequest(_message.Message):
+    __slots__ = ("project", "worker", "attempt", "title", "cost")
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    COST_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    worker: str
+    attempt: _common_pb2.AttemptRef
+    title: str
+    cost: _common_pb2.Money
+    def __init__(self, project: _Optional[str] = ..., worker: _Optional[str] = ..., attempt: _Optional[_Union[_common_pb2.AttemptRef, _Mapping]] = ..., title: _Optional[str] = ..., cost: _Optional[_Union[_common_pb2.Money, _Mapping]] = ...) -> None: ...
+
+class SubmitChangeResponse(_message.Message):
+    __slots__ = ("change",)
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    change: Change
+    def __init__(self, change: _Optional[_Union[Change, _Mapping]] = ...) -> None: ...
+
+class TeardownWorktreeRequest(_message.Message):
+    __slots__ = ("project", "worker")
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    worker: str
+    def __init__(self, project: _Optional[str] = ..., worker: _Optional[str] = ...) -> None: ...
+
+class TeardownWorktreeResponse(_message.Message):
+    __slots__ = ("snapshot",)
+    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    snapshot: Snapshot
+    def __init__(self, snapshot: _Optional[_Union[Snapshot, _Mapping]] = ...) -> None: ...
+
+class WatchIntegratorEventsRequest(_message.Message):
+    __slots__ = ("project", "after")
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    after: int
+    def __init__(self, project: _Optional[str] = ..., after: _Optional[int] = ...) -> None: ...
+
+class WatchIntegratorEventsResponse(_message.Message):
+    __slots__ = ("events",)
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    events: _containers.RepeatedCompositeFieldContainer[IntegratorEvent]
+    def __init__(self, events: _Optional[_Iterable[_Union[IntegratorEvent, _Mapping]]] = ...) -> None: ...
+
+class IntegratorEvent(_message.Message):
+    __slots__ = ("meta", "worktree_ready", "worktree_snapshotted", "worktree_removed", "change_moved", "merging_paused")
+    META_FIELD_NUMBER: _ClassVar[int]
+    WORKTREE_READY_FIELD_NUMBER: _ClassVar[int]
+    WORKTREE_SNAPSHOTTED_FIELD_NUMBER: _ClassVar[int]
+    WORKTREE_REMOVED_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_MOVED_FIELD_NUMBER: _ClassVar[int]
+    MERGING_PAUSED_FIELD_NUMBER: _ClassVar[int]
+    meta: _common_pb2.EventMeta
+    worktree_ready: WorktreeReady
+    worktree_snapshotted: WorktreeSnapshotted
+    worktree_removed: WorktreeRemoved
+    change_moved: ChangeMoved
+    merging_paused: MergingPaused
+    def __init__(self, meta: _Optional[_Union[_common_pb2.EventMeta, _Mapping]] = ..., worktree_ready: _Optional[_Union[WorktreeReady, _Mapping]] = ..., worktree_snapshotted: _Optional[_Union[WorktreeSnapshotted, _Mapping]] = ..., worktree_removed: _Optional[_Union[WorktreeRemoved, _Mapping]] = ..., change_moved: _Optional[_Union[ChangeMoved, _Mapping]] = ..., merging_paused: _Optional[_Union[MergingPaused, _Mapping]] = ...) -> None: ...
+
+class WorktreeReady(_message.Message):
+    __slots__ = ("worktree",)
+    WORKTREE_FIELD_NUMBER: _ClassVar[int]
+    worktree: Worktree
+    def __init__(self, worktree: _Optional[_Union[Worktree, _Mapping]] = ...) -> None: ...
+
+class WorktreeSnapshotted(_message.Message):
+    __slots__ = ("worker", "snapshot")
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    worker: str
+    snapshot: Snapshot
+    def __init__(self, worker: _Optional[str] = ..., snapshot: _Optional[_Union[Snapshot, _Mapping]] = ...) -> None: ...
+
+class WorktreeRemoved(_message.Message):
+    __slots__ = ("worker",)
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    worker: str
+    def __init__(self, worker: _Optional[str] = ...) -> None: ...
+
+class ChangeMoved(_message.Message):
+    __slots__ = ("change",)
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    change: Change
+    def __init__(self, change: _Optional[_Union[Change, _Mapping]] = ...) -> None: ...
+
+class MergingPaused(_message.Message):
+    __slots__ = ("reason",)
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    reason: _common_pb2.Reason
+    def __init__(self, reason: _Optional[_Union[_common_pb2.Reason, _Mapping]] = ...) -> None: ...

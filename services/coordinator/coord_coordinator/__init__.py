@@ -1,0 +1,1 @@
+"""Live workers: streams, assignment and merged events."""

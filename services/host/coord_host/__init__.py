@@ -1,0 +1,1 @@
+"""Composes the services: all in one process, or one process each."""

@@ -1,0 +1,1 @@
+"""Where work meets git: worktrees, snapshots and the merge queue."""

@@ -1,0 +1,1 @@
+"""Rate limits: token buckets of requests and tokens a minute."""

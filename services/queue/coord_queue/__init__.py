@@ -1,0 +1,1 @@
+"""The task graph: leases, retries and the order of work."""

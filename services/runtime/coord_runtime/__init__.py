@@ -1,0 +1,1 @@
+"""What the services share: server, clock, stores, events, metrics and errors."""
