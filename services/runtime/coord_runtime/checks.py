@@ -1,0 +1,140 @@
+"""Checks of fields: each raises INVALID_ARGUMENT, reason INVALID_FIELD, naming the field."""
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+from coord.errors import CoordError, invalid_argument
+from coord.v1 import common_pb2
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+ITEMS_MAX = 1_000
+MESSAGE_BYTES_MAX = 4_096
+DETAIL_BYTES_MAX = 64 * 2**10
+PAGE_SIZE_DEFAULT = 100
+_NANOS_MAX = 2**62
+
+_ID = re.compile(r"[A-Za-z0-9._:/@+-]{1,128}")
+_PROJECT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+_WORKER = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_CURRENCY = re.compile(r"[A-Z]{3}")
+
+
+def invalid_field(field: str, message: str) -> CoordError:
+    """Return the error for a wrong value of `field`."""
+    return invalid_argument("INVALID_FIELD", f"{field}: {message}", field=field)
+
+
+def check_id(field: str, value: str) -> None:
+    """Check an id: 1 to 128 characters of [A-Za-z0-9._:/@+-]."""
+    if not _ID.fullmatch(value):
+        raise invalid_field(
+            field, f"an id has 1 to 128 characters of [A-Za-z0-9._:/@+-], not {value[:64]!r}"
+        )
+
+
+def check_ids(field: str, values: Iterable[str]) -> None:
+    """Check a list of ids."""
+    for value in values:
+        check_id(field, value)
+
+
+def check_project(value: str) -> None:
+    """Check the name of a project."""
+    if not _PROJECT.fullmatch(value):
+        raise invalid_field(
+            "project",
+            "a project has 1 to 128 characters of [A-Za-z0-9._-] and does not start with a dot, "
+            f"not {value[:64]!r}",
+        )
+
+
+def check_worker(field: str, value: str) -> None:
+    """Check the name of a worker: 1 to 64 characters of [A-Za-z0-9_-]."""
+    if not _WORKER.fullmatch(value):
+        raise invalid_field(
+            field, f"a worker has 1 to 64 characters of [A-Za-z0-9_-], not {value[:64]!r}"
+        )
+
+
+def check_text(field: str, value: str, bytes_max: int) -> None:
+    """Check the length of a text."""
+    if len(value) * 4 > bytes_max and len(value.encode()) > bytes_max:
+        raise invalid_field(field, f"at most {bytes_max} bytes, not {len(value.encode())}")
+
+
+def check_range(field: str, value: float, low: float, high: float) -> None:
+    """Check that a number is from `low` to `high`."""
+    if not low <= value <= high:
+        raise invalid_field(field, f"from {low} to {high}, not {value}")
+
+
+def check_one_of(field: str, value: int, known: Iterable[int]) -> None:
+    """Check that an enum has a value that this version knows, and not the unspecified one."""
+    if value == 0 or value not in known:
+        raise invalid_field(field, f"{value} is not a value that can be used here")
+
+
+def check_money(field: str, value: common_pb2.Money, *, positive: bool = False) -> None:
+    """Check an amount: a currency, not negative, and not above 2^62 nanos."""
+    if not _CURRENCY.fullmatch(value.currency):
+        raise invalid_field(
+            f"{field}.currency", f"an ISO 4217 code such as USD, not {value.currency[:16]!r}"
+        )
+    check_range(f"{field}.nanos", value.nanos, 1 if positive else 0, _NANOS_MAX)
+
+
+def check_attempt(field: str, value: common_pb2.AttemptRef) -> None:
+    """Check the name of an attempt."""
+    check_id(f"{field}.task_id", value.task_id)
+    check_range(f"{field}.fencing_token", value.fencing_token, 1, 2**63 - 1)
+
+
+def page_size(value: int) -> int:
+    """Return how many items to list: 1 to 1,000, by default 100."""
+    check_range("page_size", value, 0, ITEMS_MAX)
+    return value or PAGE_SIZE_DEFAULT
+
+
+def check_message(message: Message) -> None:
+    """Check what holds for every message: at most 1,000 items a list, and no NUL in a text."""
+    for name, repeated, kind in _checked_fields(message.DESCRIPTOR):
+        value = getattr(message, name)
+        if repeated:
+            if len(value) > ITEMS_MAX:
+                raise invalid_argument(
+                    "TOO_MANY_ITEMS",
+                    f"{name}: at most {ITEMS_MAX} items, not {len(value)}; send several requests",
+                    field=name,
+                )
+            _check_items(name, value, kind)
+        elif kind == FieldDescriptor.TYPE_STRING:
+            _check_nul(name, value)
+        elif message.HasField(name):
+            check_message(value)
+
+
+def _check_items(name: str, values: Iterable[str | Message], kind: int) -> None:
+    for value in values:
+        if isinstance(value, str):
+            _check_nul(name, value)
+        elif kind == FieldDescriptor.TYPE_MESSAGE and isinstance(value, Message):
+            check_message(value)
+
+
+def _check_nul(name: str, value: str) -> None:
+    if "\0" in value:
+        raise invalid_field(name, "a text has no NUL")
+
+
+@lru_cache(maxsize=1_024)
+def _checked_fields(descriptor: object) -> tuple[tuple[str, bool, int], ...]:
+    """Return name, whether repeated, and type of the fields that can be wrong by themselves."""
+    fields: Iterable[FieldDescriptor] = descriptor.fields  # type: ignore[attr-defined]
+    return tuple(
+        (field.name, field.is_repeated, field.type)
+        for field in fields
+        if field.is_repeated
+        or field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE)
+    )
