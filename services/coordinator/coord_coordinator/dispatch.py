@@ -50,7 +50,7 @@ class Dispatch:
         self._environment = environment
         self._has_repository = has_repository
         self._is_running = is_running
-        self._deliveries: set[asyncio.Task[None]] = set()
+        self._deliveries: dict[asyncio.Task[None], None] = {}
 
     async def run(self) -> None:
         """Assign whenever something has changed, until cancelled."""
@@ -139,8 +139,8 @@ class Dispatch:
         attempt = self._attempt(result.lease, grant_id)
         self._fleet.give(worker, attempt)
         delivery = asyncio.create_task(self._deliver(worker, attempt, result.lease))
-        self._deliveries.add(delivery)
-        delivery.add_done_callback(self._deliveries.discard)
+        self._deliveries[delivery] = None
+        delivery.add_done_callback(self._deliveries.pop)
 
     async def _deliver(
         self, worker: Worker, attempt: WorkerAttempt, lease: queue_pb2.Lease

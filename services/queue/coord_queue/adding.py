@@ -123,7 +123,7 @@ def _insert_task(moves: Moves, spec: pb.TaskSpec, known: dict[str, TaskRow]) -> 
 
 def _abort_hopeless(moves: Moves, specs: Sequence[pb.TaskSpec], known: dict[str, TaskRow]) -> None:
     """Abort new tasks whose dependency had ended without success before they came."""
-    for dep in {dep for spec in specs for dep in spec.deps}:
+    for dep in dict.fromkeys(dep for spec in specs for dep in spec.deps):
         row = known.get(dep)
         if row is not None and row.state in UNSUCCESSFUL:
             moves.abort_dependents(row)

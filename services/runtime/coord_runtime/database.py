@@ -143,7 +143,8 @@ class Database:
             f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
         )
         self._sequences = _Sequences()
-        self._watchers: set[asyncio.Event] = set()
+        # A dict, not a set: a simulation wakes them in the same order each time.
+        self._watchers: dict[asyncio.Event, None] = {}
         self._swept_ns = 0
         self._closed = False
         self._pending: list[_Item[Any]] = []
@@ -196,7 +197,7 @@ class Database:
         if after < 0:
             after = self._last_sequence(project)
         wake = asyncio.Event()
-        self._watchers.add(wake)
+        self._watchers[wake] = None
         try:
             while not self._closed:
                 wake.clear()
@@ -207,7 +208,7 @@ class Database:
                 else:
                     await wake.wait()
         finally:
-            self._watchers.discard(wake)
+            self._watchers.pop(wake, None)
 
     async def close(self) -> None:
         """Finish what was handed in, then close the file."""

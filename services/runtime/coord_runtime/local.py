@@ -87,9 +87,9 @@ class LocalChannel(grpc.aio.Channel):
             async with asyncio.timeout(limit_s):
                 return _copy(await self._pipeline.unary(method, request, authorization))
         except CoordError as error:
-            raise _rpc_error(error) from None
+            raise rpc_error(error) from None
         except TimeoutError:
-            raise _rpc_error(_deadline(method)) from None
+            raise rpc_error(_deadline(method)) from None
 
     async def close(self, grace: float | None = None) -> None:
         """Do nothing: the pipeline is its owner's."""
@@ -185,9 +185,9 @@ class _StreamCall:
         try:
             await serve(self._pipe)
         except CoordError as error:
-            self._error = _rpc_error(error)
+            self._error = rpc_error(error)
         except asyncio.CancelledError:
-            self._error = _rpc_error(
+            self._error = rpc_error(
                 CoordError(grpc.StatusCode.CANCELLED, "CANCELLED", "the call was cancelled")
             )
         await self._end()
@@ -215,6 +215,7 @@ def _deadline(method: Method) -> CoordError:
     )
 
 
-def _rpc_error(error: CoordError) -> grpc.aio.AioRpcError:
+def rpc_error(error: CoordError) -> grpc.aio.AioRpcError:
+    """Return an error as a gRPC call raises it."""
     details = grpc.aio.Metadata((STATUS_KEY, error.to_status().SerializeToString()))
     return grpc.aio.AioRpcError(error.code, grpc.aio.Metadata(), details, error.message)

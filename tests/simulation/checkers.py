@@ -1,0 +1,64 @@
+"""What must hold in every history."""
+
+from coord.v1 import queue_pb2 as pb
+
+_LIVE = {pb.TASK_STATE_ASSIGNED, pb.TASK_STATE_RUNNING, pb.TASK_STATE_MERGING}
+_ARROWS = {
+    pb.TASK_STATE_UNSPECIFIED: {pb.TASK_STATE_PENDING},
+    pb.TASK_STATE_PENDING: {
+        pb.TASK_STATE_ASSIGNED,
+        pb.TASK_STATE_CANCELLED,
+        pb.TASK_STATE_ABORTED,
+    },
+    pb.TASK_STATE_ASSIGNED: {
+        pb.TASK_STATE_RUNNING,
+        pb.TASK_STATE_MERGING,
+        pb.TASK_STATE_COMPLETE,
+        pb.TASK_STATE_PENDING,
+        pb.TASK_STATE_FAILED,
+        pb.TASK_STATE_CANCELLED,
+    },
+    pb.TASK_STATE_RUNNING: {
+        pb.TASK_STATE_MERGING,
+        pb.TASK_STATE_COMPLETE,
+        pb.TASK_STATE_PENDING,
+        pb.TASK_STATE_FAILED,
+        pb.TASK_STATE_CANCELLED,
+    },
+    pb.TASK_STATE_FAILED: {pb.TASK_STATE_PENDING},
+    pb.TASK_STATE_ABORTED: {pb.TASK_STATE_PENDING},
+    pb.TASK_STATE_COMPLETE: set(),
+}
+
+
+class HistoryChecker:
+    """Replays the queue's events.
+
+    Attributes:
+        states: The state of each task after the events so far.
+    """
+
+    def __init__(self) -> None:
+        self.states: dict[str, int] = {}
+        self._sequence = 0
+        self._token_max = 0
+        self._tokens: dict[str, int] = {}
+        self._completed: set[str] = set()
+
+    def take(self, event: pb.QueueEvent) -> None:
+        """Check one event against all before it."""
+        assert event.meta.sequence == self._sequence + 1, "events have numbers without gaps"
+        self._sequence = event.meta.sequence
+        state = self.states.get(event.task_id, pb.TASK_STATE_UNSPECIFIED)
+        assert event.from_state == state, f"{event.task_id} was in another state"
+        assert event.to_state in _ARROWS[state], f"{event.task_id}: no such arrow"
+        if event.to_state == pb.TASK_STATE_ASSIGNED:
+            assert event.fencing_token > self._token_max, "fencing tokens grow"
+            self._token_max = event.fencing_token
+            self._tokens[event.task_id] = event.fencing_token
+        elif state in _LIVE:
+            assert event.fencing_token == self._tokens[event.task_id], "only the live attempt acts"
+        if event.to_state == pb.TASK_STATE_COMPLETE:
+            assert event.task_id not in self._completed, "done once"
+            self._completed.add(event.task_id)
+        self.states[event.task_id] = event.to_state

@@ -1,0 +1,224 @@
+"""An in-memory network that delays, drops, repeats and cuts, and machines that die."""
+
+import asyncio
+import contextvars
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import grpc
+import grpc.aio
+from coord.client import TokenChannel
+from coord.errors import CoordError
+from coord_runtime.local import LocalChannel, rpc_error
+
+_MACHINE: contextvars.ContextVar["Machine | None"] = contextvars.ContextVar("machine", default=None)
+
+
+@dataclass
+class Faults:
+    """How bad the network is; all zero is a good one.
+
+    Attributes:
+        delay_s: Longest delay of a message.
+        drop: Chance that a request is lost, and the same for an answer.
+        repeat: Chance that a request arrives twice.
+        cut_s: Mean life of a stream; 0 for ever.
+    """
+
+    delay_s: float = 0.0
+    drop: float = 0.0
+    repeat: float = 0.0
+    cut_s: float = 0.0
+
+
+class Machine:
+    """Tasks that live and die together."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.alive = True
+        self.local: LocalChannel | None = None
+        self._tasks: dict[asyncio.Task[Any], None] = {}
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run a coroutine on this machine; what it starts runs here, too."""
+        context = contextvars.copy_context()
+        context.run(_MACHINE.set, self)
+        return asyncio.get_running_loop().create_task(work, context=context)
+
+    def own(self, task: asyncio.Task[Any]) -> None:
+        """Count a task as this machine's."""
+        self._tasks[task] = None
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
+
+    def die(self) -> None:
+        """End every task where it stands."""
+        self.alive = False
+        for task in list(self._tasks):
+            task.cancel()
+
+
+def task_factory(loop: Any, work: Any, context: Any = None, **_: Any) -> asyncio.Task[Any]:
+    """Give each task to the machine in whose context it is made."""
+    task: asyncio.Task[Any] = asyncio.Task(work, loop=loop, context=context)
+    machine = context.get(_MACHINE) if context is not None else _MACHINE.get()
+    if machine is not None:
+        machine.own(task)
+        if not machine.alive:
+            task.cancel()
+    return task
+
+
+class Network:
+    """Connects machines by name."""
+
+    def __init__(self, chance: Random) -> None:
+        self.faults = Faults()
+        self.machines: dict[str, Machine] = {}
+        self.trace: list[str] = []
+        self.chance = chance
+
+    def note(self, what: str) -> None:
+        """Add a line to the trace."""
+        self.trace.append(f"{asyncio.get_running_loop().time():.6f} {what}")
+
+    def channel(self, name: str, token: str, caller: Machine) -> grpc.aio.Channel:
+        """Return a channel from a machine to the one with this name."""
+        return TokenChannel(_Channel(self, name, caller), token)
+
+    def target(self, name: str) -> Machine:
+        """Return the machine at present, or raise UNAVAILABLE."""
+        machine = self.machines.get(name)
+        if machine is None or not machine.alive or machine.local is None:
+            raise unavailable(f"{name} is down")
+        return machine
+
+    async def carry(self) -> None:
+        """Take the time that a message takes; lose it by chance."""
+        if self.faults.delay_s:
+            await asyncio.sleep(self.chance.uniform(0, self.faults.delay_s))
+        if self.chance.random() < self.faults.drop:
+            raise unavailable("lost on the way")
+
+
+class _Channel(LocalChannel):
+    """A channel through the network."""
+
+    def __init__(self, network: Network, name: str, caller: Machine) -> None:
+        self._network = network
+        self._name = name
+        self._caller = caller
+
+    def unary_unary(self, method: str, *_: Any, **__: Any) -> Any:
+        async def call(request: Any, *, timeout: float | None = None, metadata: Any = ()) -> Any:
+            if not self._caller.alive:
+                raise asyncio.CancelledError
+            self._network.note(f"{self._caller.name} -> {self._name} {method}")
+            await self._network.carry()
+            if self._network.chance.random() < self._network.faults.repeat:
+                await self._send(method, request, timeout, metadata)
+            answer = await self._send(method, request, timeout, metadata)
+            await self._network.carry()
+            return answer
+
+        return call
+
+    def unary_stream(self, method: str, *_: Any, **__: Any) -> Any:
+        def call(request: Any, *, metadata: Any = (), **_: Any) -> Any:
+            def start(local: LocalChannel) -> Any:
+                return local.unary_stream(method)(request, metadata=metadata)
+
+            return _Stream(self._network, self._name, start)
+
+        return call
+
+    def stream_stream(self, method: str, *_: Any, **__: Any) -> Any:
+        def call(requests: Any = None, *, metadata: Any = (), **_: Any) -> Any:
+            del requests
+
+            def start(local: LocalChannel) -> Any:
+                return local.stream_stream(method)(metadata=metadata)
+
+            return _Stream(self._network, self._name, start)
+
+        return call
+
+    async def _send(self, method: str, request: Any, limit_s: float | None, metadata: Any) -> Any:
+        machine = self._network.target(self._name)
+        assert machine.local is not None
+        call = machine.local.unary_unary(method)
+        serving = machine.run(call(request, timeout=limit_s, metadata=metadata))
+        try:
+            return await asyncio.shield(serving)
+        except asyncio.CancelledError:
+            if serving.cancelled() and not machine.alive:
+                raise unavailable(f"{self._name} died") from None
+            raise
+
+
+class _Stream:
+    """The caller's end of a stream through the network."""
+
+    def __init__(
+        self, network: Network, name: str, start: Callable[[LocalChannel], Any]
+    ) -> None:
+        self._network = network
+        self._name = name
+        self._inner: Any = None
+        self._machine: Machine | None = None
+        machine = network.machines.get(name)
+        if machine is not None and machine.alive and machine.local is not None:
+            self._machine = machine
+            context = contextvars.copy_context()
+            context.run(_MACHINE.set, machine)
+            self._inner = context.run(start, machine.local)
+        self._life: asyncio.TimerHandle | None = None
+        if network.faults.cut_s:
+            life_s = network.chance.expovariate(1 / network.faults.cut_s)
+            self._life = asyncio.get_running_loop().call_later(life_s, self.cancel)
+        self._cut = False
+
+    async def read(self) -> Any:
+        await self._delay()
+        return await self._guarded(lambda: self._inner.read())
+
+    async def write(self, message: Any) -> None:
+        await self._delay()
+        await self._guarded(lambda: self._inner.write(message))
+
+    async def done_writing(self) -> None:
+        await self._guarded(lambda: self._inner.done_writing())
+
+    def cancel(self) -> bool:
+        self._cut = True
+        if self._life is not None:
+            self._life.cancel()
+        return self._inner is not None and self._inner.cancel()
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self._iterate()
+
+    async def _iterate(self) -> AsyncIterator[Any]:
+        while (message := await self.read()) is not grpc.aio.EOF:
+            yield message
+
+    async def _delay(self) -> None:
+        if self._network.faults.delay_s:
+            await asyncio.sleep(self._network.chance.uniform(0, self._network.faults.delay_s))
+
+    async def _guarded(self, use: Callable[[], Any]) -> Any:
+        if self._inner is None or self._cut:
+            raise unavailable(f"no connection to {self._name}")
+        try:
+            return await use()
+        except grpc.aio.AioRpcError:
+            if self._cut or self._machine is None or not self._machine.alive:
+                raise unavailable(f"the connection to {self._name} broke") from None
+            raise
+
+
+def unavailable(message: str) -> grpc.aio.AioRpcError:
+    """Return the error of a broken connection."""
+    return rpc_error(CoordError(grpc.StatusCode.UNAVAILABLE, "TRANSPORT", message))
