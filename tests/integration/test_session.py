@@ -16,11 +16,10 @@ ATTEMPT = common_pb2.AttemptRef(task_id="t1", fencing_token=7)
 QUICK = SessionSettings(backoff_initial_s=0.01, backoff_max_s=0.05, name_wait_s=0.2)
 
 
+@dataclass
 class Worker:
-    def __init__(
-        self, session: WorkerSession, heard: list[coordinator_pb2.ConnectResponse]
-    ) -> None:
-        self.session, self.heard = session, heard
+    session: WorkerSession
+    heard: list[coordinator_pb2.ConnectResponse]
 
     def kinds(self) -> list[str | None]:
         return [response.WhichOneof("message") for response in self.heard]
