@@ -2,7 +2,7 @@ import asyncio
 import itertools
 import json
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from coord_worker.config import Identity, WorkerConfig
 from coord_worker.folders import log_path
 
 from tests.integration.fake_coordinator import FakeCoordinator, fake_coordinator
+from tests.integration.waiting import gone, until
 
 QUICK = SessionSettings(backoff_initial_s=0.01, backoff_max_s=0.05)
 
@@ -54,9 +55,8 @@ class Bench:
         return (self.worktree / name).read_text()
 
     async def until_file(self, name: str) -> str:
-        async with asyncio.timeout(20):
-            while not (self.worktree / name).exists() or not self.seen(name):
-                await asyncio.sleep(0.02)
+        path = self.worktree / name
+        await until(lambda: path.exists() and path.read_text())
         return self.seen(name)
 
 
@@ -78,19 +78,6 @@ async def bench(folder: Path, agent: str, **config: Any) -> AsyncIterator[Bench]
                 await asyncio.wait({running}, timeout=10)
                 running.cancel()
                 await asyncio.gather(running, return_exceptions=True)
-
-
-def gone(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.02)
 
 
 async def test_an_agent_gets_its_prompt_its_variables_and_its_worktree(tmp_path: Path) -> None:

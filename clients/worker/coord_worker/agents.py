@@ -160,7 +160,8 @@ def _text(result: dict[str, Any]) -> str:
 
 _LIMIT = re.compile(r"usage limit reached|hit your .{0,40}limit|rate limit", re.IGNORECASE)
 _RESET = re.compile(r"\|(\d{10})\b")
-_TOO_MANY_REQUESTS, _OVERLOADED = 429, 529
+# Too many requests, and overloaded. A tuple: the answer may hold anything.
+_BUSY = (429, 529)
 
 
 def _claude_failure(
@@ -169,9 +170,7 @@ def _claude_failure(
     if result.get("subtype") == "error_max_budget_usd":
         return queue_pb2.FAILURE_REASON_OUT_OF_BUDGET
     failed = bool(result.get("is_error")) or exit_status != 0
-    if failed and (
-        result.get("api_error_status") in {_TOO_MANY_REQUESTS, _OVERLOADED} or _LIMIT.search(text)
-    ):
+    if failed and (result.get("api_error_status") in _BUSY or _LIMIT.search(text)):
         return queue_pb2.FAILURE_REASON_RATE_LIMITED
     return queue_pb2.FAILURE_REASON_AGENT_ERROR if failed else None
 
