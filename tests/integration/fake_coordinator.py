@@ -20,10 +20,13 @@ Response = coordinator_pb2.ConnectResponse
 @dataclass
 class Session:
     handled: int = 0
-    hello: int = 0
-    next: int = 1
+    sent: int = 0
     unacknowledged: list[Response] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def acknowledge(self, number: int) -> None:
+        kept = [response for response in self.unacknowledged if response.sequence > number]
+        self.unacknowledged = kept
 
 
 class FakeCoordinator:
@@ -48,7 +51,23 @@ class FakeCoordinator:
         if self.refusals:
             await _abort(context, self.refusals.pop(0))
         first = await context.read()
-        session = self._open(first)
+        assert first.WhichOneof("message") == "hello"
+        assert not first.sequence
+        session = self.sessions.get(first.hello.instance)
+        resumed = session is not None
+        if session is None:
+            session = self.sessions[first.hello.instance] = Session()
+        else:
+            session.acknowledge(first.acknowledged)
+        welcome = coordinator_pb2.Welcome(
+            resumed=resumed, heartbeat_interval=duration(from_seconds(self.heartbeat_s))
+        )
+        await context.write(Response(acknowledged=self._acknowledged(session), welcome=welcome))
+        self.hellos.append(first.hello)
+        self._notify()
+        await self._converse(session, context)
+
+    async def _converse(self, session: Session, context: Any) -> None:
         writer = asyncio.create_task(self._write(session, context))
         try:
             while (request := await context.read()) is not grpc.aio.EOF:
@@ -56,51 +75,8 @@ class FakeCoordinator:
         finally:
             writer.cancel()
 
-    def _open(self, first: Request) -> Session:
-        assert first.WhichOneof("message") == "hello"
-        self.hellos.append(first.hello)
-        session = self.sessions.get(first.hello.instance)
-        resumed = session is not None
-        if session is None:
-            session = self.sessions[first.hello.instance] = Session(handled=1)
-        else:
-            session.hello = first.sequence
-            session.unacknowledged = [
-                response
-                for response in session.unacknowledged
-                if response.sequence > first.acknowledged
-            ]
-        self._advance(session)
-        welcome = coordinator_pb2.Welcome(
-            resumed=resumed, heartbeat_interval=duration(from_seconds(self.heartbeat_s))
-        )
-        self._greet(session, welcome)
-        self._notify()
-        return session
-
-    def _greet(self, session: Session, welcome: coordinator_pb2.Welcome) -> None:
-        # A Welcome that is not acknowledged is said again under its old number.
-        waiting = session.unacknowledged
-        old = next((response for response in waiting if response.HasField("welcome")), None)
-        if old is None:
-            self._queue(session, Response(welcome=welcome))
-            old = session.unacknowledged[-1]
-        old.welcome.CopyFrom(welcome)
-        session.unacknowledged.remove(old)
-        session.unacknowledged.insert(0, old)
-
-    def _queue(self, session: Session, response: Response) -> None:
-        response.sequence = session.next
-        session.next += 1
-        session.unacknowledged.append(response)
-        session.news.set()
-
     async def _handle(self, session: Session, request: Request, context: Any) -> None:
-        session.unacknowledged = [
-            response
-            for response in session.unacknowledged
-            if response.sequence > request.acknowledged
-        ]
+        session.acknowledge(request.acknowledged)
         if request.WhichOneof("message") == "heartbeat":
             self.heartbeats.append(request.heartbeat)
         elif request.sequence > session.handled:
@@ -110,14 +86,11 @@ class FakeCoordinator:
                 await _abort(context, error)
             session.handled += 1
             self.effects.append(request)
-            self._advance(session)
             session.news.set()
         self._notify()
 
-    @staticmethod
-    def _advance(session: Session) -> None:
-        if session.hello == session.handled + 1:
-            session.handled += 1
+    def _acknowledged(self, session: Session) -> int:
+        return session.handled if self.acknowledges else 0
 
     async def _write(self, session: Session, context: Any) -> None:
         written: set[int] = set()
@@ -126,19 +99,19 @@ class FakeCoordinator:
             for response in list(session.unacknowledged):
                 if response.sequence not in written:
                     written.add(response.sequence)
-                    response.acknowledged = session.handled if self.acknowledges else 0
-                    for _ in range(self.repeat if response.sequence > 1 else 1):
+                    response.acknowledged = self._acknowledged(session)
+                    for _ in range(self.repeat):
                         await context.write(response)
-            if self.acknowledges:
-                await context.write(
-                    Response(acknowledged=session.handled, ack=coordinator_pb2.Ack())
-                )
+            ack = Response(acknowledged=self._acknowledged(session), ack=coordinator_pb2.Ack())
+            await context.write(ack)
             await session.news.wait()
 
     def send(self, **message: Any) -> None:
         """Say something to every worker."""
         for session in self.sessions.values():
-            self._queue(session, Response(**message))
+            session.sent += 1
+            session.unacknowledged.append(Response(sequence=session.sent, **message))
+            session.news.set()
 
     def cut(self) -> None:
         """Break every connection."""

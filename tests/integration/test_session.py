@@ -7,7 +7,7 @@ import grpc
 import pytest
 from coord.client import connect
 from coord.errors import CoordError
-from coord.session import Inbox, Outbox, SessionSettings, WorkerSession
+from coord.session import Outbox, SessionSettings, WorkerSession
 from coord.v1 import common_pb2, coordinator_pb2
 
 from tests.integration.fake_coordinator import FakeCoordinator, fake_coordinator
@@ -110,7 +110,7 @@ async def test_a_coordinator_that_forgot_the_session_gets_what_it_did_not_acknow
         await asyncio.wait_for(last, 5)
     assert len(fake.said("started")) == 1
     assert [report.progress.summary for report in fake.said("progress")] == ["kept", "kept"]
-    assert fake.effects[-1].sequence == 2
+    assert fake.effects[-1].sequence == 1
 
 
 async def test_leaving_waits_until_everything_is_acknowledged() -> None:
@@ -160,53 +160,31 @@ async def test_an_unavailable_coordinator_is_tried_again() -> None:
             await fake.until_hellos()
 
 
-async def test_an_unacknowledged_hello_keeps_its_number() -> None:
+async def test_a_new_session_numbers_what_is_left_anew() -> None:
     outbox = Outbox()
-    outbox.open(coordinator_pb2.Hello(worker="w1"))
-    outbox.welcome(resumed=False)
-    outbox.open(coordinator_pb2.Hello(worker="w1"))
-    outbox.add(coordinator_pb2.ConnectRequest(started=started()))
-    assert outbox.open(coordinator_pb2.Hello(worker="w1")).sequence == 2
-    assert [request.sequence for request in outbox.unwritten()] == [3]
-    outbox.acknowledge(3)
-    assert outbox.open(coordinator_pb2.Hello(worker="w1")).sequence == 4
-
-
-async def test_a_restart_numbers_anew_behind_the_hello() -> None:
-    outbox = Outbox()
-    outbox.open(coordinator_pb2.Hello())
     for _ in range(3):
         outbox.add(coordinator_pb2.ConnectRequest(started=started()))
-    outbox.acknowledge(2)
-    outbox.open(coordinator_pb2.Hello())
     outbox.welcome(resumed=False)
+    outbox.acknowledge(1)
+    outbox.welcome(resumed=True)
     assert [request.sequence for request in outbox.unwritten()] == [2, 3]
+    outbox.welcome(resumed=False)
+    assert [request.sequence for request in outbox.unwritten()] == [1, 2]
     outbox.add(coordinator_pb2.ConnectRequest(started=started()))
-    assert [request.sequence for request in outbox.unwritten()] == [4]
+    assert [request.sequence for request in outbox.unwritten()] == [3]
 
 
-async def test_the_first_hello_has_number_1_whatever_was_said_before_it() -> None:
-    outbox = Outbox()
-    outbox.add(coordinator_pb2.ConnectRequest(started=started()))
-    assert outbox.open(coordinator_pb2.Hello()).sequence == 1
-    assert [request.sequence for request in outbox.unwritten()] == [2]
-
-
-def test_a_welcome_may_run_ahead_of_what_is_sent_again() -> None:
-    inbox = Inbox()
-    inbox.welcome(1, resumed=False)
-    inbox.mark(2)
-    inbox.welcome(5, resumed=True)
-    assert inbox.handled == 2
-    for number in (3, 4):
-        assert inbox.is_new(number)
-        inbox.mark(number)
-    assert inbox.handled == 5
-    assert not inbox.is_new(4)
-
-
-def test_a_gap_is_an_error() -> None:
-    inbox = Inbox()
-    inbox.welcome(1, resumed=False)
-    with pytest.raises(CoordError, match="PROTOCOL"):
-        inbox.is_new(3)
+async def test_a_gap_ends_the_stream_and_not_the_session() -> None:
+    async with fake_coordinator() as fake, worker(fake) as one:
+        await fake.until_hellos()
+        (session,) = fake.sessions.values()
+        session.sent = 1
+        fake.send(revoke=coordinator_pb2.Revoke(attempt=ATTEMPT))
+        await fake.until_hellos(2)
+        missing = coordinator_pb2.Cancel(attempt=ATTEMPT)
+        session.unacknowledged.insert(
+            0, coordinator_pb2.ConnectResponse(sequence=1, cancel=missing)
+        )
+        fake.cut()
+        await fake.until(lambda: len(one.heard) == 2)
+    assert one.kinds() == ["cancel", "revoke"]

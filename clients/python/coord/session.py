@@ -74,17 +74,16 @@ class SessionSettings:
 
 
 class Outbox:
-    """What the worker has said and the coordinator has not acknowledged, under its numbers."""
+    """What the worker has reported and the coordinator has not acknowledged, under its numbers."""
 
     def __init__(self) -> None:
         self._next = 1
         self._entries: deque[_Entry] = deque()
         self._written = 0
-        self._welcomed = False
 
     def __len__(self) -> int:
         """Return how many reports are not acknowledged."""
-        return sum(not entry.is_hello for entry in self._entries)
+        return len(self._entries)
 
     def add(self, request: coordinator_pb2.ConnectRequest) -> asyncio.Future[None]:
         """Number a report; the answer is done once the report is acknowledged."""
@@ -94,33 +93,16 @@ class Outbox:
         self._entries.append(_Entry(request, done))
         return done
 
-    def open(self, hello: coordinator_pb2.Hello) -> coordinator_pb2.ConnectRequest:
-        """Return the first message of a new stream, and mark all others as not yet written.
-
-        A Hello that is not acknowledged is said again under its old number, like any message.
-        """
-        self._written = 0
-        entry = next((entry for entry in self._entries if entry.is_hello), None)
-        if entry is None:
-            self.add(coordinator_pb2.ConnectRequest(hello=hello))
-            entry = self._entries[-1]
-        entry.request.hello.CopyFrom(hello)
-        if not self._welcomed:
-            self._entries.remove(entry)
-            self._renumber(2)
-            self._entries.appendleft(entry)
-            entry.request.sequence = 1
-        return entry.request
-
     def welcome(self, *, resumed: bool) -> None:
-        """Begin again at 1, which the Hello has, unless the session is resumed."""
-        self._welcomed = True
+        """Mark all reports as not yet written on this stream; number them anew in a new session."""
+        self._written = 0
         if not resumed:
-            self._entries = deque(entry for entry in self._entries if not entry.is_hello)
-            self._renumber(2)
+            for number, entry in enumerate(self._entries, start=1):
+                entry.request.sequence = number
+            self._next = 1 + len(self._entries)
 
     def acknowledge(self, number: int) -> None:
-        """Forget the messages up to and including `number`."""
+        """Forget the reports up to and including `number`."""
         while self._entries and self._entries[0].request.sequence <= number:
             done = self._entries.popleft().done
             if not done.done():
@@ -128,69 +110,16 @@ class Outbox:
 
     def unwritten(self) -> Iterable[coordinator_pb2.ConnectRequest]:
         """Yield what this stream has not carried yet, oldest first, and mark it as carried."""
-        for entry in [entry for entry in self._entries if not entry.is_hello]:
+        for entry in list(self._entries):
             if entry.request.sequence > self._written:
                 self._written = entry.request.sequence
                 yield entry.request
-
-    def _renumber(self, first: int) -> None:
-        reports = [entry for entry in self._entries if not entry.is_hello]
-        for number, entry in enumerate(reports, start=first):
-            entry.request.sequence = number
-        self._next = first + len(reports)
 
 
 @dataclass(frozen=True, eq=False)
 class _Entry:
     request: coordinator_pb2.ConnectRequest
     done: asyncio.Future[None]
-
-    @property
-    def is_hello(self) -> bool:
-        return self.request.HasField("hello")
-
-
-class Inbox:
-    """Which of the coordinator's numbers the worker has handled.
-
-    Attributes:
-        handled: The highest number below which none is missing.
-    """
-
-    def __init__(self) -> None:
-        self.handled = 0
-        self._early: set[int] = set()
-
-    def welcome(self, number: int, *, resumed: bool) -> None:
-        """Handle a Welcome, which comes first and may have a number above what is sent again."""
-        if not resumed:
-            self.handled, self._early = number, set()
-        elif number > self.handled:
-            self._early.add(number)
-            self._advance()
-
-    def is_new(self, number: int) -> bool:
-        """Return whether a message is to be handled; False for one that was.
-
-        Raises:
-            CoordError: PROTOCOL, if a number before it is missing.
-        """
-        if number <= self.handled or number in self._early:
-            return False
-        if number != self.handled + 1:
-            message = f"the coordinator's message {number} came after {self.handled}"
-            raise CoordError(grpc.StatusCode.INTERNAL, "PROTOCOL", message)
-        return True
-
-    def mark(self, number: int) -> None:
-        """Count a message as handled."""
-        self.handled = number
-        self._advance()
-
-    def _advance(self) -> None:
-        while self.handled + 1 in self._early:
-            self.handled += 1
-            self._early.remove(self.handled)
 
 
 class WorkerSession:
@@ -200,9 +129,9 @@ class WorkerSession:
         channel: Where the coordinator is, with the worker's token.
         hello: Who the worker is; `instance` must be new for each start of the process. Its `held`
             is filled from the argument of that name.
-        on_message: Told each numbered message of the coordinator's once, Welcome included. It must
-            not block; the message counts as handled when it returns.
-        held: Tells the attempts that the worker is at.
+        on_message: Told each numbered message of the coordinator's once. It must not block; the
+            message counts as handled when it returns.
+        held: Tells the attempts whose end is not acknowledged.
         environment: Chance for the backoff.
         settings: How patient the session is.
     """
@@ -223,7 +152,7 @@ class WorkerSession:
         self._held = held
         self._environment = environment
         self._settings = settings or SessionSettings()
-        self._outbox, self._inbox = Outbox(), Inbox()
+        self._outbox, self._handled = Outbox(), 0
         self._news = asyncio.Event()
         self._leaving = False
         self._heartbeat_s = 5.0
@@ -296,8 +225,7 @@ class WorkerSession:
         hello.CopyFrom(self._hello)
         hello.protocol_version = PROTOCOL_VERSION
         hello.held.extend(self._held())
-        request = self._outbox.open(hello)
-        request.acknowledged = self._inbox.handled
+        request = coordinator_pb2.ConnectRequest(acknowledged=self._handled, hello=hello)
         async with asyncio.timeout(self._settings.welcome_timeout_s):
             with contextlib.suppress(asyncio.InvalidStateError):
                 await stream.write(request)
@@ -309,13 +237,13 @@ class WorkerSession:
 
     def _welcome(self, response: coordinator_pb2.ConnectResponse) -> None:
         welcome = response.welcome
+        if not welcome.resumed:
+            self._handled = 0
         self._outbox.welcome(resumed=welcome.resumed)
-        self._inbox.welcome(response.sequence, resumed=welcome.resumed)
         self._outbox.acknowledge(response.acknowledged)
         self._failures, self._name_taken_since = 0, None
         if interval_ns := duration_ns(welcome.heartbeat_interval):
             self._heartbeat_s = interval_ns / SECOND
-        self._on_message(response)
 
     async def _exchange(self, stream: Any) -> None:
         reader = asyncio.create_task(self._read(stream))
@@ -339,9 +267,12 @@ class WorkerSession:
 
     def _receive(self, response: coordinator_pb2.ConnectResponse) -> None:
         self._outbox.acknowledge(response.acknowledged)
-        if response.sequence and self._inbox.is_new(response.sequence):
+        if response.sequence > self._handled:
+            if response.sequence != self._handled + 1:
+                message = f"the coordinator's message {response.sequence} came too early"
+                raise CoordError(grpc.StatusCode.INTERNAL, "PROTOCOL", message)
             self._on_message(response)
-            self._inbox.mark(response.sequence)
+            self._handled = response.sequence
         self._news.set()
 
     async def _write(self, stream: Any) -> None:
@@ -354,16 +285,16 @@ class WorkerSession:
         while True:
             self._news.clear()
             for request in self._outbox.unwritten():
-                request.acknowledged = acknowledged = self._inbox.handled
+                request.acknowledged = acknowledged = self._handled
                 await stream.write(request)
             if self._finished:
                 await stream.done_writing()
                 return
             if loop.time() >= heartbeat_at:
-                heartbeat_at, acknowledged = loop.time() + self._heartbeat_s, self._inbox.handled
+                heartbeat_at, acknowledged = loop.time() + self._heartbeat_s, self._handled
                 await stream.write(self._heartbeat())
-            elif acknowledged < self._inbox.handled:
-                acknowledged = self._inbox.handled
+            elif acknowledged < self._handled:
+                acknowledged = self._handled
                 await stream.write(_ack(acknowledged))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(heartbeat_at):
@@ -371,7 +302,7 @@ class WorkerSession:
 
     def _heartbeat(self) -> coordinator_pb2.ConnectRequest:
         heartbeat = coordinator_pb2.Heartbeat(held=self._held())
-        handled = self._inbox.handled
+        handled = self._handled
         return coordinator_pb2.ConnectRequest(acknowledged=handled, heartbeat=heartbeat)
 
 
