@@ -1,0 +1,55 @@
+"""Money and lengths of time, as people write and read them."""
+
+import re
+from decimal import Decimal
+
+from coord.times import MINUTE, SECOND
+
+CURRENCY = "USD"
+_NANOS = 10**9
+_HOUR = 60 * MINUTE
+_UNITS = {"d": 24 * _HOUR, "h": _HOUR, "m": MINUTE, "s": SECOND, "ms": SECOND // 1000}
+_MONEY = re.compile(r"\$?\s*(\d+(?:\.\d{1,9})?)\s*(?:USD)?", re.IGNORECASE)
+_LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[dhms])")
+
+
+def parse_money(text: str) -> int:
+    """Return US dollars such as `$0.50` as billionths.
+
+    Raises:
+        ValueError: It is no such amount.
+    """
+    found = _MONEY.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f"{text!r} is no amount of money; write it as '$0.50'")
+    return int(Decimal(found[1]) * _NANOS)
+
+
+def parse_length(text: str) -> int:
+    """Return a length of time such as `10m` or `1h30m` in nanoseconds.
+
+    Raises:
+        ValueError: It is no such length.
+    """
+    parts = _LENGTH.findall(text)
+    if not parts or _LENGTH.sub("", text).strip():
+        raise ValueError(f"{text!r} is no length of time; write it as '90s', '10m' or '1h30m'")
+    return sum(int(Decimal(number) * _UNITS[unit]) for number, unit in parts)
+
+
+def format_money(nanos: int) -> str:
+    """Return billionths as dollars with two digits, or with more where two would say nothing."""
+    dollars = Decimal(nanos) / _NANOS
+    if nanos and abs(dollars) < 1 and dollars != round(dollars, 2):
+        return f"${dollars:.4f}"
+    return f"${dollars:.2f}"
+
+
+def format_length(ns: int) -> str:
+    """Return a length of time in its two largest units, such as `1h 05m`."""
+    seconds = max(ns, 0) // SECOND
+    if seconds < 60:  # noqa: PLR2004
+        return f"{seconds}s"
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h {minutes:02}m" if hours else f"{minutes}m {seconds:02}s"

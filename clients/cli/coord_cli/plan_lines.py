@@ -1,0 +1,75 @@
+"""Finds the line of a TOML file on which a value is set.
+
+The standard parser tells no positions. This reads headers and keys only, line by line, of a text
+that the parser has accepted; what it does not find gets the line of the nearest table.
+"""
+
+import re
+from collections import Counter
+
+Path = tuple[str | int, ...]
+
+_KEY_PART = r"""(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')"""
+_KEY = re.compile(rf"\s*({_KEY_PART}(?:\s*\.\s*{_KEY_PART})*)\s*=(.*)")
+_HEADER = re.compile(rf"\s*(\[\[?)\s*({_KEY_PART}(?:\s*\.\s*{_KEY_PART})*)\s*\]\]?\s*(?:#.*)?")
+_PART = re.compile(_KEY_PART)
+_TRIPLE = re.compile(r'"""|' + r"'''")
+
+
+class Lines:
+    """The lines of a TOML text's values."""
+
+    def __init__(self, text: str) -> None:
+        self._lines: dict[Path, int] = {(): 1}
+        self._arrays: Counter[Path] = Counter()
+        self._table: Path = ()
+        self._closing = ""
+        for number, line in enumerate(text.splitlines(), start=1):
+            self._read(number, line)
+
+    def of(self, path: Path) -> int:
+        """Return the line of a value such as `("tasks", 0, "deps")`, or of what it is in."""
+        while path not in self._lines:
+            path = path[:-1]
+        return self._lines[path]
+
+    def _read(self, number: int, line: str) -> None:
+        if self._closing:
+            self._look_for_end(line)
+        elif header := _HEADER.fullmatch(line):
+            self._open(header, number)
+        elif key := _KEY.match(line):
+            self._lines.setdefault(self._table + _parts(key[1]), number)
+            self._look_for_start(key[2])
+        else:
+            self._look_for_start(line)
+
+    def _open(self, header: re.Match[str], number: int) -> None:
+        path = self._resolve(_parts(header[2]))
+        if header[1] == "[[":
+            self._lines.setdefault(path, number)
+            self._arrays[path] += 1
+            path = (*path, self._arrays[path] - 1)
+        self._table = path
+        self._lines.setdefault(path, number)
+
+    def _resolve(self, names: Path) -> Path:
+        """Return a header's path; within an array of tables it means the newest one."""
+        path: Path = ()
+        for name in names[:-1]:
+            path = (*path, name)
+            if path in self._arrays:
+                path = (*path, self._arrays[path] - 1)
+        return (*path, names[-1])
+
+    def _look_for_start(self, text: str) -> None:
+        if (found := _TRIPLE.search(text)) and found[0] not in text[found.end() :]:
+            self._closing = found[0]
+
+    def _look_for_end(self, line: str) -> None:
+        if self._closing in line:
+            self._closing = ""
+
+
+def _parts(dotted: str) -> Path:
+    return tuple(part.strip("\"'") for part in _PART.findall(dotted))

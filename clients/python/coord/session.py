@@ -1,0 +1,310 @@
+"""The worker's end of `Connect`: numbers, acknowledgements, heartbeats and reconnects.
+
+The rules are those of the head of coordinator.proto. Nothing is persisted: what the coordinator has
+not acknowledged is kept in memory and said again after a broken stream.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import grpc.aio
+import structlog
+
+from coord.environment import SYSTEM, Environment
+from coord.errors import CoordError, from_rpc
+from coord.times import SECOND, duration_ns
+from coord.v1 import common_pb2, coordinator_pb2, coordinator_pb2_grpc
+
+PROTOCOL_VERSION = 1
+
+Report = (
+    coordinator_pb2.Started
+    | coordinator_pb2.Complete
+    | coordinator_pb2.Failed
+    | coordinator_pb2.Released
+    | coordinator_pb2.ProgressReport
+    | coordinator_pb2.Spent
+)
+
+_FIELDS: dict[type[Any], str] = {
+    coordinator_pb2.Started: "started",
+    coordinator_pb2.Complete: "complete",
+    coordinator_pb2.Failed: "failed",
+    coordinator_pb2.Released: "released",
+    coordinator_pb2.ProgressReport: "progress",
+    coordinator_pb2.Spent: "spent",
+}
+_FATAL = frozenset(
+    {
+        grpc.StatusCode.FAILED_PRECONDITION,
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.NOT_FOUND,
+        grpc.StatusCode.PERMISSION_DENIED,
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.UNIMPLEMENTED,
+    }
+)
+
+# How long the coordinator has to end a stream that the worker has closed.
+_GOODBYE_S = 5.0
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class SessionSettings:
+    """How patient a session is, in seconds.
+
+    Attributes:
+        backoff_initial_s: Wait before the first reconnect; doubled for each further one.
+        backoff_max_s: Longest wait.
+        welcome_timeout_s: How long the coordinator has to answer Hello.
+        name_wait_s: How long to try again while another live instance has the worker's name.
+    """
+
+    backoff_initial_s: float = 0.1
+    backoff_max_s: float = 5.0
+    welcome_timeout_s: float = 20.0
+    name_wait_s: float = 120.0
+
+
+class Outbox:
+    """What the worker has reported and the coordinator has not acknowledged, under its numbers."""
+
+    def __init__(self) -> None:
+        self._next = 1
+        self._entries: deque[_Entry] = deque()
+        self._written = 0
+
+    def __len__(self) -> int:
+        """Return how many reports are not acknowledged."""
+        return len(self._entries)
+
+    def add(self, request: coordinator_pb2.ConnectRequest) -> asyncio.Future[None]:
+        """Number a report; the answer is done once the report is acknowledged."""
+        request.sequence = self._next
+        self._next += 1
+        done = asyncio.get_running_loop().create_future()
+        self._entries.append(_Entry(request, done))
+        return done
+
+    def welcome(self, *, resumed: bool) -> None:
+        """Mark all reports as not yet written on this stream; number them anew in a new session."""
+        self._written = 0
+        if not resumed:
+            for number, entry in enumerate(self._entries, start=1):
+                entry.request.sequence = number
+            self._next = 1 + len(self._entries)
+
+    def acknowledge(self, number: int) -> None:
+        """Forget the reports up to and including `number`."""
+        while self._entries and self._entries[0].request.sequence <= number:
+            done = self._entries.popleft().done
+            if not done.done():
+                done.set_result(None)
+
+    def unwritten(self) -> Iterable[coordinator_pb2.ConnectRequest]:
+        """Yield what this stream has not carried yet, oldest first, and mark it as carried."""
+        for entry in list(self._entries):
+            if entry.request.sequence > self._written:
+                self._written = entry.request.sequence
+                yield entry.request
+
+
+@dataclass(frozen=True, eq=False)
+class _Entry:
+    request: coordinator_pb2.ConnectRequest
+    done: asyncio.Future[None]
+
+
+class WorkerSession:
+    """Keeps one worker connected to its coordinator.
+
+    Args:
+        channel: Where the coordinator is, with the worker's token.
+        hello: Who the worker is; `instance` must be new for each start of the process. Its `held`
+            is filled from the argument of that name.
+        on_message: Told each numbered message of the coordinator's once. It must not block; the
+            message counts as handled when it returns.
+        held: Tells the attempts whose end is not acknowledged.
+        environment: Chance for the backoff.
+        settings: How patient the session is.
+    """
+
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        hello: coordinator_pb2.Hello,
+        on_message: Callable[[coordinator_pb2.ConnectResponse], None],
+        held: Callable[[], list[common_pb2.AttemptRef]],
+        *,
+        environment: Environment = SYSTEM,
+        settings: SessionSettings | None = None,
+    ) -> None:
+        self._stub = coordinator_pb2_grpc.CoordinatorServiceStub(channel)
+        self._hello = hello
+        self._on_message = on_message
+        self._held = held
+        self._environment = environment
+        self._settings = settings or SessionSettings()
+        self._outbox, self._handled = Outbox(), 0
+        self._news = asyncio.Event()
+        self._leaving = False
+        self._heartbeat_s = 5.0
+        self._failures = 0
+        self._name_taken_since: float | None = None
+
+    def send(self, report: Report) -> asyncio.Future[None]:
+        """Say something to the coordinator.
+
+        Returns:
+            Done when the coordinator has acknowledged it, however many streams that takes.
+        """
+        request = coordinator_pb2.ConnectRequest()
+        getattr(request, _FIELDS[type(report)]).CopyFrom(report)
+        done = self._outbox.add(request)
+        self._news.set()
+        return done
+
+    def leave(self) -> None:
+        """End the session once everything that was said is acknowledged."""
+        self._leaving = True
+        self._news.set()
+
+    async def run(self) -> None:
+        """Stay connected until `leave` is done.
+
+        Raises:
+            CoordError: The coordinator refuses the worker, and trying again cannot help.
+        """
+        while not self._finished:
+            try:
+                await self._converse()
+            except grpc.aio.AioRpcError as error:
+                self._judge(from_rpc(error))
+            except (TimeoutError, CoordError) as error:
+                _log.warning("stream broken", worker=self._hello.worker, error=str(error))
+            if not self._finished:
+                await self._back_off()
+
+    @property
+    def _finished(self) -> bool:
+        return self._leaving and not len(self._outbox)
+
+    def _judge(self, error: CoordError) -> None:
+        if error.reason == "WORKER_CONNECTED":
+            now = asyncio.get_running_loop().time()
+            self._name_taken_since = self._name_taken_since or now
+            if now - self._name_taken_since > self._settings.name_wait_s:
+                raise error
+        elif error.code in _FATAL:
+            raise error
+        _log.info("not connected", worker=self._hello.worker, error=str(error))
+
+    async def _back_off(self) -> None:
+        nominal = self._settings.backoff_initial_s * 2 ** min(self._failures, 16)
+        self._failures += 1
+        delay = min(nominal, self._settings.backoff_max_s)
+        await asyncio.sleep(delay * self._environment.random.uniform(0.5, 1.0))
+
+    async def _converse(self) -> None:
+        stream = self._stub.Connect()
+        try:
+            await self._greet(stream)
+            await self._exchange(stream)
+        finally:
+            stream.cancel()
+
+    async def _greet(self, stream: Any) -> None:
+        hello = coordinator_pb2.Hello()
+        hello.CopyFrom(self._hello)
+        hello.protocol_version = PROTOCOL_VERSION
+        hello.held.extend(self._held())
+        request = coordinator_pb2.ConnectRequest(acknowledged=self._handled, hello=hello)
+        async with asyncio.timeout(self._settings.welcome_timeout_s):
+            with contextlib.suppress(asyncio.InvalidStateError):
+                await stream.write(request)
+            response = await stream.read()
+        if response is grpc.aio.EOF or response.WhichOneof("message") != "welcome":
+            message = "the coordinator did not answer Hello with Welcome"
+            raise CoordError(grpc.StatusCode.INTERNAL, "PROTOCOL", message)
+        self._welcome(response)
+
+    def _welcome(self, response: coordinator_pb2.ConnectResponse) -> None:
+        welcome = response.welcome
+        if not welcome.resumed:
+            self._handled = 0
+        self._outbox.welcome(resumed=welcome.resumed)
+        self._outbox.acknowledge(response.acknowledged)
+        self._failures, self._name_taken_since = 0, None
+        if interval_ns := duration_ns(welcome.heartbeat_interval):
+            self._heartbeat_s = interval_ns / SECOND
+
+    async def _exchange(self, stream: Any) -> None:
+        reader = asyncio.create_task(self._read(stream))
+        writer = asyncio.create_task(self._write(stream))
+        try:
+            await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
+            if not reader.done():
+                await asyncio.wait({reader}, timeout=_GOODBYE_S)
+        finally:
+            reader.cancel()
+            writer.cancel()
+            await asyncio.wait({reader, writer})
+        # The reader tells how the stream ended; the writer only stumbles over it.
+        for task in (reader, writer):
+            if not task.cancelled() and (error := task.exception()):
+                raise error
+
+    async def _read(self, stream: Any) -> None:
+        while (response := await stream.read()) is not grpc.aio.EOF:
+            self._receive(response)
+
+    def _receive(self, response: coordinator_pb2.ConnectResponse) -> None:
+        self._outbox.acknowledge(response.acknowledged)
+        if response.sequence > self._handled:
+            if response.sequence != self._handled + 1:
+                message = f"the coordinator's message {response.sequence} came too early"
+                raise CoordError(grpc.StatusCode.INTERNAL, "PROTOCOL", message)
+            self._on_message(response)
+            self._handled = response.sequence
+        self._news.set()
+
+    async def _write(self, stream: Any) -> None:
+        with contextlib.suppress(asyncio.InvalidStateError):
+            await self._write_until_finished(stream)
+
+    async def _write_until_finished(self, stream: Any) -> None:
+        loop = asyncio.get_running_loop()
+        heartbeat_at, acknowledged = loop.time() + self._heartbeat_s, 0
+        while True:
+            self._news.clear()
+            for request in self._outbox.unwritten():
+                request.acknowledged = acknowledged = self._handled
+                await stream.write(request)
+            if self._finished:
+                await stream.done_writing()
+                return
+            if loop.time() >= heartbeat_at:
+                heartbeat_at, acknowledged = loop.time() + self._heartbeat_s, self._handled
+                await stream.write(self._heartbeat())
+            elif acknowledged < self._handled:
+                acknowledged = self._handled
+                await stream.write(_ack(acknowledged))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(heartbeat_at):
+                    await self._news.wait()
+
+    def _heartbeat(self) -> coordinator_pb2.ConnectRequest:
+        heartbeat = coordinator_pb2.Heartbeat(held=self._held())
+        handled = self._handled
+        return coordinator_pb2.ConnectRequest(acknowledged=handled, heartbeat=heartbeat)
+
+
+def _ack(number: int) -> coordinator_pb2.ConnectRequest:
+    return coordinator_pb2.ConnectRequest(acknowledged=number, ack=coordinator_pb2.Ack())

@@ -1,0 +1,190 @@
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import grpc
+import pytest
+from coord.client import connect
+from coord.errors import CoordError
+from coord.session import Outbox, SessionSettings, WorkerSession
+from coord.v1 import common_pb2, coordinator_pb2
+
+from tests.integration.fake_coordinator import FakeCoordinator, fake_coordinator
+
+ATTEMPT = common_pb2.AttemptRef(task_id="t1", fencing_token=7)
+QUICK = SessionSettings(backoff_initial_s=0.01, backoff_max_s=0.05, name_wait_s=0.2)
+
+
+@dataclass
+class Worker:
+    session: WorkerSession
+    heard: list[coordinator_pb2.ConnectResponse]
+
+    def kinds(self) -> list[str | None]:
+        return [response.WhichOneof("message") for response in self.heard]
+
+
+@asynccontextmanager
+async def worker(fake: FakeCoordinator) -> AsyncIterator[Worker]:
+    heard: list[coordinator_pb2.ConnectResponse] = []
+    hello = coordinator_pb2.Hello(project="p", worker="w1", instance="i1", slots=1)
+    channel = connect(fake.address, "secret")
+    session = WorkerSession(channel, hello, heard.append, lambda: [ATTEMPT], settings=QUICK)
+    task = asyncio.create_task(session.run())
+    try:
+        yield Worker(session, heard)
+        session.leave()
+        await asyncio.wait_for(task, 10)
+    finally:
+        task.cancel()
+        await channel.close()
+
+
+def started() -> coordinator_pb2.Started:
+    return coordinator_pb2.Started(attempt=ATTEMPT)
+
+
+def progress(summary: str) -> coordinator_pb2.ProgressReport:
+    return coordinator_pb2.ProgressReport(
+        attempt=ATTEMPT, progress=common_pb2.Progress(summary=summary)
+    )
+
+
+async def test_a_worker_says_hello_with_what_it_holds_and_its_token() -> None:
+    async with fake_coordinator() as fake, worker(fake):
+        await fake.until_hellos()
+    assert fake.hellos[0].protocol_version == 1
+    assert list(fake.hellos[0].held) == [ATTEMPT]
+    assert fake.tokens == ["Bearer secret"]
+
+
+async def test_a_report_is_done_when_it_is_acknowledged() -> None:
+    async with fake_coordinator() as fake, worker(fake) as one:
+        fake.acknowledges = False
+        done = one.session.send(started())
+        await fake.until_said("started")
+        assert not done.done()
+        fake.acknowledges = True
+        one.session.send(progress("more"))
+        await asyncio.wait_for(done, 5)
+
+
+async def test_heartbeats_name_the_attempts_held() -> None:
+    async with fake_coordinator() as fake, worker(fake):
+        await fake.until(lambda: len(fake.heartbeats) >= 2)
+    assert list(fake.heartbeats[0].held) == [ATTEMPT]
+
+
+async def test_cut_streams_lose_nothing_and_repeat_nothing() -> None:
+    async with fake_coordinator() as fake, worker(fake) as one:
+        fake.repeat = 2
+        await fake.until_hellos()
+        for round_ in range(8):
+            for number in range(3):
+                one.session.send(progress(f"{round_}.{number}"))
+            fake.send(revoke=coordinator_pb2.Revoke(attempt=ATTEMPT))
+            if round_ % 2:
+                await fake.until_said("progress", 3 * round_)
+            hellos = len(fake.hellos)
+            fake.cut()
+            await fake.until_hellos(hellos + 1)
+        await fake.until_said("progress", 24)
+        await fake.until(lambda: one.kinds().count("revoke") == 8)
+    said = [report.progress.summary for report in fake.said("progress")]
+    assert said == [f"{round_}.{number}" for round_ in range(8) for number in range(3)]
+    assert len({hello.instance for hello in fake.hellos}) == 1
+    numbers = [heard.sequence for heard in one.heard if heard.WhichOneof("message") == "revoke"]
+    assert len(numbers) == len(set(numbers))
+
+
+async def test_a_coordinator_that_forgot_the_session_gets_what_it_did_not_acknowledge() -> None:
+    async with fake_coordinator() as fake, worker(fake) as one:
+        await asyncio.wait_for(one.session.send(started()), 5)
+        fake.acknowledges = False
+        last = one.session.send(progress("kept"))
+        await fake.until_said("progress")
+        fake.cut()
+        fake.sessions.clear()
+        fake.acknowledges = True
+        await asyncio.wait_for(last, 5)
+    assert len(fake.said("started")) == 1
+    assert [report.progress.summary for report in fake.said("progress")] == ["kept", "kept"]
+    assert fake.effects[-1].sequence == 1
+
+
+async def test_leaving_waits_until_everything_is_acknowledged() -> None:
+    async with fake_coordinator() as fake, worker(fake) as one:
+        await fake.until_hellos()
+        fake.acknowledges = False
+        one.session.send(started())
+        one.session.leave()
+        await fake.until_said("started")
+        fake.cut()
+        fake.acknowledges = True
+    assert len(fake.said("started")) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (grpc.StatusCode.UNAUTHENTICATED, "BAD_TOKEN"),
+        (grpc.StatusCode.PERMISSION_DENIED, "OTHER_WORKER"),
+        (grpc.StatusCode.FAILED_PRECONDITION, "UNSUPPORTED_VERSION"),
+    ],
+)
+async def test_a_refusal_ends_the_session(code: grpc.StatusCode, reason: str) -> None:
+    async with fake_coordinator() as fake:
+        fake.refusals = [CoordError(code, reason, "no")]
+        with pytest.raises(CoordError, match=reason):
+            async with worker(fake) as one:
+                one.session.send(started())
+
+
+async def test_a_taken_name_is_tried_again_for_a_while() -> None:
+    taken = CoordError(grpc.StatusCode.ALREADY_EXISTS, "WORKER_CONNECTED", "taken")
+    async with fake_coordinator() as fake:
+        fake.refusals = [taken] * 3
+        async with worker(fake):
+            await fake.until_hellos()
+        fake.refusals = [taken] * 1_000
+        with pytest.raises(CoordError, match="WORKER_CONNECTED"):
+            async with worker(fake) as one:
+                one.session.send(started())
+
+
+async def test_an_unavailable_coordinator_is_tried_again() -> None:
+    async with fake_coordinator() as fake:
+        fake.refusals = [CoordError(grpc.StatusCode.UNAVAILABLE, "DRAINING", "later")] * 4
+        async with worker(fake):
+            await fake.until_hellos()
+
+
+async def test_a_new_session_numbers_what_is_left_anew() -> None:
+    outbox = Outbox()
+    for _ in range(3):
+        outbox.add(coordinator_pb2.ConnectRequest(started=started()))
+    outbox.welcome(resumed=False)
+    outbox.acknowledge(1)
+    outbox.welcome(resumed=True)
+    assert [request.sequence for request in outbox.unwritten()] == [2, 3]
+    outbox.welcome(resumed=False)
+    assert [request.sequence for request in outbox.unwritten()] == [1, 2]
+    outbox.add(coordinator_pb2.ConnectRequest(started=started()))
+    assert [request.sequence for request in outbox.unwritten()] == [3]
+
+
+async def test_a_gap_ends_the_stream_and_not_the_session() -> None:
+    async with fake_coordinator() as fake, worker(fake) as one:
+        await fake.until_hellos()
+        (session,) = fake.sessions.values()
+        session.sent = 1
+        fake.send(revoke=coordinator_pb2.Revoke(attempt=ATTEMPT))
+        await fake.until_hellos(2)
+        missing = coordinator_pb2.Cancel(attempt=ATTEMPT)
+        session.unacknowledged.insert(
+            0, coordinator_pb2.ConnectResponse(sequence=1, cancel=missing)
+        )
+        fake.cut()
+        await fake.until(lambda: len(one.heard) == 2)
+    assert one.kinds() == ["cancel", "revoke"]

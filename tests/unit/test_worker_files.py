@@ -1,0 +1,65 @@
+from pathlib import Path
+
+from coord.v1 import common_pb2
+from coord_worker.folders import encode, log_path
+from coord_worker.output import OutputLog, Tail
+from coord_worker.reports import cut, entry_id
+from coord_worker.watched import WatchedFile
+from hypothesis import given
+from hypothesis import strategies as st
+
+IDS = st.text("abcAB019._-:/@+", min_size=1, max_size=128)
+
+
+@given(IDS, IDS)
+def test_different_tasks_have_different_safe_names(one: str, other: str) -> None:
+    assert (encode(one) == encode(other)) == (one == other)
+    assert "/" not in encode(one)
+    assert encode(one) not in {".", ".."}
+    assert len(encode(one)) < 255
+
+
+@given(IDS, st.integers(1, 2**62), st.integers(1, 10**6))
+def test_an_expense_has_an_id_of_legal_length(task: str, token: int, number: int) -> None:
+    ref = common_pb2.AttemptRef(task_id=task, fencing_token=token)
+    assert entry_id(ref, number).endswith(f"/{token}/{number}")
+    assert len(entry_id(ref, number)) <= 128
+
+
+def test_a_watched_file_tells_whole_lines_once(tmp_path: Path) -> None:
+    told: list[str] = []
+    path = tmp_path / "progress"
+    watched = WatchedFile(path, told.append)
+    watched.poll()
+    for text in ("one\ntw", "o\n\n  \nthr", "ee"):
+        with path.open("a") as file:
+            file.write(text)
+        watched.poll()
+    assert told == ["one", "two"]
+    watched.finish()
+    watched.finish()
+    assert told == ["one", "two", "three"]
+
+
+def test_the_end_of_a_stream_is_kept() -> None:
+    tail = Tail(10)
+    for number in range(100):
+        tail.feed(b"%03d " % number)
+    assert tail.bytes() == b"097 098 099 "
+    assert tail.dropped == 97 * 4
+
+
+def test_a_log_within_its_bound_is_whole(tmp_path: Path) -> None:
+    path = log_path(tmp_path, "a/b", 2)
+    log = OutputLog(path, 4 * 2**20)
+    log.feed(b"x" * 2**20)
+    log.feed(b"\nlast")
+    log.close()
+    assert path == tmp_path / "logs/a%2Fb/2.log"
+    assert path.read_bytes() == b"x" * 2**20 + b"\nlast"
+    assert log.last_lines(10) == "last"
+
+
+def test_a_cut_text_is_valid() -> None:
+    assert cut("aé", 2) == "a"
+    assert cut("a\0b", 10) == "ab"
