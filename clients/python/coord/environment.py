@@ -7,7 +7,8 @@ one history.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from random import Random, SystemRandom
+from random import Random as Random  # noqa: PLC0414 - who takes chance needs its type.
+from random import SystemRandom
 
 
 @dataclass(frozen=True)

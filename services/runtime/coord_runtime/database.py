@@ -187,7 +187,14 @@ class Database:
         """Yield the project's events after a number: those stored, then new ones as they come.
 
         Ends when the database is closed.
+
+        Args:
+            project: Whose events.
+            after: 0 for all events, -1 for those from now on.
+            event_class: Class of the events.
         """
+        if after < 0:
+            after = self._last_sequence(project)
         wake = asyncio.Event()
         self._watchers.add(wake)
         try:
@@ -222,6 +229,10 @@ class Database:
         self._pending.clear()
         self._reader.close()
         self._sql.close()
+
+    def _last_sequence(self, project: str) -> int:
+        query = "SELECT coalesce(max(sequence), 0) FROM events WHERE project = ?"
+        return int(self._reader.execute(query, (project,)).fetchone()[0])
 
     def _events(self, project: str, after: int) -> list[tuple[int, bytes]]:
         query = (

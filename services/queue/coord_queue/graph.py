@@ -1,0 +1,36 @@
+"""Pure questions about a graph of dependencies."""
+
+from collections.abc import Mapping, Sequence
+
+
+def find_cycle(deps: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the ids of one cycle, each depending on the next, or an empty list.
+
+    Depth-first search with an explicit stack, O(tasks + dependencies): a chain of any length fits.
+
+    Args:
+        deps: For each id, the ids that it depends on. Ids that are not keys are ignored.
+    """
+    done: set[str] = set()
+    for start in deps:
+        if start not in done:
+            cycle = _search(start, deps, done)
+            if cycle:
+                return cycle
+    return []
+
+
+def _search(start: str, deps: Mapping[str, Sequence[str]], done: set[str]) -> list[str]:
+    path: dict[str, int] = {start: 0}
+    stack = [iter(deps[start])]
+    while stack:
+        following = next(stack[-1], None)
+        if following is None:
+            stack.pop()
+            done.add(path.popitem()[0])
+        elif following in path:
+            return list(path)[path[following] :]
+        elif following in deps and following not in done:
+            path[following] = len(path)
+            stack.append(iter(deps[following]))
+    return []

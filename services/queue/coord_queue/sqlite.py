@@ -1,0 +1,442 @@
+"""The embedded store: SQLite is the state machine."""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+from coord.environment import Random
+from coord.v1 import common_pb2
+from coord.v1 import queue_pb2 as pb
+from coord_runtime.calls import Once
+from coord_runtime.database import Database, Transaction
+
+from coord_queue.adding import add_batch
+from coord_queue.schema import (
+    LIVE,
+    TASK_COLUMNS,
+    UNSUCCESSFUL,
+    TaskRow,
+    attempts_by_token,
+    attempts_of,
+    task_rows,
+    without_bodies,
+)
+from coord_queue.store import Page
+from coord_queue.transitions import Moves
+
+R = TypeVar("R")
+
+_READY = (
+    f"SELECT {TASK_COLUMNS} FROM tasks WHERE project = ? AND state = {pb.TASK_STATE_PENDING}"  # noqa: S608
+    " AND deps_left = 0 AND not_before_ns <= ? ORDER BY priority, number"
+)
+_LIVE = ", ".join(str(state) for state in sorted(LIVE))
+
+
+class SqliteQueueStore:
+    """A `QueueStore` in one SQLite file."""
+
+    def __init__(self, database: Database, now_ns: Callable[[], int], chance: Random) -> None:
+        self._database = database
+        self._now_ns = now_ns
+        self._chance = chance
+
+    async def add(
+        self, project: str, specs: Sequence[pb.TaskSpec], once: Once | None
+    ) -> pb.AddTasksResponse:
+        """Add tasks, all or none."""
+        return await self._write(project, partial(add_batch, specs=specs), once)
+
+    async def assign(
+        self, project: str, worker: str, task_ids: Sequence[str], once: Once | None
+    ) -> pb.AssignTasksResponse:
+        """Give named tasks to a worker, where they are ready."""
+
+        def operation(moves: Moves) -> pb.AssignTasksResponse:
+            rows = task_rows(moves.transaction.sql, project, task_ids)
+            results = [_assign(moves, one, rows.get(one), worker) for one in task_ids]
+            return pb.AssignTasksResponse(results=results)
+
+        return await self._write(project, operation, once)
+
+    async def cancel(
+        self, project: str, task_ids: Sequence[str], message: str, once: Once | None
+    ) -> pb.CancelTasksResponse:
+        """End tasks, and abort their dependents."""
+
+        def operation(moves: Moves) -> pb.CancelTasksResponse:
+            results = [_cancel(moves, one, message) for one in task_ids]
+            return pb.CancelTasksResponse(results=results)
+
+        return await self._write(project, operation, once)
+
+    async def complete(self, request: pb.CompleteTasksRequest) -> list[pb.ReportResult]:
+        """End attempts with success, and count down their dependents."""
+
+        def report(moves: Moves, row: TaskRow, completion: pb.Completion) -> bool:
+            if _holds(row, completion.attempt, request.worker):
+                moves.complete(row, completion)
+                return True
+            done = pb.TASK_STATE_COMPLETE
+            return row.state == done and row.token == completion.attempt.fencing_token
+
+        return await self._report(request.project, request.completions, report)
+
+    async def expire(self, project: str, tokens: Sequence[int]) -> int:
+        """End those attempts that still live, their workers lost; return how many."""
+
+        def operation(moves: Moves) -> int:
+            query = (
+                f"SELECT {TASK_COLUMNS} FROM tasks"  # noqa: S608
+                f" WHERE project = ? AND token = ? AND state IN ({_LIVE})"
+            )
+            rows = [
+                TaskRow(*found)
+                for token in tokens
+                for found in moves.transaction.sql.execute(query, (project, token))
+            ]
+            for row in rows:
+                failure = pb.Failure(
+                    reason=pb.FAILURE_REASON_WORKER_LOST,
+                    message=f"the lease of worker {row.worker} expired",
+                )
+                moves.fail(row, failure)
+            return len(rows)
+
+        return await self._write(project, operation)
+
+    async def fail(self, request: pb.FailTasksRequest) -> list[pb.ReportResult]:
+        """End attempts without success, and decide what follows."""
+
+        def report(moves: Moves, row: TaskRow, failure: pb.Failure) -> bool:
+            if _holds(row, failure.attempt, request.worker):
+                moves.fail(row, failure)
+                return True
+            return _ended_for(moves, failure.attempt, failure.reason)
+
+        return await self._report(request.project, request.failures, report)
+
+    async def lease(
+        self,
+        project: str,
+        worker: str,
+        max_tasks: int,
+        capabilities: frozenset[str],
+        once: Once | None,
+    ) -> pb.LeaseTasksResponse:
+        """Give the first ready tasks that need no more than `capabilities` to a worker."""
+
+        def operation(moves: Moves) -> pb.LeaseTasksResponse:
+            rows = self._able(moves.transaction, project, max_tasks, capabilities)
+            return pb.LeaseTasksResponse(leases=[_lease(moves, row, worker) for row in rows])
+
+        return await self._write(project, operation, once)
+
+    async def release(self, request: pb.ReleaseTasksRequest) -> list[pb.ReportResult]:
+        """End attempts as if they had not been."""
+
+        def report(moves: Moves, row: TaskRow, release: pb.Release) -> bool:
+            if _holds(row, release.attempt, request.worker):
+                moves.release(row, release)
+                return True
+            return _ended_for(moves, release.attempt, pb.FAILURE_REASON_RELEASED)
+
+        return await self._report(request.project, request.releases, report)
+
+    async def report_progress(self, project: str, renewals: Sequence[pb.LeaseRenewal]) -> None:
+        """Store the progress of attempts that live."""
+
+        def operation(moves: Moves) -> None:
+            rows = task_rows(
+                moves.transaction.sql, project, (one.attempt.task_id for one in renewals)
+            )
+            for renewal in renewals:
+                row = rows.get(renewal.attempt.task_id)
+                if row is not None and _holds(row, renewal.attempt, ""):
+                    moves.set_progress(row.token, renewal.progress)
+
+        await self._write(project, operation)
+
+    async def retry(
+        self, project: str, task_ids: Sequence[str], once: Once | None
+    ) -> pb.RetryTasksResponse:
+        """Make ended tasks PENDING again, and revive their dependents."""
+
+        def operation(moves: Moves) -> pb.RetryTasksResponse:
+            return pb.RetryTasksResponse(results=[_retry(moves, one) for one in task_ids])
+
+        return await self._write(project, operation, once)
+
+    async def start(self, request: pb.StartTasksRequest) -> list[pb.ReportResult]:
+        """Move attempts to RUNNING."""
+
+        def report(moves: Moves, row: TaskRow, attempt: common_pb2.AttemptRef) -> bool:
+            if not _is_live(row, attempt, request.worker):
+                return False
+            if row.state == pb.TASK_STATE_ASSIGNED:
+                moves.start([row])
+            return True
+
+        return await self._report(request.project, request.attempts, report)
+
+    async def submit(self, request: pb.SubmitTasksRequest) -> list[pb.ReportResult]:
+        """Move attempts to MERGING."""
+
+        def report(moves: Moves, row: TaskRow, attempt: common_pb2.AttemptRef) -> bool:
+            if not _is_live(row, attempt, request.worker):
+                return False
+            if row.state != pb.TASK_STATE_MERGING:
+                moves.submit([row])
+            return True
+
+        return await self._report(request.project, request.attempts, report)
+
+    def directives(
+        self, project: str, worker: str, renewals: Sequence[pb.LeaseRenewal]
+    ) -> list[pb.LeaseDirective]:
+        """Tell, for each attempt, whether it is to go on."""
+        ids = [one.attempt.task_id for one in renewals]
+        rows = self._database.read(lambda sql: task_rows(sql, project, ids))
+        return [_directive(rows.get(one.attempt.task_id), one.attempt, worker) for one in renewals]
+
+    def live(self) -> list[tuple[str, int]]:
+        """Return project and fencing token of every attempt that lives."""
+        query = f"SELECT project, token FROM tasks WHERE state IN ({_LIVE})"  # noqa: S608
+        return self._database.read(lambda sql: sql.execute(query).fetchall())
+
+    def get(self, project: str, task_id: str) -> pb.Task | None:
+        """Return a task with all its attempts."""
+        row = self._database.read(lambda sql: task_rows(sql, project, [task_id])).get(task_id)
+        if row is None:
+            return None
+        return row.task(self._database.read(lambda sql: attempts_of(sql, row.number)))
+
+    def list_page(self, project: str, page: Page) -> tuple[list[pb.Task], int]:
+        """Return tasks, and the number after which to go on; 0 at the end."""
+        tasks: list[pb.Task] = []
+        after = page.after
+        while rows := self._page(project, after, page):
+            after = rows[-1].number
+            tasks += self._listed(rows, page)
+            if len(tasks) > page.size:
+                last = tasks[page.size - 1].spec.id
+                number = next(row.number for row in rows if row.id == last)
+                return tasks[: page.size], number
+        return tasks, 0
+
+    def ready(self, project: str, limit: int) -> list[pb.TaskSpec]:
+        """Return the most urgent ready tasks, without prompts and payloads."""
+        parameters = (project, self._now_ns(), limit)
+        rows = self._database.read(
+            lambda sql: sql.execute(f"{_READY} LIMIT ?", parameters).fetchall()
+        )
+        return [without_bodies(TaskRow(*row).spec) for row in rows]
+
+    def next_ready_ns(self, project: str) -> int:
+        """Return when the next task in backoff may be assigned; 0 where there is none."""
+        query = (
+            f"SELECT coalesce(min(not_before_ns), 0) FROM tasks"  # noqa: S608
+            f" WHERE project = ? AND state = {pb.TASK_STATE_PENDING} AND deps_left = 0"
+            " AND not_before_ns > ?"
+        )
+        parameters = (project, self._now_ns())
+        return int(self._database.read(lambda sql: sql.execute(query, parameters).fetchone())[0])
+
+    def stats(self, project: str) -> pb.GetQueueStatsResponse:
+        """Return the counts."""
+        query = "SELECT state, count(*) FROM tasks WHERE project = ? GROUP BY state ORDER BY state"
+        ready = f"SELECT count(*) FROM ({_READY})"  # noqa: S608
+        counts = self._database.read(lambda sql: sql.execute(query, (project,)).fetchall())
+        parameters = (project, self._now_ns())
+        number = self._database.read(lambda sql: sql.execute(ready, parameters).fetchone())[0]
+        final = UNSUCCESSFUL | {pb.TASK_STATE_COMPLETE}
+        return pb.GetQueueStatsResponse(
+            counts=[pb.TaskStateCount(state=state, count=count) for state, count in counts],
+            ready=number,
+            ended=sum(count for state, count in counts if state in final),
+        )
+
+    def unfinished_deps(self, project: str, task_id: str) -> list[tuple[str, pb.TaskState]]:
+        """Return the dependencies of a task that are not COMPLETE."""
+        query = (
+            "SELECT dep.id, dep.state FROM tasks AS task"
+            " JOIN dependents ON dependents.task = task.number"
+            " JOIN tasks AS dep ON dep.number = dependents.dep"
+            " WHERE task.project = ? AND task.id = ? AND dep.state != ?"
+            " ORDER BY dep.number"
+        )
+        parameters = (project, task_id, pb.TASK_STATE_COMPLETE)
+        return self._database.read(lambda sql: sql.execute(query, parameters).fetchall())
+
+    def watch(self, project: str, after: int) -> AsyncIterator[list[pb.QueueEvent]]:
+        """Yield events after a number, then new ones as they come."""
+        return self._database.watch(project, after, pb.QueueEvent)
+
+    async def close(self) -> None:
+        """Close the store."""
+        await self._database.close()
+
+    async def _write(
+        self, project: str, operation: Callable[[Moves], R], once: Once | None = None
+    ) -> R:
+        return await self._database.write(
+            lambda transaction: operation(Moves(transaction, project, self._chance)), once
+        )
+
+    async def _report(
+        self, project: str, items: Iterable[Any], report: Callable[[Moves, TaskRow, Any], bool]
+    ) -> list[pb.ReportResult]:
+        """Apply reports one after another; each is told whether it had its effect."""
+        reports = list(items)
+
+        def operation(moves: Moves) -> list[pb.ReportResult]:
+            ids = [_attempt_of(one).task_id for one in reports]
+            rows = task_rows(moves.transaction.sql, project, ids)
+            return [
+                _result(rows.get(task_id), task_id, moves, one, report)
+                for task_id, one in zip(ids, reports, strict=True)
+            ]
+
+        return await self._write(project, operation)
+
+    def _able(
+        self, transaction: Transaction, project: str, limit: int, capabilities: frozenset[str]
+    ) -> list[TaskRow]:
+        able: list[TaskRow] = []
+        for found in transaction.sql.execute(_READY, (project, transaction.now_ns)):
+            row = TaskRow(*found)
+            if capabilities.issuperset(pb.TaskSpec.FromString(row.spec).required_capabilities):
+                able.append(row)
+                if len(able) == limit:
+                    break
+        return able
+
+    def _page(self, project: str, after: int, page: Page) -> list[TaskRow]:
+        query = (
+            f"SELECT {TASK_COLUMNS} FROM tasks WHERE project = ? AND number > ?"  # noqa: S608
+            " AND (? = '' OR worker = ?) ORDER BY number LIMIT ?"
+        )
+        parameters = (project, after, page.worker, page.worker, page.size + 1)
+        rows = self._database.read(lambda sql: sql.execute(query, parameters).fetchall())
+        return [TaskRow(*row) for row in rows]
+
+    def _listed(self, rows: Sequence[TaskRow], page: Page) -> list[pb.Task]:
+        chosen = [row for row in rows if not page.states or row.state in page.states]
+        tokens = [row.token for row in chosen if row.token]
+        attempts = self._database.read(lambda sql: attempts_by_token(sql, tokens))
+        tasks = [row.task([attempts[row.token]] if row.token else []) for row in chosen]
+        for task in tasks:
+            task.spec.ClearField("prompt")
+            task.spec.ClearField("payload")
+        return [task for task in tasks if page.labels.items() <= dict(task.spec.labels).items()]
+
+
+def _attempt_of(report: Any) -> common_pb2.AttemptRef:
+    return report if isinstance(report, common_pb2.AttemptRef) else report.attempt
+
+
+def _is_live(row: TaskRow, attempt: common_pb2.AttemptRef, worker: str) -> bool:
+    mine = not worker or row.worker == worker
+    return mine and row.token == attempt.fencing_token and row.state in LIVE
+
+
+def _holds(row: TaskRow, attempt: common_pb2.AttemptRef, worker: str) -> bool:
+    """Tell whether a report may end an attempt: in MERGING its worker does not hold it."""
+    handed_over = bool(worker) and row.state == pb.TASK_STATE_MERGING
+    return _is_live(row, attempt, worker) and not handed_over
+
+
+def _ended_for(moves: Moves, attempt: common_pb2.AttemptRef, reason: pb.FailureReason) -> bool:
+    token = attempt.fencing_token
+    ended = attempts_by_token(moves.transaction.sql, [token]).get(token)
+    return ended is not None and ended.HasField("ended_at") and ended.reason == reason
+
+
+def _result(
+    row: TaskRow | None,
+    task_id: str,
+    moves: Moves,
+    item: Any,
+    report: Callable[[Moves, TaskRow, Any], bool],
+) -> pb.ReportResult:
+    if row is None:
+        return pb.ReportResult(task_id=task_id, error=_unknown(task_id))
+    if report(moves, row, item):
+        return pb.ReportResult(task_id=task_id, state=row.state)
+    return pb.ReportResult(task_id=task_id, state=row.state, error=_stale(row, item))
+
+
+def _stale(row: TaskRow, item: Any) -> common_pb2.ItemError:
+    token = _attempt_of(item).fencing_token
+    return common_pb2.ItemError(
+        reason="STALE_TOKEN",
+        message=f"attempt {token} does not hold task {row.id!r} (any more); stop it",
+        metadata={"state": pb.TaskState.Name(row.state), "token": str(row.token)},
+    )
+
+
+def _unknown(task_id: str) -> common_pb2.ItemError:
+    message = f"there is no task {task_id!r}"
+    return common_pb2.ItemError(reason="TASK_NOT_FOUND", message=message)
+
+
+def _assign(moves: Moves, task_id: str, row: TaskRow | None, worker: str) -> pb.AssignTasksResult:
+    if row is None:
+        return pb.AssignTasksResult(task_id=task_id, error=_unknown(task_id))
+    waits = row.deps_left > 0 or row.not_before_ns > moves.transaction.now_ns
+    if row.state != pb.TASK_STATE_PENDING or waits:
+        error = common_pb2.ItemError(
+            reason="NOT_READY",
+            message=f"task {task_id!r} is not ready",
+            metadata={"state": pb.TaskState.Name(row.state)},
+        )
+        return pb.AssignTasksResult(task_id=task_id, error=error)
+    return pb.AssignTasksResult(task_id=task_id, lease=_lease(moves, row, worker))
+
+
+def _lease(moves: Moves, row: TaskRow, worker: str) -> pb.Lease:
+    moves.assign(row, worker)
+    attempts = attempts_of(moves.transaction.sql, row.number)
+    lease = pb.Lease(spec=pb.TaskSpec.FromString(row.spec), attempt=attempts[-1])
+    if len(attempts) > 1:
+        lease.previous.CopyFrom(attempts[-2])
+    return lease
+
+
+def _cancel(moves: Moves, task_id: str, message: str) -> pb.ReportResult:
+    row = task_rows(moves.transaction.sql, moves.project, [task_id]).get(task_id)
+    if row is None:
+        return pb.ReportResult(task_id=task_id, error=_unknown(task_id))
+    if row.state != pb.TASK_STATE_PENDING and row.state not in LIVE:
+        error = common_pb2.ItemError(
+            reason="TASK_ENDED", message=f"task {task_id!r} has ended already"
+        )
+        return pb.ReportResult(task_id=task_id, state=row.state, error=error)
+    moves.cancel(row, message)
+    return pb.ReportResult(task_id=task_id, state=row.state)
+
+
+def _retry(moves: Moves, task_id: str) -> pb.ReportResult:
+    row = task_rows(moves.transaction.sql, moves.project, [task_id]).get(task_id)
+    if row is None:
+        return pb.ReportResult(task_id=task_id, error=_unknown(task_id))
+    if row.state not in UNSUCCESSFUL or moves.blocked(row):
+        message = (
+            f"task {task_id!r} has not ended without success, or waits for a dependency that"
+            " has: retry that one"
+        )
+        error = common_pb2.ItemError(reason="NOT_RETRYABLE", message=message)
+        return pb.ReportResult(task_id=task_id, state=row.state, error=error)
+    moves.retry(row)
+    return pb.ReportResult(task_id=task_id, state=row.state)
+
+
+def _directive(
+    row: TaskRow | None, attempt: common_pb2.AttemptRef, worker: str
+) -> pb.LeaseDirective:
+    if row is not None and _is_live(row, attempt, worker):
+        return pb.LEASE_DIRECTIVE_CONTINUE
+    mine = row is not None and row.token == attempt.fencing_token
+    if row is not None and mine and row.state == pb.TASK_STATE_CANCELLED:
+        return pb.LEASE_DIRECTIVE_CANCEL
+    return pb.LEASE_DIRECTIVE_REVOKE
