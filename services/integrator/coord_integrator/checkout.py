@@ -57,9 +57,7 @@ class CheckoutFollower:
         if checkout is None or self._store.checkout_move() is not None:
             return False
         git = self._repository.user.at(checkout.path)
-        move = CheckoutMove(
-            str(checkout.path), self._target.branch, standing.target, standing.tip
-        )
+        move = CheckoutMove(str(checkout.path), self._target.branch, standing.target, standing.tip)
         if not await _is_clean(git) or await _would_overwrite(git, move):
             return False
         await self._store.begin_checkout_move(move)

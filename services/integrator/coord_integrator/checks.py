@@ -47,9 +47,7 @@ class Checker:
         except (GitError, OSError) as error:
             log.warning("check folder is made anew", why=str(error))
             await self._make_anew(commit)
-        return await run_command(
-            self.command, self.folder, self.repository.folder, self.timeout_s
-        )
+        return await run_command(self.command, self.folder, self.repository.folder, self.timeout_s)
 
     async def _clean_to(self, commit: str) -> None:
         git = self.repository.own.at(self.folder).with_variables(

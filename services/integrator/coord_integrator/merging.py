@@ -75,7 +75,9 @@ class Merger:
 
     async def line_counts(self, old: str, new: str) -> tuple[int, int]:
         """Return how many lines `new` adds and removes."""
-        lines = await self._repository.own.items("diff", "--numstat", "-z", "--no-renames", old, new)
+        lines = await self._repository.own.items(
+            "diff", "--numstat", "-z", "--no-renames", old, new
+        )
         counts = [line.split("\t")[:2] for line in lines]
         added = sum(int(added) for added, _ in counts if added.isdecimal())
         return added, sum(int(removed) for _, removed in counts if removed.isdecimal())
@@ -124,9 +126,9 @@ def clip(text: str, bytes_max: int) -> str:
 
 
 def _conflicts(items: list[str]) -> tuple[list[str], list[str]]:
-    """Return the conflicting paths and git's messages about them.
+    r"""Return the conflicting paths and git's messages about them.
 
-    After the tree come `<mode> <object> <stage>\\t<path>` entries, an empty item, and messages of the
+    After the tree come `<mode> <object> <stage>\t<path>` entries, an empty item, and messages of the
     form: number of paths, the paths, a short name, the message.
     """
     end = items.index("")

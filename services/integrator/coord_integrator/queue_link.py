@@ -11,7 +11,7 @@ from coord_integrator.store import Report
 _TIMEOUT_S = 15.0
 _BATCH = 500
 
-Directive = queue_pb2.LeaseDirective.ValueType
+Directive = queue_pb2.LeaseDirective
 
 
 class QueueLink:

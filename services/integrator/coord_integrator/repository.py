@@ -26,7 +26,14 @@ _OWN_CONFIG = (
 # How the files of a checkout are to be read is the user's to say.
 _READING_KEYS = "autocrlf|eol|filemode|ignorecase|precomposeunicode|symlinks"
 _READING_PATHS = "attributesfile|excludesfile"
-_FETCH = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-prune", "--update-shallow")
+_FETCH = (
+    "fetch",
+    "--quiet",
+    "--no-tags",
+    "--no-write-fetch-head",
+    "--no-prune",
+    "--update-shallow",
+)
 # The transport drops the options of the git that fetches.
 _UPLOAD = "--upload-pack=git -c safe.directory=* -c uploadpack.allowAnySHA1InWant=true upload-pack"
 

@@ -1,8 +1,9 @@
 """The integrator's store in SQLite."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import astuple
+from typing import Any
 
 from coord.errors import failed_precondition
 from coord.times import timestamp
@@ -11,7 +12,7 @@ from coord_runtime.database import Database, Transaction
 
 from coord_integrator.store import ChangeRow, CheckoutMove, Move, Report, WorktreeRow
 
-State = integrator_pb2.ChangeState.ValueType
+State = integrator_pb2.ChangeState
 
 MIGRATIONS = [
     """
@@ -273,7 +274,7 @@ class SqliteIntegratorStore:
     async def _execute(self, query: str, *values: object) -> None:
         await self._database.write(lambda transaction: transaction.sql.execute(query, values))
 
-    def _rows(self, query: str, *values: object) -> list[tuple[object, ...]]:
+    def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         return self._database.read(lambda sql: sql.execute(query, values).fetchall())
 
     def _put_worktree(self, transaction: Transaction, row: WorktreeRow) -> None:
@@ -341,9 +342,7 @@ class SqliteIntegratorStore:
         )
 
 
-def _claimed(
-    row: WorktreeRow | None, worker: str, attempt: common_pb2.AttemptRef
-) -> WorktreeRow:
+def _claimed(row: WorktreeRow | None, worker: str, attempt: common_pb2.AttemptRef) -> WorktreeRow:
     if row is None:
         return WorktreeRow(worker, attempt.fencing_token, attempt.task_id)
     same = (row.fence, row.fence_task) == (attempt.fencing_token, attempt.task_id)
@@ -372,7 +371,7 @@ def _worktree(sql: sqlite3.Connection, project: str, worker: str) -> WorktreeRow
     return _worktree_row(row) if row else None
 
 
-def _worktree_row(row: Sequence[object]) -> WorktreeRow:
+def _worktree_row(row: Sequence[Any]) -> WorktreeRow:
     worker, fence, task, ready, token, branch, base, set_up, removed = row
     return WorktreeRow(
         worker, fence, task, bool(ready), token, branch, base, bool(set_up), bool(removed)
@@ -385,7 +384,7 @@ def _change(sql: sqlite3.Connection, project: str, change_id: str) -> ChangeRow 
     return _change_row(row) if row else None
 
 
-def _change_row(row: Sequence[object]) -> ChangeRow:
+def _change_row(row: Sequence[Any]) -> ChangeRow:
     _, body, title, cost, handed_over, branch, source = row
     change = integrator_pb2.Change.FromString(body)
     return ChangeRow(

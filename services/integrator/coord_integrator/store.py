@@ -84,7 +84,7 @@ class Move:
         report: What the queue is to be told. It goes out until the queue has answered.
     """
 
-    state: "integrator_pb2.ChangeState.ValueType"
+    state: integrator_pb2.ChangeState
     message: str = ""
     detail: str = ""
     landed_commit: str = ""
@@ -116,9 +116,7 @@ class IntegratorStore(Protocol):
     Reads are of the last committed state.
     """
 
-    async def claim_worktree(
-        self, worker: str, attempt: common_pb2.AttemptRef
-    ) -> WorktreeRow:
+    async def claim_worktree(self, worker: str, attempt: common_pb2.AttemptRef) -> WorktreeRow:
         """Make an attempt the one that a worktree is to serve.
 
         Raises:
@@ -149,7 +147,7 @@ class IntegratorStore(Protocol):
     async def move_change(
         self,
         change_id: str,
-        sources: Collection["integrator_pb2.ChangeState.ValueType"],
+        sources: Collection[integrator_pb2.ChangeState],
         move: Move,
     ) -> ChangeRow | None:
         """Move a change, if it is in one of `sources`; None where it is not."""
@@ -162,7 +160,7 @@ class IntegratorStore(Protocol):
 
     def list_changes(
         self,
-        states: Collection["integrator_pb2.ChangeState.ValueType"],
+        states: Collection[integrator_pb2.ChangeState],
         *,
         after: int = 0,
         limit: int = -1,

@@ -77,9 +77,7 @@ class Target:
             self._brought[ref] = commit
         return commit
 
-    async def _compare(
-        self, branch: str, at: str, target: str, landed: str | None
-    ) -> Standing:
+    async def _compare(self, branch: str, at: str, target: str, landed: str | None) -> Standing:
         if landed is None or await self._repository.is_ancestor(landed, target):
             return Standing(branch, at, target, target, diverged=False)
         ahead = await self._repository.is_ancestor(target, landed)
