@@ -111,12 +111,12 @@ class Node:
         """Where the metrics are served; empty where they are not."""
         return self._metrics.address if self._metrics else ""
 
-    async def drain(self) -> None:
+    async def drain(self, deadline_s: float | None = None) -> None:
         """Say NOT_SERVING, and let the services end what would be lost."""
         if self._server:
             await self._server.not_serving()
         for service in self._services:
-            await service.drain(self.settings.drain_s)
+            await service.drain(self.settings.drain_s if deadline_s is None else deadline_s)
 
     async def stop(self) -> None:
         """Refuse new calls, then end everything, last begun first."""

@@ -9,24 +9,26 @@ someone who writes a worker:
 
   worker                                coordinator
   ------                                -----------
-  Hello (sequence 1)               ->
-                                   <-   Welcome (1)
-                                   <-   Assigned (2): task, fencing token, worktree
-  Started (2), acknowledged 2      ->
+  Hello (0)                        ->
+                                   <-   Welcome (0)
+                                   <-   Assigned (1): task, fencing token, worktree
+  Started (1), acknowledged 1      ->
   Heartbeat (0), every `heartbeat_interval` of Welcome
-  Progress (3), Spent (4)          ->
-  Complete (5)                     ->
-                                   <-   Ack, acknowledged 5: on disk; the attempt is over for the worker
+  Progress (2), Spent (3)          ->
+  Complete (4)                     ->
+                                   <-   Ack (0), acknowledged 4: on disk; the attempt is over for
+                                        the worker
 
-Numbers. Every message but Heartbeat and Ack has a `sequence`, from 1 on in each direction, without
-gaps. `acknowledged` in any message is the highest number that its sender has handled; a worker may
-forget a message of its own only when that number has reached it. After a broken stream the worker
-connects again with the same `instance` in Hello, which has the next number as any message. Welcome
-says in `resumed` whether the coordinator still has the session: if so, both sides send again what was
-not acknowledged, each message under its old number, and drop numbers that they have handled. If
-not, both sides begin again at 1 (the Hello counts as the worker's 1, the Welcome as the
-coordinator's 1), and the worker sends what was not acknowledged under new numbers; nothing takes
-effect twice, since reports carry fencing tokens and Spent an id.
+Numbers. Every message but Hello, Welcome, Heartbeat and Ack has a `sequence`, from 1 on in each
+direction, without gaps; those four have 0. `acknowledged` in any message is the highest number that
+its sender has handled; who sent a message keeps it until that number has come back. After a broken
+stream the worker connects again and says Hello with the same `instance`. Welcome says in `resumed`
+whether the coordinator still has the session: if so, both sides send again what was not
+acknowledged, each message under its old number, and drop numbers that they have received before. If
+not, both sides begin again at 1, and the worker sends what was not acknowledged under new numbers;
+nothing takes effect twice, since reports carry fencing tokens and Spent an id. `held` in Hello and
+Heartbeat names every attempt whose end (Complete, Failed, Released) is not acknowledged yet: an
+attempt that a new session does not name is taken from the worker.
 
 A worker that hears Revoke or Cancel for an attempt stops it and reports no more on it. A worker that
 hears Drain finishes what it has and closes the stream; what it has not finished by the deadline it

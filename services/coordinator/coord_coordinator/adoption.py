@@ -1,0 +1,90 @@
+"""The end of lost workers, and the attempts that a new session finds."""
+
+import structlog
+from coord.times import timestamp_ns
+from coord.v1 import common_pb2, queue_pb2
+from coord.v1 import coordinator_pb2 as pb
+
+from coord_coordinator.fleet import Fleet
+from coord_coordinator.reports import Reports
+from coord_coordinator.services import Services
+from coord_coordinator.workers import Worker, WorkerAttempt
+
+log = structlog.get_logger(__name__)
+
+_LIVE = (
+    queue_pb2.TASK_STATE_ASSIGNED,
+    queue_pb2.TASK_STATE_RUNNING,
+    queue_pb2.TASK_STATE_MERGING,
+)
+
+
+class Adoption:
+    """Brings workers and the queue's attempts together again."""
+
+    def __init__(self, fleet: Fleet, services: Services, reports: Reports) -> None:
+        self._fleet = fleet
+        self._services = services
+        self._reports = reports
+
+    async def bury(self, worker: Worker, message: str) -> None:
+        """End all that a lost worker had, its work saved first, so that it can go on elsewhere."""
+        worker.lifecycle = pb.LIFECYCLE_STOPPED
+        log.info("worker lost", worker=worker.name, reason=message)
+        if worker.attempts:
+            await self._reports.save(worker)
+        for attempt in list(worker.attempts.values()):
+            await self._reports.lose(worker, attempt, f"worker {worker.name} was lost: {message}")
+        await self._fleet.part(worker, "LOST", message)
+
+    async def adopt(self, worker: Worker) -> None:
+        """Take over the attempts that the queue has for a worker, as far as it holds them."""
+        held = {one.fencing_token for one in worker.hello.held}
+        for task in await self._tasks_of(worker.name):
+            attempt = _attempt(task)
+            if attempt.token in held:
+                self._fleet.give(worker, attempt)
+            elif task.state != queue_pb2.TASK_STATE_MERGING:
+                await self._disown(worker, task, attempt)
+
+    async def _disown(self, worker: Worker, task: queue_pb2.Task, attempt: WorkerAttempt) -> None:
+        await self._reports.save(worker)
+        if task.state == queue_pb2.TASK_STATE_ASSIGNED:
+            release = queue_pb2.Release(attempt=attempt.ref, message="it did not reach its worker")
+            request = queue_pb2.ReleaseTasksRequest(
+                project=self._fleet.project, worker=worker.name, releases=[release]
+            )
+            await self._services.insist(self._services.queue.ReleaseTasks, request)
+            await self._reports.end(worker, attempt)
+        else:
+            await self._reports.lose(worker, attempt, "its worker started again without it")
+
+    async def _tasks_of(self, worker: str) -> list[queue_pb2.Task]:
+        tasks: list[queue_pb2.Task] = []
+        token = ""
+        while True:
+            request = queue_pb2.ListTasksRequest(
+                project=self._fleet.project,
+                page_size=1_000,
+                page_token=token,
+                states=_LIVE,
+                worker=worker,
+            )
+            page = await self._services.insist(self._services.queue.ListTasks, request)
+            tasks += page.tasks
+            token = page.next_page_token
+            if not token:
+                return tasks
+
+
+def _attempt(task: queue_pb2.Task) -> WorkerAttempt:
+    newest = task.attempts[-1]
+    ref = common_pb2.AttemptRef(task_id=task.spec.id, fencing_token=newest.fencing_token)
+    return WorkerAttempt(
+        ref=ref,
+        spec=task.spec,
+        assigned_ns=timestamp_ns(newest.assigned_at),
+        # It may have no reservation: letting go of one that is not there is harmless.
+        budget=task.spec.budget if task.spec.HasField("budget") else None,
+        progress=newest.progress,
+    )

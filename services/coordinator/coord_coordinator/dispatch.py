@@ -1,0 +1,208 @@
+"""Who gets what, when: ready tasks to free slots."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+from coord.environment import Environment
+from coord.errors import CoordError
+from coord.times import SECOND, timestamp_ns
+from coord.v1 import common_pb2, integrator_pb2, queue_pb2
+from coord.v1 import coordinator_pb2 as pb
+from coord_runtime.peers import insist
+
+from coord_coordinator.fleet import Fleet
+from coord_coordinator.money import Money
+from coord_coordinator.services import Services
+from coord_coordinator.strategies import Strategy, can_do
+from coord_coordinator.workers import Worker, WorkerAttempt
+
+_READY_MAX = 1_000
+_HELD_RETRY_S = 1.0
+_BACKOFF_S = 60.0
+
+log = structlog.get_logger(__name__)
+
+
+class Dispatch:
+    """Assigns ready tasks.
+
+    Attributes:
+        held: Why ready tasks are held back, by task id, as of the last look.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        services: Services,
+        money: Money,
+        strategy: Strategy,
+        environment: Environment,
+        *,
+        has_repository: bool,
+        is_running: Callable[[], bool],
+    ) -> None:
+        self.strategy = strategy
+        self.held: dict[str, common_pb2.Reason] = {}
+        self._fleet = fleet
+        self._services = services
+        self._money = money
+        self._environment = environment
+        self._has_repository = has_repository
+        self._is_running = is_running
+        self._deliveries: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Assign whenever something has changed, until cancelled."""
+        while True:
+            seen = self._fleet.changed.seen()
+            wait_s = _HELD_RETRY_S
+            try:
+                wait_s = await self._round()
+            except CoordError as error:
+                log.warning("dispatch had to stop", error=str(error))
+            await self._fleet.changed.wait(seen, wait_s)
+
+    async def stop(self) -> None:
+        """Stop deliveries that are under way."""
+        for delivery in self._deliveries:
+            delivery.cancel()
+        await asyncio.gather(*self._deliveries, return_exceptions=True)
+
+    def obstacle(self, spec: queue_pb2.TaskSpec) -> common_pb2.Reason:
+        """Explain why no worker takes a ready task now."""
+        workers = list(self._fleet.workers.values())
+        able = [worker for worker in workers if can_do(worker, spec)]
+        if not self._is_running():
+            return _reason("COORDINATOR_DRAINING", "the coordinator takes on nothing new")
+        if not workers:
+            return _reason("NO_WORKER", "no worker is connected")
+        if not able:
+            needed = ", ".join(spec.required_capabilities)
+            return _reason("MISSING_CAPABILITY", f"no worker can do all of: {needed}")
+        if not any(worker.free_slots > 0 for worker in able):
+            names = ", ".join(sorted(worker.name for worker in able))
+            return _reason("ALL_BUSY", f"all workers that can do it are busy: {names}")
+        return _reason("READY", "is about to be assigned")
+
+    async def _round(self) -> float:
+        """Assign what can be; return after how many seconds to look again by itself."""
+        free = [worker for worker in self._fleet.workers.values() if worker.free_slots > 0]
+        if not free or not self._is_running():
+            return _BACKOFF_S
+        request = queue_pb2.ListReadyTasksRequest(project=self._fleet.project, page_size=_READY_MAX)
+        ready = await self._services.insist(self._services.queue.ListReadyTasks, request)
+        held: dict[str, common_pb2.Reason] = {}
+        for spec in ready.tasks:
+            reason = await self._try(spec)
+            if reason is not None:
+                held[spec.id] = reason
+        self.held = held
+        return self._look_again_s(ready)
+
+    def _look_again_s(self, ready: queue_pb2.ListReadyTasksResponse) -> float:
+        if any(reason.code in ("BUDGET_SPENT", "RATE_LIMITED") for reason in self.held.values()):
+            return _HELD_RETRY_S
+        if ready.HasField("next_ready_at"):
+            wait_ns = timestamp_ns(ready.next_ready_at) - self._environment.now_ns()
+            return max(0.0, wait_ns / SECOND) + 0.001
+        return _BACKOFF_S
+
+    async def _try(self, spec: queue_pb2.TaskSpec) -> common_pb2.Reason | None:
+        """Assign a task; return why it is held back, if it is."""
+        free = [worker for worker in self._fleet.workers.values() if worker.free_slots > 0]
+        worker = self.strategy.choose(spec, free)
+        if worker is None:
+            return self.obstacle(spec)
+        shortage = await self._money.shortage(spec, worker.name)
+        if shortage is not None:
+            return shortage
+        grant_id = ""
+        if worker.hello.buckets:
+            grant_id = self._environment.new_id("dispatch-")
+            wait = await self._money.rate_wait(grant_id, worker)
+            if wait is not None:
+                return wait
+        await self._assign(spec, worker, grant_id)
+        return None
+
+    async def _assign(self, spec: queue_pb2.TaskSpec, worker: Worker, grant_id: str) -> None:
+        request = queue_pb2.AssignTasksRequest(
+            project=self._fleet.project, worker=worker.name, task_ids=[spec.id]
+        )
+        response = await self._services.ask(self._services.queue.AssignTasks, request)
+        result = response.results[0]
+        if not result.HasField("lease"):
+            if grant_id:
+                await self._money.release_grant(grant_id, worker.name)
+            return
+        attempt = self._attempt(result.lease, grant_id)
+        self._fleet.give(worker, attempt)
+        delivery = asyncio.create_task(self._deliver(worker, attempt, result.lease))
+        self._deliveries.add(delivery)
+        delivery.add_done_callback(self._deliveries.discard)
+
+    async def _deliver(
+        self, worker: Worker, attempt: WorkerAttempt, lease: queue_pb2.Lease
+    ) -> None:
+        """Prepare what an attempt needs and hand it to its worker, or give it back."""
+        try:
+            refusal = await self._money.reserve(attempt, worker.name)
+            if refusal is not None:
+                await self._give_back(worker, attempt, refusal.reason.message)
+                return
+            worktree = await self._worktree(worker, attempt)
+        except CoordError as error:
+            log.warning("attempt not delivered", task=attempt.ref.task_id, error=str(error))
+            await self._fail(worker, attempt, error)
+            return
+        if attempt.token in worker.attempts:
+            assigned = pb.Assigned(lease=lease, worktree=worktree, budget=attempt.budget)
+            worker.session.push(assigned=assigned)
+
+    async def _worktree(
+        self, worker: Worker, attempt: WorkerAttempt
+    ) -> integrator_pb2.Worktree | None:
+        if not self._has_repository:
+            return None
+        request = integrator_pb2.SetupWorktreeRequest(
+            project=self._fleet.project, worker=worker.name, attempt=attempt.ref
+        )
+        response = await insist(
+            self._services.integrator.SetupWorktree, request, self._environment, limit_s=600.0
+        )
+        return response.worktree
+
+    async def _give_back(self, worker: Worker, attempt: WorkerAttempt, message: str) -> None:
+        release = queue_pb2.Release(attempt=attempt.ref, message=message)
+        request = queue_pb2.ReleaseTasksRequest(
+            project=self._fleet.project, worker=worker.name, releases=[release]
+        )
+        await self._services.insist(self._services.queue.ReleaseTasks, request)
+        self._fleet.take(worker, attempt.token)
+        await self._money.let_go(attempt, worker.name)
+
+    async def _fail(self, worker: Worker, attempt: WorkerAttempt, error: CoordError) -> None:
+        failure = queue_pb2.Failure(
+            attempt=attempt.ref,
+            reason=queue_pb2.FAILURE_REASON_AGENT_ERROR,
+            message=f"could not be prepared: {error}"[:1_000],
+        )
+        request = queue_pb2.FailTasksRequest(
+            project=self._fleet.project, worker=worker.name, failures=[failure]
+        )
+        await self._services.insist(self._services.queue.FailTasks, request)
+        self._fleet.take(worker, attempt.token)
+        await self._money.let_go(attempt, worker.name)
+
+    def _attempt(self, lease: queue_pb2.Lease, grant_id: str) -> WorkerAttempt:
+        ref = common_pb2.AttemptRef(
+            task_id=lease.spec.id, fencing_token=lease.attempt.fencing_token
+        )
+        return WorkerAttempt(
+            ref=ref, spec=lease.spec, assigned_ns=self._environment.now_ns(), grant_id=grant_id
+        )
+
+
+def _reason(code: str, message: str) -> common_pb2.Reason:
+    return common_pb2.Reason(code=code, message=message)

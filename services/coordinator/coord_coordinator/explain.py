@@ -1,0 +1,68 @@
+"""Why a task is not running: the queue's reasons, and what the coordinator adds."""
+
+from coord.errors import CoordError
+from coord.v1 import common_pb2, integrator_pb2, queue_pb2
+from coord.v1 import coordinator_pb2 as pb
+
+from coord_coordinator.dispatch import Dispatch
+from coord_coordinator.services import Services
+
+_CHANGE_CODES = {
+    integrator_pb2.CHANGE_STATE_QUEUED: ("CHANGE_QUEUED", "its change waits for its turn"),
+    integrator_pb2.CHANGE_STATE_CHECKING: ("CHANGE_CHECKING", "its merged tree is under check"),
+    integrator_pb2.CHANGE_STATE_LANDING: ("CHANGE_CHECKING", "its merged tree is green and lands"),
+}
+
+
+class Explainer:
+    """Composes the reasons of all services."""
+
+    def __init__(self, project: str, services: Services, dispatch: Dispatch) -> None:
+        self._project = project
+        self._services = services
+        self._dispatch = dispatch
+
+    async def explain(self, task_id: str) -> pb.ExplainDispatchResponse:
+        """Explain one task.
+
+        Raises:
+            CoordError: NOT_FOUND with reason TASK_NOT_FOUND.
+        """
+        request = queue_pb2.ExplainTaskRequest(project=self._project, task_id=task_id)
+        answer = await self._services.ask(self._services.queue.ExplainTask, request)
+        reasons = list(answer.reasons)
+        if any(reason.code == "READY" for reason in reasons):
+            reasons = [await self._ready(task_id)]
+        elif answer.state == queue_pb2.TASK_STATE_MERGING:
+            reasons = await self._merging(task_id)
+        return pb.ExplainDispatchResponse(state=answer.state, reasons=reasons)
+
+    async def _ready(self, task_id: str) -> common_pb2.Reason:
+        held = self._dispatch.held.get(task_id)
+        task = await self._task(task_id)
+        now = self._dispatch.obstacle(task.spec)
+        return now if held is None or now.code != "READY" else held
+
+    async def _merging(self, task_id: str) -> list[common_pb2.Reason]:
+        token = (await self._task(task_id)).attempts[-1].fencing_token
+        integrator = self._services.integrator
+        changes = await self._services.ask(
+            integrator.ListChanges,
+            integrator_pb2.ListChangesRequest(project=self._project, page_size=1),
+        )
+        reasons = [changes.merge_queue.paused] if changes.merge_queue.HasField("paused") else []
+        try:
+            found = await self._services.ask(
+                integrator.GetChange,
+                integrator_pb2.GetChangeRequest(
+                    project=self._project, change_id=f"{task_id}@{token}"
+                ),
+            )
+        except CoordError as error:
+            return [*reasons, common_pb2.Reason(code="MERGING", message=error.message)]
+        code, message = _CHANGE_CODES.get(found.change.state, ("MERGING", found.change.message))
+        return [*reasons, common_pb2.Reason(code=code, message=message)]
+
+    async def _task(self, task_id: str) -> queue_pb2.Task:
+        request = queue_pb2.GetTaskRequest(project=self._project, task_id=task_id)
+        return (await self._services.ask(self._services.queue.GetTask, request)).task

@@ -1,0 +1,115 @@
+"""Who is there: workers come, fall silent, come back, and go."""
+
+from coord.environment import Environment
+from coord.errors import CoordError, already_exists
+from coord.v1 import common_pb2
+from coord.v1 import coordinator_pb2 as pb
+from coord_runtime.wakeups import Wakeups
+
+from coord_coordinator.session import Session
+from coord_coordinator.store import CoordinatorStore
+from coord_coordinator.workers import Worker, WorkerAttempt
+
+_GONE_MAX = 100
+
+
+class Fleet:
+    """The workers of a project.
+
+    Attributes:
+        project: The project.
+        workers: Those that are there, by name.
+        gone: Those that went lately, by name.
+        changed: Woken whenever a worker or its load changes.
+    """
+
+    def __init__(self, project: str, environment: Environment, store: CoordinatorStore) -> None:
+        self.project = project
+        self.workers: dict[str, Worker] = {}
+        self.gone: dict[str, Worker] = {}
+        self.changed = Wakeups()
+        self._environment = environment
+        self._store = store
+
+    def resume(self, hello: pb.Hello) -> Worker | None:
+        """Return the worker whose instance says Hello again; None for one that is new."""
+        worker = self.workers.get(hello.worker)
+        if worker is None or worker.hello.instance != hello.instance:
+            return None
+        worker.connected = True
+        self.hear(worker)
+        self.changed.wake()
+        return worker
+
+    def rival(self, hello: pb.Hello) -> Worker | None:
+        """Return the earlier instance of a worker's name that is not there any more.
+
+        Raises:
+            CoordError: ALREADY_EXISTS with reason WORKER_CONNECTED where it still is.
+        """
+        worker = self.workers.get(hello.worker)
+        if worker is not None and worker.connected:
+            raise _connected(hello.worker)
+        return worker
+
+    async def join(self, hello: pb.Hello) -> Worker:
+        """Take in a new instance."""
+        now = self._environment
+        worker = Worker(hello, Session(), now.monotonic_ns(), now.now_ns())
+        self.workers[worker.name] = worker
+        self.gone.pop(worker.name, None)
+        await self.tell(worker, "CONNECTED", "the worker has connected")
+        self.changed.wake()
+        return worker
+
+    async def part(self, worker: Worker, code: str, message: str) -> None:
+        """Let a worker go."""
+        worker.lifecycle = pb.LIFECYCLE_STOPPED
+        worker.connected = False
+        if self.workers.get(worker.name) is worker:
+            del self.workers[worker.name]
+        self.gone[worker.name] = worker
+        while len(self.gone) > _GONE_MAX:
+            del self.gone[next(iter(self.gone))]
+        await self.tell(worker, code, message)
+        self.changed.wake()
+
+    async def tell(self, worker: Worker, code: str, message: str) -> None:
+        """Store where a worker stands now, and why."""
+        worker.reason = common_pb2.Reason(code=code, message=message)
+        event = pb.CoordinatorEvent(
+            worker=worker.name,
+            instance=worker.hello.instance,
+            lifecycle=worker.lifecycle,
+            reason=worker.reason,
+        )
+        await self._store.append(self.project, event)
+
+    def hear(self, worker: Worker) -> None:
+        """Note a sign of life."""
+        worker.heard(self._environment.monotonic_ns(), self._environment.now_ns())
+
+    def silent(self, grace_ns: int) -> list[Worker]:
+        """Return the workers that were not heard of for longer than `grace_ns`."""
+        oldest_ns = self._environment.monotonic_ns() - grace_ns
+        return [one for one in self.workers.values() if one.heard_ns < oldest_ns]
+
+    def give(self, worker: Worker, attempt: WorkerAttempt) -> None:
+        """Note that a worker has an attempt."""
+        worker.attempts[attempt.token] = attempt
+
+    def take(self, worker: Worker, token: int) -> WorkerAttempt | None:
+        """Note that a worker does not have an attempt any more."""
+        attempt = worker.attempts.pop(token, None)
+        self.changed.wake()
+        return attempt
+
+    def holder(self, token: int) -> Worker | None:
+        """Return the worker that has an attempt."""
+        return next((one for one in self.workers.values() if token in one.attempts), None)
+
+
+def _connected(worker: str) -> CoordError:
+    return already_exists(
+        "WORKER_CONNECTED", f"worker {worker!r} is connected already; choose another name"
+    )

@@ -1,0 +1,118 @@
+"""Keeping what is alive alive: leases renewed in batches, silent workers buried."""
+
+import asyncio
+
+import structlog
+from coord.errors import CoordError
+from coord.times import from_seconds
+from coord.v1 import common_pb2, ledger_pb2, queue_pb2
+from coord.v1 import coordinator_pb2 as pb
+
+from coord_coordinator.adoption import Adoption
+from coord_coordinator.fleet import Fleet
+from coord_coordinator.reports import Reports
+from coord_coordinator.services import Services
+from coord_coordinator.settings import CoordinatorSettings
+from coord_coordinator.workers import Worker, WorkerAttempt
+
+log = structlog.get_logger(__name__)
+
+_BATCH_MAX = 1_000
+
+
+class Liveness:
+    """Watches over the workers."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        services: Services,
+        reports: Reports,
+        adoption: Adoption,
+        settings: CoordinatorSettings,
+    ) -> None:
+        self._fleet = fleet
+        self._services = services
+        self._reports = reports
+        self._adoption = adoption
+        self._settings = settings
+
+    async def run(self) -> None:
+        """Renew and look, until cancelled."""
+        renew_s, grace_ns = self._settings.renew_s, from_seconds(self._settings.grace_s)
+        while True:
+            await asyncio.sleep(renew_s)
+            for worker in self._fleet.silent(grace_ns):
+                silence = f"nothing was heard of it for {self._settings.grace_s:g} s"
+                await self._adoption.bury(worker, silence)
+            await self._renew()
+
+    async def watch_tasks(self) -> None:
+        """Wake the dispatch with every change of a task; stop cancelled attempts at once."""
+        queue = self._services.queue
+        request = queue_pb2.WatchQueueEventsRequest(project=self._fleet.project, after=-1)
+        async for event in self._services.follow(queue.WatchQueueEvents, request):
+            self._fleet.changed.wake()
+            holder = self._fleet.holder(event.fencing_token)
+            if holder is not None and event.to_state == queue_pb2.TASK_STATE_CANCELLED:
+                attempt = holder.attempts[event.fencing_token]
+                await self._obey(holder, attempt, queue_pb2.LEASE_DIRECTIVE_CANCEL)
+
+    async def watch_budgets(self) -> None:
+        """Warn the workers whose task has spent most of its budget."""
+        ledger = self._services.ledger
+        request = ledger_pb2.WatchLedgerEventsRequest(project=self._fleet.project, after=-1)
+        async for event in self._services.follow(ledger.WatchLedgerEvents, request):
+            if event.WhichOneof("kind") == "budget_warned":
+                self._warn(event.budget_warned.balance)
+
+    def _warn(self, balance: ledger_pb2.Balance) -> None:
+        if balance.scope.kind != ledger_pb2.SCOPE_KIND_TASK:
+            return
+        for worker in self._fleet.workers.values():
+            for attempt in worker.attempts.values():
+                if attempt.ref.task_id == balance.scope.id:
+                    warning = pb.BudgetWarning(attempt=attempt.ref, balance=balance)
+                    worker.session.push(budget_warning=warning)
+
+    async def _renew(self) -> None:
+        held = [
+            (worker, attempt)
+            for worker in self._fleet.workers.values()
+            for attempt in worker.attempts.values()
+        ]
+        for begin in range(0, len(held), _BATCH_MAX):
+            try:
+                await self._renew_batch(held[begin : begin + _BATCH_MAX])
+            except CoordError as error:
+                log.warning("leases could not be renewed", error=str(error))
+
+    async def _renew_batch(self, held: list[tuple[Worker, WorkerAttempt]]) -> None:
+        stored = [attempt for _, attempt in held if not attempt.progress_stored]
+        request = queue_pb2.RenewLeasesRequest(
+            project=self._fleet.project, renewals=[_renewal(attempt) for _, attempt in held]
+        )
+        response = await self._services.ask(self._services.queue.RenewLeases, request)
+        for attempt in stored:
+            attempt.progress_stored = True
+        for (worker, attempt), result in zip(held, response.results, strict=True):
+            await self._obey(worker, attempt, result.directive)
+
+    async def _obey(
+        self, worker: Worker, attempt: WorkerAttempt, directive: queue_pb2.LeaseDirective
+    ) -> None:
+        """Tell a worker to stop an attempt that the queue does not let go on."""
+        if directive == queue_pb2.LEASE_DIRECTIVE_CONTINUE or attempt.token not in worker.attempts:
+            return
+        if directive == queue_pb2.LEASE_DIRECTIVE_CANCEL:
+            reason = common_pb2.Reason(code="CANCELLED", message="the task was cancelled")
+            worker.session.push(cancel=pb.Cancel(attempt=attempt.ref, reason=reason))
+        else:
+            reason = common_pb2.Reason(code="STALE_TOKEN", message="the lease was lost")
+            worker.session.push(revoke=pb.Revoke(attempt=attempt.ref, reason=reason))
+        await self._reports.end(worker, attempt)
+
+
+def _renewal(attempt: WorkerAttempt) -> queue_pb2.LeaseRenewal:
+    progress = None if attempt.progress_stored else attempt.progress
+    return queue_pb2.LeaseRenewal(attempt=attempt.ref, progress=progress)

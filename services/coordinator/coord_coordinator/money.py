@@ -1,0 +1,185 @@
+"""The money and the rate of an attempt: held at dispatch, booked when spent, let go at the end."""
+
+from coord.times import SECOND, duration_ns
+from coord.v1 import common_pb2, ledger_pb2, limiter_pb2, queue_pb2
+from coord.v1 import coordinator_pb2 as pb
+
+from coord_coordinator.services import Services
+from coord_coordinator.workers import Worker, WorkerAttempt, cost_scopes
+
+
+class Money:
+    """Asks the ledger and the limiter on behalf of attempts."""
+
+    def __init__(self, project: str, services: Services) -> None:
+        self._project = project
+        self._services = services
+
+    async def shortage(self, spec: queue_pb2.TaskSpec, worker: str) -> common_pb2.Reason | None:
+        """Return why there is not enough money to start a task; None where there is."""
+        balances = [
+            await self._balance(scope) for scope in cost_scopes(self._project, spec, worker)
+        ]
+        wanted = self._wanted(spec, balances)
+        for balance in balances:
+            left = balance.cap.nanos - balance.posted.nanos - balance.pending.nanos
+            is_task = balance.scope.kind == ledger_pb2.SCOPE_KIND_TASK
+            if balance.HasField("cap") and left < (1 if is_task else max(1, wanted)):
+                return _budget_spent(balance, wanted)
+        return None
+
+    async def reserve(
+        self, attempt: WorkerAttempt, worker: str
+    ) -> ledger_pb2.ReservationRefusal | None:
+        """Reserve what is left of a task's budget for an attempt; return a refusal, if any."""
+        if not attempt.spec.HasField("budget"):
+            return None
+        scope = ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_TASK, id=attempt.spec.id)
+        balance = await self._cap(scope, attempt.spec.budget)
+        left = balance.cap.nanos - balance.posted.nanos - balance.pending.nanos
+        request = ledger_pb2.ReservationRequest(
+            reservation_id=attempt.reservation_id,
+            scopes=attempt.scopes(self._project, worker),
+            amount=_money(attempt.spec.budget.currency, max(1, left)),
+        )
+        response = await self._services.insist(
+            self._services.ledger.ReserveFunds,
+            ledger_pb2.ReserveFundsRequest(project=self._project, requests=[request]),
+        )
+        result = response.results[0]
+        if result.HasField("refusal"):
+            return result.refusal
+        attempt.budget = result.reservation.amount
+        return None
+
+    async def rate_wait(self, grant_id: str, worker: Worker) -> common_pb2.Reason | None:
+        """Take one request from the worker's buckets; return why that has to wait, if it does."""
+        request = limiter_pb2.GrantRequest(
+            grant_id=grant_id,
+            buckets=worker.hello.buckets,
+            estimate=limiter_pb2.Quantities(requests=1),
+        )
+        response = await self._services.insist(
+            self._services.limiter.AcquireGrants,
+            limiter_pb2.AcquireGrantsRequest(
+                project=self._project, worker=worker.name, requests=[request]
+            ),
+        )
+        return _rate_limited(response.results[0])
+
+    async def spend(
+        self, worker: Worker, attempt: WorkerAttempt, spent: pb.Spent
+    ) -> ledger_pb2.Balance | None:
+        """Book a cost; return the balance that says that the attempt must stop, if one does."""
+        cost = ledger_pb2.Cost(
+            entry_id=spent.entry_id,
+            scopes=attempt.scopes(self._project, worker.name),
+            amount=spent.amount,
+            usage=spent.usage,
+            reservation_id=attempt.reservation_id if attempt.budget is not None else "",
+        )
+        response = await self._services.insist(
+            self._services.ledger.RecordCosts,
+            ledger_pb2.RecordCostsRequest(project=self._project, costs=[cost]),
+        )
+        attempt.spent.currency = spent.amount.currency
+        attempt.spent.nanos += spent.amount.nanos
+        exceeded = response.results[0].exceeded
+        return exceeded[0] if exceeded else None
+
+    async def let_go(self, attempt: WorkerAttempt, worker: str) -> None:
+        """Give back what an ended attempt still holds, and settle its rate."""
+        if attempt.budget is not None:
+            await self._services.insist(
+                self._services.ledger.ReleaseReservations,
+                ledger_pb2.ReleaseReservationsRequest(
+                    project=self._project, reservation_ids=[attempt.reservation_id]
+                ),
+            )
+        if attempt.grant_id:
+            await self._settle(attempt, worker)
+
+    async def release_grant(self, grant_id: str, worker: str) -> None:
+        """Give a grant back whose attempt did not come about."""
+        await self._services.insist(
+            self._services.limiter.ReleaseGrants,
+            limiter_pb2.ReleaseGrantsRequest(
+                project=self._project, worker=worker, grant_ids=[grant_id]
+            ),
+        )
+
+    async def _settle(self, attempt: WorkerAttempt, worker: str) -> None:
+        usage = attempt.usage
+        actual = limiter_pb2.Quantities(
+            requests=max(1, usage.requests),
+            tokens=usage.input_tokens + usage.cache_write_tokens + usage.output_tokens,
+            input_tokens=usage.input_tokens + usage.cache_write_tokens,
+            output_tokens=usage.output_tokens,
+        )
+        settlement = limiter_pb2.GrantSettlement(grant_id=attempt.grant_id, actual=actual)
+        await self._services.insist(
+            self._services.limiter.SettleGrants,
+            limiter_pb2.SettleGrantsRequest(
+                project=self._project, worker=worker, settlements=[settlement]
+            ),
+        )
+
+    async def _balance(self, scope: ledger_pb2.Scope) -> ledger_pb2.Balance:
+        request = ledger_pb2.GetBalanceRequest(project=self._project, scope=scope)
+        response = await self._services.insist(self._services.ledger.GetBalance, request)
+        return response.balance
+
+    async def _cap(self, scope: ledger_pb2.Scope, cap: common_pb2.Money) -> ledger_pb2.Balance:
+        balance = await self._balance(scope)
+        if balance.HasField("cap"):
+            return balance
+        request = ledger_pb2.SetBudgetRequest(project=self._project, scope=scope, cap=cap)
+        response = await self._services.insist(self._services.ledger.SetBudget, request)
+        return response.balance
+
+    def _wanted(self, spec: queue_pb2.TaskSpec, balances: list[ledger_pb2.Balance]) -> int:
+        task = next(one for one in balances if one.scope.kind == ledger_pb2.SCOPE_KIND_TASK)
+        cap = task.cap.nanos if task.HasField("cap") else spec.budget.nanos
+        return max(0, cap - task.posted.nanos - task.pending.nanos)
+
+
+def add_usage(total: common_pb2.Usage, part: common_pb2.Usage) -> None:
+    """Add what was used since the last report."""
+    total.model = part.model or total.model
+    total.input_tokens += part.input_tokens
+    total.output_tokens += part.output_tokens
+    total.cache_read_tokens += part.cache_read_tokens
+    total.cache_write_tokens += part.cache_write_tokens
+    total.requests += part.requests
+
+
+def _money(currency: str, nanos: int) -> common_pb2.Money:
+    return common_pb2.Money(currency=currency, nanos=nanos)
+
+
+def _budget_spent(balance: ledger_pb2.Balance, wanted: int) -> common_pb2.Reason:
+    kind = ledger_pb2.ScopeKind.Name(balance.scope.kind).removeprefix("SCOPE_KIND_").lower()
+    left = balance.cap.nanos - balance.posted.nanos - balance.pending.nanos
+    currency = balance.cap.currency
+    message = (
+        f"the budget of {kind} {balance.scope.id} has {left / 1e9:.2f} {currency} left of"
+        f" {balance.cap.nanos / 1e9:.2f} ({balance.pending.nanos / 1e9:.2f} reserved); the task"
+        f" needs {wanted / 1e9:.2f}"
+    )
+    return common_pb2.Reason(
+        code="BUDGET_SPENT", message=message, metadata={"scope": f"{kind}/{balance.scope.id}"}
+    )
+
+
+def _rate_limited(result: limiter_pb2.GrantResult) -> common_pb2.Reason | None:
+    if result.HasField("wait"):
+        seconds = duration_ns(result.wait.retry_after) / SECOND
+        return common_pb2.Reason(
+            code="RATE_LIMITED",
+            message=f"waits {seconds:.1f} s: {result.wait.reason.message}",
+            metadata={"seconds": f"{seconds:.3f}"},
+        )
+    if result.HasField("refusal"):
+        message = f"never fits: {result.refusal.reason.message}"
+        return common_pb2.Reason(code="RATE_LIMITED", message=message)
+    return None

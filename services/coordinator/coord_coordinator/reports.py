@@ -1,0 +1,184 @@
+"""What a worker reports, and what follows from it. Every report may come twice."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from coord.errors import CoordError
+from coord.v1 import common_pb2, integrator_pb2, queue_pb2
+from coord.v1 import coordinator_pb2 as pb
+
+from coord_coordinator.fleet import Fleet
+from coord_coordinator.money import Money, add_usage
+from coord_coordinator.services import Services
+from coord_coordinator.workers import Worker, WorkerAttempt
+
+log = structlog.get_logger(__name__)
+
+
+class Reports:
+    """Passes on what workers report."""
+
+    def __init__(
+        self, fleet: Fleet, services: Services, money: Money, *, has_repository: bool
+    ) -> None:
+        self._fleet = fleet
+        self._services = services
+        self._money = money
+        self._has_repository = has_repository
+
+    async def handle(self, worker: Worker, request: pb.ConnectRequest) -> None:
+        """Give a numbered message its effect; on return that is on disk."""
+        kind = request.WhichOneof("message")
+        handlers: dict[str, Callable[[Worker, WorkerAttempt, Any], Awaitable[None]]] = {
+            "complete": self._complete,
+            "failed": self._failed,
+            "progress": self._progress,
+            "released": self._released,
+            "spent": self._spent,
+            "started": self._started,
+        }
+        message = getattr(request, str(kind))
+        attempt = worker.attempts.get(message.attempt.fencing_token)
+        if attempt is None or attempt.ref.task_id != message.attempt.task_id:
+            self._revoke(worker, message.attempt, "the attempt is not this worker's (any more)")
+            return
+        try:
+            await handlers[str(kind)](worker, attempt, message)
+        except CoordError as error:
+            log.warning("report refused", worker=worker.name, kind=kind, error=str(error))
+            await self._refused(worker, attempt, error)
+
+    async def end(self, worker: Worker, attempt: WorkerAttempt) -> None:
+        """Forget an attempt that has ended, and let go of what it held."""
+        self._fleet.take(worker, attempt.token)
+        await self._money.let_go(attempt, worker.name)
+
+    async def lose(self, worker: Worker, attempt: WorkerAttempt, message: str) -> None:
+        """End an attempt whose worker was lost; its work was saved before."""
+        failure = queue_pb2.Failure(
+            attempt=attempt.ref, reason=queue_pb2.FAILURE_REASON_WORKER_LOST, message=message
+        )
+        await self._fail(worker, attempt, failure)
+
+    async def save(self, worker: Worker) -> None:
+        """Keep what is in a worker's worktree."""
+        if not self._has_repository:
+            return
+        request = integrator_pb2.SnapshotWorktreeRequest(
+            project=self._fleet.project, worker=worker.name
+        )
+        try:
+            await self._services.insist(self._services.integrator.SnapshotWorktree, request)
+        except CoordError as error:
+            if error.reason != "WORKTREE_NOT_FOUND":
+                # The worktree itself is kept until a snapshot succeeds.
+                log.warning("work could not be saved", worker=worker.name, error=str(error))
+
+    async def _refused(self, worker: Worker, attempt: WorkerAttempt, error: CoordError) -> None:
+        """End an attempt whose report was refused: its worker cannot do better by repeating it."""
+        self._revoke(worker, attempt.ref, error.message)
+        if error.reason == "STALE_TOKEN":
+            await self.end(worker, attempt)
+            return
+        await self.save(worker)
+        failure = queue_pb2.Failure(
+            attempt=attempt.ref,
+            reason=queue_pb2.FAILURE_REASON_AGENT_ERROR,
+            message=f"what the worker reported was refused: {error}"[:1_000],
+        )
+        await self._fail(worker, attempt, failure)
+
+    async def _started(self, worker: Worker, attempt: WorkerAttempt, _: pb.Started) -> None:
+        request = queue_pb2.StartTasksRequest(
+            project=self._fleet.project, worker=worker.name, attempts=[attempt.ref]
+        )
+        response = await self._services.insist(self._services.queue.StartTasks, request)
+        if response.results[0].HasField("error"):
+            self._revoke(worker, attempt.ref, response.results[0].error.message)
+            await self.end(worker, attempt)
+
+    async def _complete(self, worker: Worker, attempt: WorkerAttempt, message: pb.Complete) -> None:
+        await self._store_progress(attempt)
+        if self._has_repository:
+            await self._submit(worker, attempt)
+        else:
+            completion = queue_pb2.Completion(attempt=attempt.ref, message=message.message)
+            request = queue_pb2.CompleteTasksRequest(
+                project=self._fleet.project, worker=worker.name, completions=[completion]
+            )
+            await self._services.insist(self._services.queue.CompleteTasks, request)
+        await self.end(worker, attempt)
+
+    async def _submit(self, worker: Worker, attempt: WorkerAttempt) -> None:
+        request = integrator_pb2.SubmitChangeRequest(
+            project=self._fleet.project,
+            worker=worker.name,
+            attempt=attempt.ref,
+            title=attempt.spec.title or attempt.spec.id,
+            cost=attempt.spent if attempt.spent.currency else None,
+        )
+        await self._services.insist(self._services.integrator.SubmitChange, request)
+
+    async def _failed(self, worker: Worker, attempt: WorkerAttempt, message: pb.Failed) -> None:
+        await self.save(worker)
+        failure = queue_pb2.Failure(
+            attempt=attempt.ref,
+            reason=message.reason,
+            message=message.message,
+            detail=message.detail,
+            not_before=message.not_before if message.HasField("not_before") else None,
+        )
+        await self._fail(worker, attempt, failure)
+
+    async def _fail(
+        self, worker: Worker, attempt: WorkerAttempt, failure: queue_pb2.Failure
+    ) -> None:
+        await self._store_progress(attempt)
+        request = queue_pb2.FailTasksRequest(
+            project=self._fleet.project, worker=worker.name, failures=[failure]
+        )
+        await self._services.insist(self._services.queue.FailTasks, request)
+        await self.end(worker, attempt)
+
+    async def _released(self, worker: Worker, attempt: WorkerAttempt, message: pb.Released) -> None:
+        await self.save(worker)
+        release = queue_pb2.Release(
+            attempt=attempt.ref,
+            message=message.message,
+            progress=attempt.progress if attempt.progress.summary else None,
+        )
+        request = queue_pb2.ReleaseTasksRequest(
+            project=self._fleet.project, worker=worker.name, releases=[release]
+        )
+        await self._services.insist(self._services.queue.ReleaseTasks, request)
+        await self.end(worker, attempt)
+
+    async def _progress(
+        self, _: Worker, attempt: WorkerAttempt, message: pb.ProgressReport
+    ) -> None:
+        attempt.progress.CopyFrom(message.progress)
+        attempt.progress_stored = False
+
+    async def _spent(self, worker: Worker, attempt: WorkerAttempt, message: pb.Spent) -> None:
+        add_usage(attempt.usage, message.usage)
+        if not message.amount.currency:
+            return
+        exceeded = await self._money.spend(worker, attempt, message)
+        if exceeded is not None and not attempt.stopping:
+            attempt.stopping = True
+            worker.session.push(
+                budget_exceeded=pb.BudgetStop(attempt=attempt.ref, balance=exceeded)
+            )
+
+    async def _store_progress(self, attempt: WorkerAttempt) -> None:
+        if attempt.progress_stored:
+            return
+        renewal = queue_pb2.LeaseRenewal(attempt=attempt.ref, progress=attempt.progress)
+        request = queue_pb2.RenewLeasesRequest(project=self._fleet.project, renewals=[renewal])
+        await self._services.insist(self._services.queue.RenewLeases, request)
+        attempt.progress_stored = True
+
+    def _revoke(self, worker: Worker, attempt: common_pb2.AttemptRef, message: str) -> None:
+        reason = common_pb2.Reason(code="STALE_TOKEN", message=message)
+        worker.session.push(revoke=pb.Revoke(attempt=attempt, reason=reason))

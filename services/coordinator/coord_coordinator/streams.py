@@ -1,0 +1,194 @@
+"""A worker's stream: Hello, then messages both ways until it breaks or ends."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+import structlog
+from coord.errors import failed_precondition, unavailable
+from coord.times import SECOND, duration, from_seconds
+from coord.v1 import coordinator_pb2 as pb
+from coord_runtime.calls import Call, Stream
+from coord_runtime.checks import check_id, check_ids, check_project, check_range, check_worker
+from coord_runtime.pipeline import check_own_project, check_own_worker
+
+from coord_coordinator.adoption import Adoption
+from coord_coordinator.fleet import Fleet
+from coord_coordinator.reports import Reports
+from coord_coordinator.session import protocol_error
+from coord_coordinator.settings import CoordinatorSettings
+from coord_coordinator.workers import Worker
+
+PROTOCOL_VERSION = 1
+_SLOTS_MAX = 1_000
+_INBOX_MAX = 256
+
+log = structlog.get_logger(__name__)
+
+
+class Streams:
+    """Serves the workers' streams."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        reports: Reports,
+        adoption: Adoption,
+        settings: CoordinatorSettings,
+        lifecycle: Callable[[], pb.Lifecycle],
+    ) -> None:
+        self._fleet = fleet
+        self._reports = reports
+        self._adoption = adoption
+        self._settings = settings
+        self._lifecycle = lifecycle
+        self._inboxes: dict[str, _Inbox] = {}
+
+    async def serve(self, stream: Stream, call: Call) -> None:
+        """Serve one stream until its end."""
+        first = await stream.read()
+        hello = _hello(first, call)
+        worker = self._fleet.resume(hello)
+        resumed = worker is not None
+        if worker is None:
+            worker = await self._join(hello)
+        else:
+            worker.session.acknowledge(first.acknowledged)
+        await stream.write(self._welcome(worker, resumed=resumed))
+        await self._converse(stream, worker)
+
+    async def stop(self) -> None:
+        """Stop handling what workers have said; they will say it again."""
+        for inbox in self._inboxes.values():
+            await inbox.stop()
+
+    async def _join(self, hello: pb.Hello) -> Worker:
+        if self._lifecycle() != pb.LIFECYCLE_RUNNING:
+            raise unavailable(
+                "DRAINING", "the coordinator takes no workers now", retry_after_ns=SECOND
+            )
+        rival = self._fleet.rival(hello)
+        if rival is not None:
+            await self._adoption.bury(rival, "another process has taken its place")
+        worker = await self._fleet.join(hello)
+        await self._adoption.adopt(worker)
+        earlier = self._inboxes.pop(worker.name, None)
+        if earlier is not None:
+            await earlier.stop()
+        self._inboxes[worker.name] = _Inbox(worker, self._reports)
+        return worker
+
+    async def _converse(self, stream: Stream, worker: Worker) -> None:
+        writer = asyncio.create_task(_write(stream, worker))
+        ended = False
+        try:
+            await self._read(stream, worker)
+            ended = True
+        finally:
+            writer.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await writer
+            worker.connected = False
+            self._fleet.changed.wake()
+            if ended:
+                await self._leave(worker)
+
+    async def _read(self, stream: Stream, worker: Worker) -> None:
+        session = worker.session
+        while (request := await stream.read()) is not None:
+            self._fleet.hear(worker)
+            session.acknowledge(request.acknowledged)
+            kind = request.WhichOneof("message")
+            if kind in ("ack", "heartbeat"):
+                continue
+            if kind is None or kind == "hello":
+                raise protocol_error("a message must say one thing, and Hello only once a stream")
+            if session.receive(request):
+                await self._inboxes[worker.name].put(request)
+
+    async def _leave(self, worker: Worker) -> None:
+        """Let a worker go that has ended its stream, once all that it said has had its effect."""
+        await self._inboxes[worker.name].flush()
+        if worker.lifecycle == pb.LIFECYCLE_STOPPED or worker.connected:
+            return
+        for attempt in list(worker.attempts.values()):
+            await self._reports.save(worker)
+            await self._reports.lose(worker, attempt, "its worker has left")
+        await self._fleet.part(worker, "LEFT", "the worker has left")
+
+    def _welcome(self, worker: Worker, *, resumed: bool) -> pb.ConnectResponse:
+        welcome = pb.Welcome(
+            resumed=resumed,
+            heartbeat_interval=duration(from_seconds(self._settings.heartbeat_s)),
+            grace=duration(from_seconds(self._settings.grace_s)),
+        )
+        return pb.ConnectResponse(acknowledged=worker.session.handled, welcome=welcome)
+
+
+class _Inbox:
+    """Handles a session's messages one after another; it outlives the streams."""
+
+    def __init__(self, worker: Worker, reports: Reports) -> None:
+        self._worker = worker
+        self._reports = reports
+        self._queue: asyncio.Queue[pb.ConnectRequest] = asyncio.Queue(_INBOX_MAX)
+        self._task = asyncio.create_task(self._run())
+
+    async def put(self, request: pb.ConnectRequest) -> None:
+        await self._queue.put(request)
+
+    async def flush(self) -> None:
+        await self._queue.join()
+
+    async def stop(self) -> None:
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+
+    async def _run(self) -> None:
+        while self._worker.lifecycle != pb.LIFECYCLE_STOPPED:
+            request = await self._queue.get()
+            try:
+                await self._reports.handle(self._worker, request)
+            except Exception:
+                log.exception("report failed", worker=self._worker.name)
+            self._worker.session.note_handled(request.sequence)
+            self._queue.task_done()
+
+
+async def _write(stream: Stream, worker: Worker) -> None:
+    """Send what is not acknowledged, then what comes, and acknowledgements by themselves."""
+    session, sent = worker.session, 0
+    acknowledged = -1
+    while True:
+        seen = session.seen()
+        for message in session.after(sent):
+            message.acknowledged = acknowledged = session.handled
+            await stream.write(message)
+            sent = message.sequence
+        if acknowledged != session.handled:
+            acknowledged = session.handled
+            await stream.write(pb.ConnectResponse(acknowledged=acknowledged, ack=pb.Ack()))
+        await session.wait(seen)
+
+
+def _hello(first: pb.ConnectRequest | None, call: Call) -> pb.Hello:
+    if first is None or first.WhichOneof("message") != "hello":
+        raise protocol_error("the first message must be Hello")
+    hello = first.hello
+    if hello.protocol_version != PROTOCOL_VERSION:
+        raise failed_precondition(
+            "UNSUPPORTED_VERSION",
+            f"this coordinator speaks protocol version {PROTOCOL_VERSION}, the worker"
+            f" {hello.protocol_version}; use the version of Coord that goes with it",
+            supported=str(PROTOCOL_VERSION),
+        )
+    check_project(hello.project)
+    check_worker("worker", hello.worker)
+    check_own_project(call.principal, hello.project)
+    check_own_worker(call.principal, hello.worker)
+    check_id("instance", hello.instance)
+    check_ids("capabilities", hello.capabilities)
+    check_ids("buckets", hello.buckets)
+    check_range("slots", hello.slots, 1, _SLOTS_MAX)
+    return hello

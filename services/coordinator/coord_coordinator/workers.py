@@ -1,0 +1,149 @@
+"""The live workers and what they have."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from coord.times import timestamp
+from coord.v1 import common_pb2, ledger_pb2, queue_pb2
+from coord.v1 import coordinator_pb2 as pb
+
+from coord_coordinator.session import Session
+
+
+@dataclass
+class WorkerAttempt:
+    """An attempt that a worker has.
+
+    Attributes:
+        ref: The attempt.
+        spec: Its task.
+        assigned_ns: When it was assigned.
+        budget: The most that it may spend, if it has a reservation.
+        grant_id: The grant that was taken for it, if there was one.
+        spent: What it has cost, as far as this coordinator knows.
+        usage: What it has used, as far as this coordinator knows.
+        progress: How far it has come.
+        progress_stored: Whether the queue knows `progress`.
+        stopping: Whether the worker was told to stop it.
+    """
+
+    ref: common_pb2.AttemptRef
+    spec: queue_pb2.TaskSpec
+    assigned_ns: int
+    budget: common_pb2.Money | None = None
+    grant_id: str = ""
+    spent: common_pb2.Money = field(default_factory=common_pb2.Money)
+    usage: common_pb2.Usage = field(default_factory=common_pb2.Usage)
+    progress: common_pb2.Progress = field(default_factory=common_pb2.Progress)
+    progress_stored: bool = True
+    stopping: bool = False
+
+    @property
+    def token(self) -> int:
+        """The fencing token."""
+        return self.ref.fencing_token
+
+    @property
+    def reservation_id(self) -> str:
+        """The id of its reservation; the attempt alone decides it, so that a restart finds it."""
+        return f"{self.ref.task_id}@{self.token}"
+
+    def scopes(self, project: str, worker: str) -> list[ledger_pb2.Scope]:
+        """Return what its costs count for."""
+        return cost_scopes(project, self.spec, worker)
+
+
+@dataclass
+class Worker:
+    """A worker that has said Hello.
+
+    Attributes:
+        hello: What it said.
+        session: Its conversation.
+        lifecycle: Where it stands.
+        connected: Whether its stream is open.
+        heard_ns: When it was last heard of, by the monotonic clock.
+        heard_at_ns: The same by the wall clock.
+        attempts: What it has, by fencing token.
+        reserved: Slots promised to tasks that are on their way to it.
+        reason: Why it is where it is, where that needs saying.
+    """
+
+    hello: pb.Hello
+    session: Session
+    heard_ns: int
+    heard_at_ns: int
+    lifecycle: pb.Lifecycle = pb.LIFECYCLE_RUNNING
+    connected: bool = True
+    attempts: dict[int, WorkerAttempt] = field(default_factory=dict)
+    reserved: int = 0
+    reason: common_pb2.Reason = field(default_factory=common_pb2.Reason)
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.hello.worker
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What it can do."""
+        return frozenset(self.hello.capabilities)
+
+    @property
+    def free_slots(self) -> int:
+        """How many more attempts it takes now."""
+        if self.lifecycle != pb.LIFECYCLE_RUNNING or not self.connected:
+            return 0
+        return self.hello.slots - len(self.attempts) - self.reserved
+
+    @property
+    def load(self) -> float:
+        """Share of its slots in use."""
+        return (len(self.attempts) + self.reserved) / self.hello.slots
+
+    def heard(self, monotonic_ns: int, now_ns: int) -> None:
+        """Note a sign of life."""
+        self.heard_ns, self.heard_at_ns = monotonic_ns, now_ns
+
+    def describe(self) -> pb.Worker:
+        """Return the worker as the contract has it."""
+        return pb.Worker(
+            name=self.name,
+            instance=self.hello.instance,
+            lifecycle=self.lifecycle,
+            connected=self.connected,
+            capabilities=self.hello.capabilities,
+            profile=self.hello.profile,
+            slots=self.hello.slots,
+            attempts=[_describe(one) for one in self.attempts.values()],
+            heard_at=timestamp(self.heard_at_ns),
+            reason=self.reason if self.reason.code else None,
+        )
+
+
+def cost_scopes(project: str, spec: queue_pb2.TaskSpec, worker: str) -> list[ledger_pb2.Scope]:
+    """Return what the costs of a task at a worker count for."""
+    scopes = [
+        ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_PROJECT, id=project),
+        ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_TASK, id=spec.id),
+        ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_WORKER, id=worker),
+    ]
+    run = spec.labels.get("run")
+    if run:
+        scopes.append(ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_RUN, id=run))
+    return scopes
+
+
+def by_name(workers: Iterable[Worker]) -> list[pb.Worker]:
+    """Return workers as the contract has them, sorted."""
+    return [worker.describe() for worker in sorted(workers, key=lambda one: one.name)]
+
+
+def _describe(attempt: WorkerAttempt) -> pb.WorkerAttempt:
+    return pb.WorkerAttempt(
+        attempt=attempt.ref,
+        title=attempt.spec.title,
+        progress=attempt.progress if attempt.progress.summary else None,
+        assigned_at=timestamp(attempt.assigned_ns),
+        spent=attempt.spent if attempt.spent.currency else None,
+    )

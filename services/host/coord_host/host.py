@@ -1,0 +1,185 @@
+"""The host: all services in this process, or attached to those that run already."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+import grpc.aio
+from coord.client import connect
+from coord.errors import CoordError, failed_precondition
+from coord_coordinator.service import CoordinatorService
+from coord_integrator.service import IntegratorService
+from coord_ledger.service import LedgerService
+from coord_limiter.service import LimiterService
+from coord_queue.service import QueueService
+from coord_runtime.locks import FolderLock
+from coord_runtime.node import Node, NodePlan
+from coord_runtime.tokens import Kind, Principal, TokenMint, load_key
+
+from coord_host.endpoint import Endpoint, find, publish
+from coord_host.places import Place
+
+Overrides = dict[str, dict[str, Any]]
+
+SERVICES = (
+    QueueService,
+    LimiterService,
+    LedgerService,
+    IntegratorService,
+    CoordinatorService,
+)
+# What a running host was started with, and a newcomer may not silently do without.
+_BINDING = (("integrator", "check"), ("integrator", "no_check"), ("integrator", "target"))
+
+
+class Host(Protocol):
+    """The services of a project, wherever they run.
+
+    Attributes:
+        place: The project.
+        addresses: Address of each service by name.
+        embedded: Whether they run in this process.
+    """
+
+    place: Place
+    addresses: dict[str, str]
+    embedded: bool
+
+    def channel(self, service: str) -> grpc.aio.Channel:
+        """Return a channel to a service, with the operator's token."""
+
+    def mint_worker(self, name: str) -> str:
+        """Return a token that acts for one worker."""
+
+    async def drain(self, deadline_s: float) -> None:
+        """Let the services in this process finish; does nothing to those elsewhere."""
+
+
+class _Operator:
+    """Tokens and channels for whoever can read the project's key."""
+
+    def __init__(self, place: Place, addresses: dict[str, str]) -> None:
+        self.place = place
+        self.addresses = addresses
+        self._mint = TokenMint(load_key(place.state / "token.key"))
+        self._channels: dict[str, grpc.aio.Channel] = {}
+
+    def channel(self, service: str) -> grpc.aio.Channel:
+        address = self.addresses[service]
+        if address not in self._channels:
+            self._channels[address] = connect(address, self._token(Kind.OPERATOR, "operator"))
+        return self._channels[address]
+
+    def mint_worker(self, name: str) -> str:
+        return self._token(Kind.WORKER, name)
+
+    async def close(self) -> None:
+        for channel in self._channels.values():
+            await channel.close()
+
+    def _token(self, kind: Kind, name: str) -> str:
+        return self._mint.mint(Principal(kind, name, self.place.project))
+
+
+class Attached(_Operator):
+    """Services that run elsewhere."""
+
+    embedded = False
+
+    async def drain(self, deadline_s: float) -> None:
+        """Do nothing: the services are not ours to end."""
+
+
+class Embedded(_Operator):
+    """Services that run in this process."""
+
+    embedded = True
+
+    def __init__(self, place: Place, node: Node, endpoint: Endpoint) -> None:
+        super().__init__(place, endpoint.addresses)
+        self.endpoint = endpoint
+        self._node = node
+
+    async def drain(self, deadline_s: float) -> None:
+        """Let the services finish what would be lost."""
+        await self._node.drain(deadline_s)
+
+
+@asynccontextmanager
+async def attach_or_start(place: Place, overrides: Overrides) -> AsyncIterator[Host]:
+    """Attach to the project's running services, or run them in this process until the exit.
+
+    Raises:
+        CoordError: FAILED_PRECONDITION with reason RUNNING_OTHERWISE where services run with other
+            settings; whatever hinders a start.
+    """
+    endpoint = find(place)
+    if endpoint is None:
+        try:
+            async with start(place, overrides) as host:
+                yield host
+                return
+        except CoordError as error:
+            endpoint = find(place) if error.reason == "FOLDER_LOCKED" else None
+            if endpoint is None:
+                raise
+    _check_same(endpoint, overrides)
+    attached = Attached(place, endpoint.addresses)
+    try:
+        yield attached
+    finally:
+        await attached.close()
+
+
+@asynccontextmanager
+async def start(place: Place, overrides: Overrides) -> AsyncIterator[Embedded]:
+    """Run all services in this process until the exit."""
+    lock = FolderLock(place.state / "host")
+    try:
+        node = await Node.start(
+            NodePlan(SERVICES, place.project, place.state, flags=settings_for(place, overrides))
+        )
+        try:
+            host = Embedded(place, node, _endpoint(node, overrides))
+            publish(place, host.endpoint)
+            try:
+                yield host
+            finally:
+                await host.close()
+        finally:
+            await node.stop()
+    finally:
+        lock.release()
+
+
+def settings_for(place: Place, overrides: Overrides) -> Overrides:
+    """Return the settings of a host: what follows from its place, then what was asked for."""
+    flags: Overrides = {"coordinator": {"repository": place.repo is not None}}
+    if place.repo is not None:
+        flags["integrator"] = {"repo": str(place.repo)}
+    for section, values in overrides.items():
+        flags[section] = flags.get(section, {}) | values
+    return flags
+
+
+def _endpoint(node: Node, overrides: Overrides) -> Endpoint:
+    names = [service.NAME for service in SERVICES]
+    return Endpoint(
+        pid=os.getpid(),
+        addresses=dict.fromkeys(names, node.address),
+        metrics=dict.fromkeys(names, node.metrics_address),
+        overrides=overrides,
+    )
+
+
+def _check_same(endpoint: Endpoint, overrides: Overrides) -> None:
+    for section, key in _BINDING:
+        wanted = overrides.get(section, {}).get(key)
+        running = endpoint.overrides.get(section, {}).get(key)
+        if wanted is not None and wanted != running:
+            raise failed_precondition(
+                "RUNNING_OTHERWISE",
+                f"the running services (process {endpoint.pid}) have {key} = {running!r}, not"
+                f" {wanted!r}; end them first, or leave --{key.replace('_', '-')} as it is",
+            )

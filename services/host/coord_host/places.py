@@ -1,0 +1,80 @@
+"""Where a project's state lives: outside of the repository, and not where reboots clear."""
+
+import hashlib
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from coord.errors import invalid_argument
+
+_HASH_DIGITS = 10
+_NAME_MAX = 80
+_DEFAULT_PROJECT = "default"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A project and its folders.
+
+    Attributes:
+        project: Its name.
+        repo: Top folder of its repository, or the repository itself where it is bare; None for
+            tasks that are not work on a repository.
+        state: Its state folder.
+    """
+
+    project: str
+    repo: Path | None
+    state: Path
+
+
+def locate(repo: Path | None, state: Path | None = None) -> Place:
+    """Return where the project of a repository is.
+
+    All worktrees of a repository share one place. The state is in `coord/<name>-<hash>` below the
+    XDG state folder, unless `state` names another folder.
+
+    Raises:
+        CoordError: INVALID_ARGUMENT with reason NOT_A_REPOSITORY.
+    """
+    if repo is None:
+        return Place(_DEFAULT_PROJECT, None, state or _state_root() / _DEFAULT_PROJECT)
+    common = Path(_git(repo, "--git-common-dir"))
+    bare = _git(repo, "--is-bare-repository") == "true"
+    top = common if bare else Path(_git(repo, "--show-toplevel"))
+    name = common.name if bare else common.parent.name
+    project = f"{_safe(name)}-{_hash(common)}"
+    return Place(project, top, (state or _state_root() / project).absolute())
+
+
+def _git(repo: Path, question: str) -> str:
+    command = ["git", "-C", str(repo), "rev-parse", "--path-format=absolute", question]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    try:
+        done = subprocess.run(  # noqa: S603 - the arguments are ours.
+            command, capture_output=True, text=True, check=True, env=environment
+        )
+    except FileNotFoundError:
+        raise invalid_argument("NO_GIT", "git is not installed; Coord needs git 2.39+") from None
+    except subprocess.CalledProcessError as error:
+        raise invalid_argument(
+            "NOT_A_REPOSITORY",
+            f"{repo} is not (in) a git repository; name one with --repo: {error.stderr.strip()}",
+        ) from None
+    return done.stdout.removesuffix("\n")
+
+
+def _state_root() -> Path:
+    root = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(root) / "coord"
+
+
+def _safe(name: str) -> str:
+    kept = re.sub(r"[^A-Za-z0-9_-]+", "-", name.removesuffix(".git")).strip("-")
+    return kept[:_NAME_MAX] or "repo"
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(os.fsencode(path)).hexdigest()[:_HASH_DIGITS]

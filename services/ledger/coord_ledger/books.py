@@ -1,0 +1,245 @@
+"""What the ledger decides, on the part of its books that an operation needs.
+
+The store loads that part, the methods here change it item by item, and the store writes back what
+has changed, all in one transaction.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from coord.times import SECOND, duration_ns, timestamp
+from coord.v1 import common_pb2, ledger_pb2
+
+from coord_ledger import refusals
+from coord_ledger.account import Account, Held, Key, keys, scope
+
+TTL_DEFAULT_NS = 24 * 3600 * SECOND
+
+
+@dataclass
+class Books:
+    """A part of one project's books.
+
+    Attributes:
+        now_ns: The wall clock.
+        new_id: Makes the ids of entries that have no other.
+        accounts: By scope; one that is missing was never used.
+        reservations: By id.
+        entries: By id.
+        posted: The entries that were added.
+        events: What has to be told, in order.
+    """
+
+    now_ns: int
+    new_id: Callable[[], str]
+    accounts: dict[Key, Account] = field(default_factory=dict)
+    reservations: dict[str, Held] = field(default_factory=dict)
+    entries: dict[str, ledger_pb2.LedgerEntry] = field(default_factory=dict)
+    posted: list[ledger_pb2.LedgerEntry] = field(default_factory=list)
+    events: list[ledger_pb2.LedgerEvent] = field(default_factory=list)
+    changed_accounts: set[Key] = field(default_factory=set)
+    changed_reservations: set[str] = field(default_factory=set)
+
+    def account(self, key: Key) -> Account:
+        """Return a scope's account."""
+        return self.accounts.setdefault(key, Account(key))
+
+    def reserve(self, request: ledger_pb2.ReservationRequest) -> ledger_pb2.ReservationResult:
+        """Reserve money in all scopes of a request, or in none."""
+        held = self.reservations.get(request.reservation_id)
+        if held is not None:
+            return _again(held, request)
+        accounts = [self.account(key) for key in keys(request.scopes)]
+        if not _take(accounts, request.amount.currency):
+            return refusals.not_reserved(request.reservation_id, "CURRENCY_DIFFERS")
+        tightest = min(accounts, key=lambda account: account.left)
+        least = request.min_amount if request.HasField("min_amount") else request.amount
+        amount = min(request.amount.nanos, tightest.left)
+        if amount >= least.nanos:
+            return self._hold(request, amount, accounts)
+        if tightest.cap is None:
+            return refusals.not_reserved(request.reservation_id, "AMOUNT_OVERFLOW")
+        return refusals.cap_reached(request, tightest)
+
+    def record(self, cost: ledger_pb2.Cost) -> ledger_pb2.RecordCostsResult:
+        """Post a cost, out of its reservation where it names one."""
+        held = self.reservations.get(cost.reservation_id)
+        if cost.reservation_id and held is None:
+            return refusals.not_posted(cost.entry_id, "RESERVATION_NOT_FOUND")
+        spent = held.keys if held else keys(cost.scopes)
+        entry = self._entry(cost.entry_id, spent, cost.amount, cost.usage, cost.reservation_id)
+        stored = self.entries.get(cost.entry_id)
+        if stored is None:
+            reason = self._post(entry, held)
+        else:
+            reason = None if _same(stored, entry) else "ENTRY_EXISTS"
+        if reason:
+            return refusals.not_posted(cost.entry_id, reason)
+        return ledger_pb2.RecordCostsResult(
+            entry_id=cost.entry_id, exceeded=self._exceeded(spent, held)
+        )
+
+    def settle(self, settlement: ledger_pb2.Settlement) -> ledger_pb2.ReservationReportResult:
+        """End a reservation with the total that was spent on it."""
+        held, actual = self.reservations.get(settlement.reservation_id), settlement.actual
+        if held is None:
+            return refusals.not_ended(settlement.reservation_id, "RESERVATION_NOT_FOUND")
+        if held.currency != actual.currency:
+            return refusals.not_ended(held.reservation_id, "CURRENCY_DIFFERS")
+        if held.state == "SETTLED" and held.actual == actual.nanos:
+            return ledger_pb2.ReservationReportResult(reservation_id=held.reservation_id)
+        if held.state not in ("HELD", "EXPIRED"):
+            return refusals.not_ended(held.reservation_id, "RESERVATION_ENDED")
+        reason = self._post_rest(held, actual.nanos - held.drawn, settlement.usage)
+        if reason:
+            return refusals.not_ended(held.reservation_id, reason)
+        self._end(held, "SETTLED")
+        held.actual = actual.nanos
+        return ledger_pb2.ReservationReportResult(reservation_id=held.reservation_id)
+
+    def release(self, reservation_id: str) -> ledger_pb2.ReservationReportResult:
+        """Give back what a reservation still holds."""
+        held = self.reservations.get(reservation_id)
+        if held is None:
+            return refusals.not_ended(reservation_id, "RESERVATION_NOT_FOUND")
+        if held.state not in ("HELD", "RELEASED"):
+            return refusals.not_ended(reservation_id, "RESERVATION_ENDED")
+        self._end(held, "RELEASED")
+        return ledger_pb2.ReservationReportResult(reservation_id=reservation_id)
+
+    def expire(self, *, post: bool) -> None:
+        """End all reservations that are due: their outcome is unknown.
+
+        Args:
+            post: Take what they still hold as spent; otherwise give it back.
+        """
+        for held in self.reservations.values():
+            if post and held.held:
+                # Within what was pending, so that it always fits.
+                self._post_rest(held, held.held, common_pb2.Usage())
+            self._end(held, "EXPIRED")
+
+    def set_budget(self, key: Key, cap: common_pb2.Money, warn_at: float) -> Account | None:
+        """Cap a scope; None where its money is of another currency."""
+        account = self.account(key)
+        if not account.takes(cap.currency):
+            return None
+        account.currency = cap.currency
+        if account.set_cap(cap.nanos, warn_at):
+            self.changed_accounts.add(key)
+            budget_set = ledger_pb2.BudgetSet(balance=account.balance())
+            self.events.append(ledger_pb2.LedgerEvent(budget_set=budget_set))
+            self.events += account.crossings()
+        return account
+
+    def _hold(
+        self, request: ledger_pb2.ReservationRequest, amount: int, accounts: Sequence[Account]
+    ) -> ledger_pb2.ReservationResult:
+        ttl_ns = duration_ns(request.ttl) if request.HasField("ttl") else TTL_DEFAULT_NS
+        held = Held(request.reservation_id, request, amount, amount, 0, self.now_ns + ttl_ns)
+        for account in accounts:
+            account.currency = request.amount.currency
+            account.pending += amount
+            self.changed_accounts.add(account.key)
+        self.reservations[held.reservation_id] = held
+        self.changed_reservations.add(held.reservation_id)
+        return _reserved(held)
+
+    def _post(self, entry: ledger_pb2.LedgerEntry, held: Held | None) -> str | None:
+        """Add an entry, out of a reservation if there is one; return the reason why not, if not."""
+        nanos, currency = entry.amount.nanos, entry.amount.currency
+        accounts = [self.account(key) for key in keys(entry.scopes)]
+        if not _take(accounts, currency):
+            return "CURRENCY_DIFFERS"
+        drawn = min(held.held, max(0, nanos)) if held else 0
+        if not all(account.fits(nanos - drawn) for account in accounts):
+            return "AMOUNT_OVERFLOW"
+        if held:
+            held.held -= drawn
+            held.drawn += nanos
+            self.changed_reservations.add(held.reservation_id)
+        posted = ledger_pb2.LedgerEvent(cost_posted=ledger_pb2.CostPosted(entry=entry))
+        self.events.append(posted)
+        for account in accounts:
+            account.currency = currency
+            account.posted += nanos
+            account.pending -= drawn
+            self.changed_accounts.add(account.key)
+            self.events += account.crossings()
+        self.entries[entry.entry_id] = entry
+        self.posted.append(entry)
+        return None
+
+    def _post_rest(self, held: Held, nanos: int, usage: common_pb2.Usage) -> str | None:
+        """Post what is missing to a reservation's total, or too much in it."""
+        if not nanos and not usage.ByteSize():
+            return None
+        amount = common_pb2.Money(currency=held.currency, nanos=nanos)
+        entry = self._entry(self.new_id(), held.keys, amount, usage, held.reservation_id)
+        return self._post(entry, held)
+
+    def _end(self, held: Held, state: str) -> None:
+        for key in held.keys if held.held else ():
+            self.account(key).pending -= held.held
+            self.changed_accounts.add(key)
+        held.held, held.state = 0, state
+        self.changed_reservations.add(held.reservation_id)
+
+    def _entry(
+        self,
+        entry_id: str,
+        scopes: Iterable[Key],
+        amount: common_pb2.Money,
+        usage: common_pb2.Usage,
+        reservation_id: str,
+    ) -> ledger_pb2.LedgerEntry:
+        return ledger_pb2.LedgerEntry(
+            entry_id=entry_id,
+            scopes=[scope(key) for key in scopes],
+            amount=amount,
+            usage=usage if usage.ByteSize() else None,
+            reservation_id=reservation_id,
+            posted_at=timestamp(self.now_ns),
+        )
+
+    def _exceeded(self, spent: Iterable[Key], held: Held | None) -> list[ledger_pb2.Balance]:
+        """Return the scopes on which the spender should stop, the most pressing first.
+
+        Those are the scopes whose posted amount has reached the cap. Where a reservation is named
+        and all of it has been spent (it holds nothing, and its entries come to what was reserved
+        or more), they are all of its scopes, capped or not: nothing in any of them is promised to
+        its holder any longer, and what else is left there may be promised to others.
+        """
+        accounts = [self.account(key) for key in spent]
+        if held is None or not held.overdrawn:
+            accounts = [account for account in accounts if account.spent]
+        accounts.sort(key=lambda account: (not account.spent, account.left))
+        return [account.balance() for account in accounts]
+
+
+def _take(accounts: Iterable[Account], currency: str) -> bool:
+    return all(account.takes(currency) for account in accounts)
+
+
+def _again(held: Held, request: ledger_pb2.ReservationRequest) -> ledger_pb2.ReservationResult:
+    if held.asked != request:
+        return refusals.not_reserved(request.reservation_id, "RESERVATION_EXISTS")
+    if held.state != "HELD":
+        return refusals.not_reserved(request.reservation_id, "RESERVATION_ENDED")
+    return _reserved(held)
+
+
+def _reserved(held: Held) -> ledger_pb2.ReservationResult:
+    reservation = ledger_pb2.Reservation(
+        reservation_id=held.reservation_id,
+        amount=common_pb2.Money(currency=held.currency, nanos=held.amount),
+        expires_at=timestamp(held.expires_ns),
+    )
+    return ledger_pb2.ReservationResult(reservation_id=held.reservation_id, reservation=reservation)
+
+
+def _same(stored: ledger_pb2.LedgerEntry, repeated: ledger_pb2.LedgerEntry) -> bool:
+    content = ledger_pb2.LedgerEntry()
+    content.CopyFrom(repeated)
+    content.posted_at.CopyFrom(stored.posted_at)
+    return stored == content

@@ -1,0 +1,151 @@
+"""Moves parts of a project's books between SQLite and memory, each table in one statement."""
+
+import json
+import sqlite3
+from collections.abc import Collection, Iterable
+
+from coord.v1 import ledger_pb2
+
+from coord_ledger.account import Account, Held, Key
+from coord_ledger.books import Books
+
+MIGRATIONS = (
+    """
+    CREATE TABLE scopes (
+        project TEXT NOT NULL,
+        kind INTEGER NOT NULL,
+        id TEXT NOT NULL,
+        currency TEXT NOT NULL,
+        posted INTEGER NOT NULL,
+        pending INTEGER NOT NULL CHECK (pending >= 0),
+        cap INTEGER,
+        warn INTEGER,
+        warned INTEGER NOT NULL,
+        exceeded INTEGER NOT NULL,
+        PRIMARY KEY (project, kind, id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE reservations (
+        project TEXT NOT NULL,
+        reservation_id TEXT NOT NULL,
+        asked BLOB NOT NULL,
+        amount INTEGER NOT NULL,
+        held INTEGER NOT NULL CHECK (held >= 0),
+        drawn INTEGER NOT NULL,
+        expires_ns INTEGER NOT NULL,
+        state TEXT NOT NULL CHECK (state IN ('HELD', 'SETTLED', 'RELEASED', 'EXPIRED')),
+        actual INTEGER,
+        PRIMARY KEY (project, reservation_id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX reservations_due ON reservations (expires_ns) WHERE state = 'HELD';
+    CREATE TABLE entries (
+        number INTEGER PRIMARY KEY,
+        project TEXT NOT NULL,
+        entry_id TEXT NOT NULL,
+        body BLOB NOT NULL,
+        UNIQUE (project, entry_id)
+    ) STRICT;
+    CREATE TABLE entry_scopes (
+        project TEXT NOT NULL,
+        kind INTEGER NOT NULL,
+        id TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        PRIMARY KEY (project, kind, id, number)
+    ) STRICT, WITHOUT ROWID;
+    """,
+)
+
+_ACCOUNTS = """
+SELECT scopes.kind, scopes.id, currency, posted, pending, cap, warn, warned, exceeded
+FROM json_each(?2) AS wanted CROSS JOIN scopes
+WHERE project = ?1 AND scopes.kind = json_extract(wanted.value, '$[0]')
+    AND scopes.id = json_extract(wanted.value, '$[1]')
+"""
+_RESERVATIONS = """
+SELECT reservation_id, asked, amount, held, drawn, expires_ns, state, actual
+FROM json_each(?2) AS wanted CROSS JOIN reservations
+WHERE project = ?1 AND reservation_id = wanted.value
+"""
+_DUE = """
+SELECT project, reservation_id, asked, amount, held, drawn, expires_ns, state, actual
+FROM reservations
+WHERE state = 'HELD' AND expires_ns <= ? ORDER BY expires_ns LIMIT ?
+"""
+_ENTRIES = """
+SELECT entry_id, body FROM json_each(?2) AS wanted CROSS JOIN entries
+WHERE project = ?1 AND entry_id = wanted.value
+"""
+
+
+def load_accounts(sql: sqlite3.Connection, project: str, keys: Collection[Key]) -> list[Account]:
+    """Return those of the scopes that were used before."""
+    rows = sql.execute(_ACCOUNTS, (project, json.dumps(list(keys))))
+    return [
+        Account((kind, name), currency, posted, pending, cap, warn, bool(warned), bool(exceeded))
+        for kind, name, currency, posted, pending, cap, warn, warned, exceeded in rows
+    ]
+
+
+def load_reservations(sql: sqlite3.Connection, project: str, ids: Collection[str]) -> list[Held]:
+    """Return those of the reservations that are there."""
+    return [_held(row) for row in sql.execute(_RESERVATIONS, (project, json.dumps(list(ids))))]
+
+
+def load_due(sql: sqlite3.Connection, now_ns: int, count_max: int) -> dict[str, list[Held]]:
+    """Return reservations that are due, by project."""
+    found: dict[str, list[Held]] = {}
+    for project, *row in sql.execute(_DUE, (now_ns, count_max)):
+        found.setdefault(project, []).append(_held(row))
+    return found
+
+
+def load_entries(
+    sql: sqlite3.Connection, project: str, ids: Collection[str]
+) -> dict[str, ledger_pb2.LedgerEntry]:
+    """Return those of the entries that are there."""
+    rows = sql.execute(_ENTRIES, (project, json.dumps(list(ids))))
+    return {entry_id: ledger_pb2.LedgerEntry.FromString(body) for entry_id, body in rows}
+
+
+def save(sql: sqlite3.Connection, project: str, books: Books) -> None:
+    """Write back what has changed."""
+    accounts = [_account_row(project, books.accounts[key]) for key in books.changed_accounts]
+    sql.executemany("INSERT OR REPLACE INTO scopes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", accounts)
+    held = [_held_row(project, books.reservations[name]) for name in books.changed_reservations]
+    sql.executemany("INSERT OR REPLACE INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", held)
+    if books.posted:
+        _append(sql, project, books.posted)
+
+
+def _append(
+    sql: sqlite3.Connection, project: str, entries: Iterable[ledger_pb2.LedgerEntry]
+) -> None:
+    last: int = sql.execute("SELECT coalesce(max(number), 0) FROM entries").fetchone()[0]
+    numbered = list(enumerate(entries, last + 1))
+    sql.executemany(
+        "INSERT INTO entries VALUES (?, ?, ?, ?)",
+        [(number, project, each.entry_id, each.SerializeToString()) for number, each in numbered],
+    )
+    sql.executemany(
+        "INSERT INTO entry_scopes VALUES (?, ?, ?, ?)",
+        [
+            (project, scope.kind, scope.id, number)
+            for number, each in numbered
+            for scope in each.scopes
+        ],
+    )
+
+
+def _held(row: Iterable[object]) -> Held:
+    name, asked, *rest = row
+    return Held(name, ledger_pb2.ReservationRequest.FromString(asked), *rest)  # type: ignore[arg-type]
+
+
+def _held_row(project: str, held: Held) -> tuple[object, ...]:
+    asked = held.asked.SerializeToString()
+    amounts = (held.amount, held.held, held.drawn, held.expires_ns, held.state, held.actual)
+    return (project, held.reservation_id, asked, *amounts)
+
+
+def _account_row(project: str, account: Account) -> tuple[object, ...]:
+    amounts = (account.currency, account.posted, account.pending, account.cap, account.warn)
+    return (project, *account.key, *amounts, int(account.warned), int(account.exceeded))

@@ -1,0 +1,70 @@
+"""Checks of what the ledger is asked."""
+
+from collections.abc import Iterable
+
+from coord.times import SECOND, duration_ns
+from coord.v1 import ledger_pb2
+from coord_runtime.checks import check_id, check_money, check_one_of, check_range, invalid_field
+
+from coord_ledger.account import Key
+
+SCOPES_MAX = 16
+_TTL_MAX_NS = 366 * 24 * 3600 * SECOND
+_NUMBER_MAX = 2**63 - 1
+
+
+def check_scope(field: str, project: str, scope: ledger_pb2.Scope) -> Key:
+    """Check a scope and return its key."""
+    check_one_of(f"{field}.kind", scope.kind, ledger_pb2.ScopeKind.values())
+    check_id(f"{field}.id", scope.id)
+    if scope.kind == ledger_pb2.SCOPE_KIND_PROJECT and scope.id != project:
+        raise invalid_field(f"{field}.id", f"the project of the request is {project}")
+    return scope.kind, scope.id
+
+
+def check_scopes(field: str, project: str, scopes: Iterable[ledger_pb2.Scope]) -> None:
+    """Check the scopes that money counts for: 1 to 16, each once."""
+    found = [check_scope(f"{field}[{i}]", project, scope) for i, scope in enumerate(scopes)]
+    check_range(f"{field}: number of scopes", len(found), 1, SCOPES_MAX)
+    if len(set(found)) < len(found):
+        raise invalid_field(field, "each scope once")
+
+
+def check_reservation(field: str, project: str, request: ledger_pb2.ReservationRequest) -> None:
+    """Check a request to reserve, and bring its scopes into a fixed order."""
+    check_id(f"{field}.reservation_id", request.reservation_id)
+    check_scopes(f"{field}.scopes", project, request.scopes)
+    check_money(f"{field}.amount", request.amount, positive=True)
+    if request.HasField("min_amount"):
+        check_money(f"{field}.min_amount", request.min_amount, positive=True)
+        if request.min_amount.currency != request.amount.currency:
+            raise invalid_field(f"{field}.min_amount", "it has the currency of the amount")
+        check_range(f"{field}.min_amount.nanos", request.min_amount.nanos, 1, request.amount.nanos)
+    if request.HasField("ttl"):
+        check_range(f"{field}.ttl, in ns", duration_ns(request.ttl), 1, _TTL_MAX_NS)
+    request.scopes.sort(key=lambda scope: (scope.kind, scope.id))
+
+
+def check_cost(field: str, project: str, cost: ledger_pb2.Cost) -> None:
+    """Check a cost."""
+    check_id(f"{field}.entry_id", cost.entry_id)
+    check_money(f"{field}.amount", cost.amount)
+    if cost.reservation_id:
+        check_id(f"{field}.reservation_id", cost.reservation_id)
+    else:
+        check_scopes(f"{field}.scopes", project, cost.scopes)
+
+
+def check_settlement(field: str, settlement: ledger_pb2.Settlement) -> None:
+    """Check a settlement."""
+    check_id(f"{field}.reservation_id", settlement.reservation_id)
+    check_money(f"{field}.actual", settlement.actual)
+
+
+def entry_number(page_token: str) -> int:
+    """Return the entry after which a list goes on."""
+    if not page_token:
+        return 0
+    if not (page_token.isascii() and page_token.isdigit()) or int(page_token) > _NUMBER_MAX:
+        raise invalid_field("page_token", "not the next_page_token of an answer")
+    return int(page_token)

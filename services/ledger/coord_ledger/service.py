@@ -1,0 +1,153 @@
+"""The ledger: what was spent, what is promised, and what may be spent."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import ClassVar, Self
+
+import structlog
+from coord.errors import CoordError
+from coord.v1 import ledger_pb2
+from coord_runtime.calls import Call
+from coord_runtime.checks import check_ids, check_money, check_range, page_size
+from coord_runtime.service import Service, ServiceContext
+from google.protobuf.descriptor import ServiceDescriptor
+
+from coord_ledger import requests
+from coord_ledger.metrics import LedgerMetrics
+from coord_ledger.pages import MIGRATIONS
+from coord_ledger.settings import LedgerSettings
+from coord_ledger.sqlite import SqliteLedgerStore
+from coord_ledger.store import LedgerStore
+
+_EXPIRY_BATCH = 500
+
+log = structlog.get_logger(__name__)
+
+
+class LedgerService(Service):
+    """Holds budgets, reservations and costs."""
+
+    NAME = "ledger"
+    DESCRIPTOR: ClassVar[ServiceDescriptor] = ledger_pb2.DESCRIPTOR.services_by_name[
+        "LedgerService"
+    ]
+    # What workers spend is reported on their stream, and booked by the coordinator.
+    WORKER_METHODS = frozenset({"GetBalance", "ListEntries"})
+
+    def __init__(self, context: ServiceContext, store: LedgerStore) -> None:
+        self._settings = context.settings(LedgerSettings)
+        self._metrics = LedgerMetrics(context.registry)
+        self._store = store
+        self._expiry: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(cls, context: ServiceContext) -> Self:
+        """Open the ledger on its folder."""
+        database = await context.open_database(MIGRATIONS)
+        return cls(context, SqliteLedgerStore(database, context.environment))
+
+    async def start(self) -> None:
+        """Begin to look for reservations that have expired."""
+        self._expiry = asyncio.create_task(self._expire_for_ever())
+
+    async def stop(self) -> None:
+        """End the expiry, and close the store."""
+        if self._expiry:
+            self._expiry.cancel()
+            await asyncio.gather(self._expiry, return_exceptions=True)
+        await self._store.close()
+
+    async def expire_reservations(self) -> None:
+        """End the reservations that are due."""
+        post = self._settings.expired == "post"
+        while self._store.expired():
+            self._metrics.count_posted(await self._store.expire(_EXPIRY_BATCH, post=post))
+
+    async def get_balance(
+        self, request: ledger_pb2.GetBalanceRequest, call: Call
+    ) -> ledger_pb2.GetBalanceResponse:
+        """Return what was posted to a scope, what is pending, and its cap."""
+        del call
+        key = requests.check_scope("scope", request.project, request.scope)
+        balance = self._store.balance(request.project, key).balance()
+        return ledger_pb2.GetBalanceResponse(balance=balance)
+
+    async def list_entries(
+        self, request: ledger_pb2.ListEntriesRequest, call: Call
+    ) -> ledger_pb2.ListEntriesResponse:
+        """Return the entries of a scope, oldest first."""
+        del call
+        key = requests.check_scope("scope", request.project, request.scope)
+        size, after = page_size(request.page_size), requests.entry_number(request.page_token)
+        found = self._store.entries(request.project, key, after, size + 1)
+        return ledger_pb2.ListEntriesResponse(
+            entries=[entry for _, entry in found[:size]],
+            next_page_token=str(found[size - 1][0]) if len(found) > size else "",
+        )
+
+    async def record_costs(
+        self, request: ledger_pb2.RecordCostsRequest, call: Call
+    ) -> ledger_pb2.RecordCostsResponse:
+        """Post costs that have arisen, whatever the caps say."""
+        del call
+        for i, cost in enumerate(request.costs):
+            requests.check_cost(f"costs[{i}]", request.project, cost)
+        posted = await self._store.record(request.project, request.costs)
+        self._metrics.count_posted(posted.entries)
+        return ledger_pb2.RecordCostsResponse(results=posted.results)
+
+    async def release_reservations(
+        self, request: ledger_pb2.ReleaseReservationsRequest, call: Call
+    ) -> ledger_pb2.ReleaseReservationsResponse:
+        """Give back what reservations still hold."""
+        del call
+        check_ids("reservation_ids", request.reservation_ids)
+        results = await self._store.release(request.project, request.reservation_ids)
+        return ledger_pb2.ReleaseReservationsResponse(results=results)
+
+    async def reserve_funds(
+        self, request: ledger_pb2.ReserveFundsRequest, call: Call
+    ) -> ledger_pb2.ReserveFundsResponse:
+        """Reserve money in all scopes of each request, or in none."""
+        del call
+        for i, each in enumerate(request.requests):
+            requests.check_reservation(f"requests[{i}]", request.project, each)
+        results = await self._store.reserve(request.project, request.requests)
+        self._metrics.count_reserved(results)
+        return ledger_pb2.ReserveFundsResponse(results=results)
+
+    async def set_budget(
+        self, request: ledger_pb2.SetBudgetRequest, call: Call
+    ) -> ledger_pb2.SetBudgetResponse:
+        """Cap a scope, or change its cap."""
+        requests.check_scope("scope", request.project, request.scope)
+        check_money("cap", request.cap)
+        check_range("warn_at", request.warn_at, 0, 1)
+        return await self._store.set_budget(request, call.once)
+
+    async def settle_reservations(
+        self, request: ledger_pb2.SettleReservationsRequest, call: Call
+    ) -> ledger_pb2.SettleReservationsResponse:
+        """End reservations with the total that was spent on them."""
+        del call
+        for i, settlement in enumerate(request.settlements):
+            requests.check_settlement(f"settlements[{i}]", settlement)
+        posted = await self._store.settle(request.project, request.settlements)
+        self._metrics.count_posted(posted.entries)
+        return ledger_pb2.SettleReservationsResponse(results=posted.results)
+
+    async def watch_ledger_events(
+        self, request: ledger_pb2.WatchLedgerEventsRequest, call: Call
+    ) -> AsyncIterator[ledger_pb2.WatchLedgerEventsResponse]:
+        """Send the project's events after a number, then new ones as they happen."""
+        del call
+        async for events in self._store.watch(request.project, request.after):
+            yield ledger_pb2.WatchLedgerEventsResponse(events=events)
+
+    async def _expire_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.expiry_interval_s)
+            try:
+                await self.expire_reservations()
+            except CoordError:
+                log.exception("expiry failed, it will be tried again")

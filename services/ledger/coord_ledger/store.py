@@ -1,0 +1,73 @@
+"""What the ledger keeps on disk."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from coord.v1 import ledger_pb2
+from coord_runtime.calls import Once
+
+from coord_ledger.account import Account, Key
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Posted(Generic[T]):
+    """What came of a batch: a result for each item, and the entries that it added."""
+
+    results: list[T]
+    entries: list[ledger_pb2.LedgerEntry]
+
+
+class LedgerStore(Protocol):
+    """The ledger's operations on its store; each write is one transaction."""
+
+    def balance(self, project: str, key: Key) -> Account:
+        """Return a scope's account; an empty one where it was never used."""
+
+    def entries(
+        self, project: str, key: Key, after: int, count_max: int
+    ) -> list[tuple[int, ledger_pb2.LedgerEntry]]:
+        """Return a scope's entries after a number, oldest first, with their numbers."""
+
+    def expired(self) -> bool:
+        """Return whether a reservation is due."""
+
+    async def reserve(
+        self, project: str, requests: Sequence[ledger_pb2.ReservationRequest]
+    ) -> list[ledger_pb2.ReservationResult]:
+        """Decide requests one by one."""
+
+    async def record(
+        self, project: str, costs: Sequence[ledger_pb2.Cost]
+    ) -> Posted[ledger_pb2.RecordCostsResult]:
+        """Post costs."""
+
+    async def settle(
+        self, project: str, settlements: Sequence[ledger_pb2.Settlement]
+    ) -> Posted[ledger_pb2.ReservationReportResult]:
+        """End reservations with their totals."""
+
+    async def release(
+        self, project: str, reservation_ids: Sequence[str]
+    ) -> list[ledger_pb2.ReservationReportResult]:
+        """End reservations and give back what they hold."""
+
+    async def expire(self, count_max: int, *, post: bool) -> list[ledger_pb2.LedgerEntry]:
+        """End at most so many reservations that are due; return the entries that it added."""
+
+    async def set_budget(
+        self, request: ledger_pb2.SetBudgetRequest, once: Once | None
+    ) -> ledger_pb2.SetBudgetResponse:
+        """Cap a scope.
+
+        Raises:
+            CoordError: FAILED_PRECONDITION with reason CURRENCY_DIFFERS.
+        """
+
+    def watch(self, project: str, after: int) -> AsyncIterator[list[ledger_pb2.LedgerEvent]]:
+        """Yield the project's events after a number, for as long as the store is open."""
+
+    async def close(self) -> None:
+        """Finish what was handed in, and close."""

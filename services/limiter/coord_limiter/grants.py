@@ -1,0 +1,100 @@
+"""The grants that the limiter remembers: those still open, and those that ended lately.
+
+They live in memory alone. A grant is forgotten when it expires: what it had taken then stands.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from coord_limiter.bucket import Amounts, Gauge
+
+
+class State(Enum):
+    """Where a grant stands."""
+
+    OPEN = auto()
+    SETTLED = auto()
+    RELEASED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request for one grant.
+
+    Attributes:
+        grant_id: Chosen by the caller.
+        worker: For whom.
+        buckets: The names of those that must have room.
+        estimate: What it will use at most.
+    """
+
+    grant_id: str
+    worker: str
+    buckets: frozenset[str]
+    estimate: Amounts
+
+
+@dataclass(slots=True)
+class HeldGrant:
+    """A grant as the limiter remembers it.
+
+    Attributes:
+        ask: What was asked for.
+        serial: Rises with every grant.
+        granted_ns: When, on the wall clock.
+        expires_ns: When it is forgotten, on the monotonic clock.
+        charged: What it was charged to.
+        state: Where it stands.
+        actual: What was used, once settled or released.
+    """
+
+    ask: Ask
+    serial: int
+    granted_ns: int
+    expires_ns: int
+    charged: list[Gauge] = field(default_factory=list)
+    state: State = State.OPEN
+    actual: Amounts | None = None
+
+    def excess(self, dimension: str, actual: Amounts) -> int:
+        """Return by how much `actual` is above the estimate; negative where it is below."""
+        return actual[dimension] - self.ask.estimate[dimension]
+
+    def end(self, state: State, actual: Amounts) -> None:
+        """Correct it to what was used, for good."""
+        for gauge in self.charged:
+            gauge.meter.close(self.serial, self.excess(gauge.dimension, actual))
+        self.state, self.actual = state, actual
+
+
+class GrantBook:
+    """Grants by id, oldest first; all are remembered equally long."""
+
+    def __init__(self) -> None:
+        self._grants: OrderedDict[str, HeldGrant] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._grants)
+
+    def add(self, grant: HeldGrant) -> None:
+        """Remember a grant."""
+        self._grants[grant.ask.grant_id] = grant
+
+    def drop(self, grant: HeldGrant) -> None:
+        """Forget a grant that was never answered."""
+        self._grants.pop(grant.ask.grant_id, None)
+
+    def expire(self, now_ns: int) -> None:
+        """Forget the grants whose time has passed; an open one stands at its estimate."""
+        while self._grants:
+            oldest = next(iter(self._grants.values()))
+            if oldest.expires_ns > now_ns:
+                return
+            if oldest.state is State.OPEN:
+                oldest.end(State.SETTLED, oldest.ask.estimate)
+            self.drop(oldest)
+
+    def get(self, grant_id: str) -> HeldGrant | None:
+        """Return the grant, if it is remembered."""
+        return self._grants.get(grant_id)

@@ -1,0 +1,139 @@
+"""Between the contract's messages and the limiter's own types."""
+
+from collections.abc import Iterable, Mapping
+
+from coord.times import duration, timestamp
+from coord.v1 import common_pb2, limiter_pb2
+from coord_runtime.checks import check_id, check_range, invalid_field
+
+from coord_limiter.bucket import DIMENSIONS, Amounts, Shortage
+from coord_limiter.grants import Ask, HeldGrant
+from coord_limiter.meter import Limit
+
+UNITS_MAX = 10**12
+
+
+def amounts(field: str, quantities: limiter_pb2.Quantities) -> Amounts:
+    """Return units by dimension, checked: 0 to 10^12 each."""
+    found = {key: getattr(quantities, key) for key in DIMENSIONS}
+    for key, units in found.items():
+        check_range(f"{field}.{key}", units, 0, UNITS_MAX)
+    return found
+
+
+def limits(field: str, message: limiter_pb2.BucketLimits) -> dict[str, Limit]:
+    """Return limits by dimension, checked: at least one, each positive and at most 10^12."""
+    found = {key: _limit(getattr(message, key)) for key in DIMENSIONS if message.HasField(key)}
+    if not found:
+        raise invalid_field(field, "a bucket limits at least one dimension")
+    for key, limit in found.items():
+        check_range(f"{field}.{key}.per_minute", limit.per_minute, 1, UNITS_MAX)
+        check_range(f"{field}.{key}.burst", limit.burst, 1, UNITS_MAX)
+    return found
+
+
+def ask(field: str, worker: str, request: limiter_pb2.GrantRequest) -> Ask:
+    """Return a request for a grant, checked."""
+    check_id(f"{field}.grant_id", request.grant_id)
+    for name in request.buckets:
+        check_id(f"{field}.buckets", name)
+    estimate = amounts(f"{field}.estimate", request.estimate)
+    return Ask(request.grant_id, worker, frozenset(request.buckets), estimate)
+
+
+def bucket(
+    name: str, limits: Mapping[str, Limit], available: Mapping[str, int]
+) -> limiter_pb2.Bucket:
+    """Return a bucket's message."""
+    return limiter_pb2.Bucket(
+        name=name, limits=bucket_limits(limits), available=limiter_pb2.Quantities(**available)
+    )
+
+
+def bucket_limits(limits: Mapping[str, Limit]) -> limiter_pb2.BucketLimits:
+    """Return the message of limits."""
+    rates = {
+        key: limiter_pb2.RateLimit(per_minute=limit.per_minute, burst=limit.burst)
+        for key, limit in limits.items()
+    }
+    return limiter_pb2.BucketLimits(**rates)
+
+
+def result(grant_id: str, outcome: HeldGrant | Shortage, ttl_ns: int) -> limiter_pb2.GrantResult:
+    """Return the answer to one request."""
+    if isinstance(outcome, HeldGrant):
+        return limiter_pb2.GrantResult(grant_id=grant_id, grant=_grant(outcome, ttl_ns))
+    if outcome.retry_after_ns is None:
+        refusal = limiter_pb2.GrantRefusal(reason=_too_large(outcome))
+        return limiter_pb2.GrantResult(grant_id=grant_id, refusal=refusal)
+    wait = limiter_pb2.GrantWait(
+        retry_after=duration(outcome.retry_after_ns), reason=_no_room(outcome)
+    )
+    return limiter_pb2.GrantResult(grant_id=grant_id, wait=wait)
+
+
+def report(grant_id: str, reason: str | None) -> limiter_pb2.GrantReportResult:
+    """Return how the settling or release of one grant went."""
+    if reason is None:
+        return limiter_pb2.GrantReportResult(grant_id=grant_id)
+    error = common_pb2.ItemError(reason=reason, message=_REPORT_ERRORS[reason])
+    return limiter_pb2.GrantReportResult(grant_id=grant_id, error=error)
+
+
+def exhausted(shortages: Iterable[tuple[str, Shortage]]) -> list[limiter_pb2.LimiterEvent]:
+    """Return the events of buckets that have begun to refuse."""
+    return [
+        limiter_pb2.LimiterEvent(
+            bucket=shortage.bucket,
+            exhausted=limiter_pb2.BucketExhausted(
+                worker=worker, retry_after=duration(shortage.retry_after_ns or 0)
+            ),
+        )
+        for worker, shortage in shortages
+    ]
+
+
+_REPORT_ERRORS = {
+    "GRANT_NOT_FOUND": "the limiter does not know this grant, or it has expired and was taken at "
+    "its estimate; nothing is left to do",
+    "GRANT_ENDED": "the grant was settled with another amount, or released; report each grant once",
+}
+
+
+def _limit(message: limiter_pb2.RateLimit) -> Limit:
+    return Limit(message.per_minute, message.burst)
+
+
+def _grant(held: HeldGrant, ttl_ns: int) -> limiter_pb2.Grant:
+    return limiter_pb2.Grant(
+        grant_id=held.ask.grant_id,
+        granted_at=timestamp(held.granted_ns),
+        expires_at=timestamp(held.granted_ns + ttl_ns),
+    )
+
+
+def _no_room(shortage: Shortage) -> common_pb2.Reason:
+    return common_pb2.Reason(
+        code="RATE_LIMITED",
+        message=f"bucket {shortage.bucket} has {shortage.available} {shortage.dimension} left, "
+        f"{shortage.requested} are needed",
+        metadata=_values(shortage, "available"),
+    )
+
+
+def _too_large(shortage: Shortage) -> common_pb2.Reason:
+    return common_pb2.Reason(
+        code="LARGER_THAN_BUCKET",
+        message=f"bucket {shortage.bucket} holds {shortage.available} {shortage.dimension} at the "
+        f"most, {shortage.requested} are needed: ask for less, or give it a larger burst",
+        metadata=_values(shortage, "burst"),
+    )
+
+
+def _values(shortage: Shortage, available: str) -> dict[str, str]:
+    return {
+        "bucket": shortage.bucket,
+        "dimension": shortage.dimension,
+        "requested": str(shortage.requested),
+        available: str(shortage.available),
+    }

@@ -1,0 +1,147 @@
+"""The limiter's store in SQLite."""
+
+import sqlite3
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from coord.v1 import limiter_pb2
+from coord_runtime.calls import Once
+from coord_runtime.database import Database, Transaction
+
+from coord_limiter import messages
+from coord_limiter.ahead import Clocks, Record
+from coord_limiter.meter import GRAINS, Limit
+from coord_limiter.store import Place, StoredBucket
+
+# `per_minute` and `burst` are the bucket's; those of the record are the ones by which it filled
+# then. Grains outgrow 64 bits: they are kept as decimal digits.
+MIGRATIONS = (
+    """
+    CREATE TABLE limits (
+        project TEXT NOT NULL,
+        bucket TEXT NOT NULL,
+        dimension TEXT NOT NULL,
+        per_minute INTEGER NOT NULL,
+        burst INTEGER NOT NULL,
+        record_per_minute INTEGER NOT NULL,
+        record_burst INTEGER NOT NULL,
+        level TEXT NOT NULL,
+        ahead TEXT NOT NULL,
+        wall_ns INTEGER NOT NULL,
+        monotonic_ns INTEGER NOT NULL,
+        PRIMARY KEY (project, bucket, dimension)
+    ) STRICT, WITHOUT ROWID;
+    """,
+)
+
+_SELECT = """
+SELECT project, bucket, dimension, per_minute, burst,
+    record_per_minute, record_burst, level, ahead, wall_ns, monotonic_ns
+FROM limits
+"""
+_INSERT = "INSERT INTO limits VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_CHANGE = """
+UPDATE limits SET per_minute = ?, burst = ? WHERE project = ? AND bucket = ? AND dimension = ?
+"""
+_RECORD = """
+UPDATE limits SET record_per_minute = ?, record_burst = ?, level = ?, ahead = ?,
+    wall_ns = ?, monotonic_ns = ?
+WHERE project = ? AND bucket = ? AND dimension = ?
+"""
+
+
+class SqliteLimiterStore:
+    """The limiter's store in SQLite."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def buckets(self) -> list[StoredBucket]:
+        """Return all buckets of all projects."""
+        return self._database.read(lambda sql: _buckets(sql.execute(_SELECT)))
+
+    def bucket(self, project: str, name: str) -> StoredBucket:
+        """Return one bucket that is there."""
+        query = f"{_SELECT} WHERE project = ? AND bucket = ?"
+        return self._database.read(lambda sql: _buckets(sql.execute(query, (project, name))))[0]
+
+    async def configure(
+        self,
+        request: limiter_pb2.ConfigureBucketRequest,
+        response: limiter_pb2.ConfigureBucketResponse,
+        now: Clocks,
+        once: Once | None,
+    ) -> limiter_pb2.ConfigureBucketResponse:
+        """Create a bucket, full, or change its limits; a dimension that is added begins empty."""
+
+        def operation(transaction: Transaction) -> limiter_pb2.ConfigureBucketResponse:
+            _configure(transaction, request, now)
+            return response
+
+        return await self._database.write(operation, once)
+
+    async def write_ahead(
+        self,
+        project: str,
+        records: Mapping[Place, Record],
+        events: Sequence[limiter_pb2.LimiterEvent],
+    ) -> None:
+        """Replace records and write events. A record without a limit is passed over."""
+        rows = [(*_record_row(record), project, *place) for place, record in records.items()]
+
+        def operation(transaction: Transaction) -> None:
+            transaction.sql.executemany(_RECORD, rows)
+            for event in events:
+                transaction.emit(project, event)
+
+        await self._database.write(operation)
+
+    def watch(self, project: str, after: int) -> AsyncIterator[list[limiter_pb2.LimiterEvent]]:
+        """Yield the project's events after a number, for as long as the store is open."""
+        return self._database.watch(project, after, limiter_pb2.LimiterEvent)
+
+
+def _configure(
+    transaction: Transaction, request: limiter_pb2.ConfigureBucketRequest, now: Clocks
+) -> None:
+    sql, key = transaction.sql, (request.project, request.name)
+    wanted = messages.limits("limits", request.limits)
+    query = "SELECT dimension, per_minute, burst FROM limits WHERE project = ? AND bucket = ?"
+    present = {row[0]: Limit(row[1], row[2]) for row in sql.execute(query, key)}
+    if present == wanted:
+        return
+    for dimension in present.keys() - wanted.keys():
+        query = "DELETE FROM limits WHERE project = ? AND bucket = ? AND dimension = ?"
+        sql.execute(query, (*key, dimension))
+    for dimension, limit in wanted.items():
+        if dimension in present:
+            sql.execute(_CHANGE, (limit.per_minute, limit.burst, *key, dimension))
+        else:
+            level = 0 if present else limit.burst * GRAINS
+            record = _record_row(Record(limit, level, 0, now))
+            sql.execute(_INSERT, (*key, dimension, limit.per_minute, limit.burst, *record))
+    configured = limiter_pb2.BucketConfigured(limits=request.limits)
+    event = limiter_pb2.LimiterEvent(bucket=request.name, configured=configured)
+    transaction.emit(request.project, event)
+
+
+def _record_row(record: Record) -> tuple[int, int, str, str, int, int]:
+    limit, at = record.limit, record.at
+    level, ahead = str(record.level), str(record.ahead)
+    return limit.per_minute, limit.burst, level, ahead, at.wall_ns, at.monotonic_ns
+
+
+def _buckets(cursor: sqlite3.Cursor) -> list[StoredBucket]:
+    found: dict[Place, StoredBucket] = {}
+    for project, name, dimension, per_minute, burst, *record in cursor:
+        empty = StoredBucket(project, name, {}, {})
+        bucket = found.setdefault((project, name), empty)
+        bucket.limits[dimension] = Limit(per_minute, burst)
+        bucket.records[dimension] = _record(record)
+    return list(found.values())
+
+
+def _record(columns: list[Any]) -> Record:
+    per_minute, burst, level, ahead, wall_ns, monotonic_ns = columns
+    limit, at = Limit(per_minute, burst), Clocks(wall_ns, monotonic_ns)
+    return Record(limit, int(level), int(ahead), at)
