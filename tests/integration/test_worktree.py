@@ -12,7 +12,9 @@ from tests.integrator_rig import Rig, commit, git, make_repository, running, wri
 
 
 def rig_at(tmp_path: Path, **settings: object) -> Rig:
-    return Rig(make_repository(tmp_path / "repo"), tmp_path / "state", {"check": "true", **settings})
+    return Rig(
+        make_repository(tmp_path / "repo"), tmp_path / "state", {"check": "true", **settings}
+    )
 
 
 async def setup(rig: Rig, task: str, token: int) -> integrator_pb2.Worktree:
