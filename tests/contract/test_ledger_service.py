@@ -31,7 +31,7 @@ class Ledger:
 
     def __init__(self, running: Served) -> None:
         self.running = running
-        self.stub: Any = LedgerServiceStub(running.channel())
+        self.stub = LedgerServiceStub(running.channel())
 
     async def cap(self, scope: ledger_pb2.Scope, nanos: int, **more: Any) -> ledger_pb2.Balance:
         request = ledger_pb2.SetBudgetRequest(project=PROJECT, scope=scope, cap=usd(nanos), **more)
@@ -318,7 +318,7 @@ async def test_a_repeated_set_budget_gets_the_first_answer(ledger: Ledger) -> No
 
 
 async def test_a_worker_may_only_read(ledger: Ledger) -> None:
-    stub: Any = LedgerServiceStub(ledger.running.channel(Kind.WORKER, "w1"))
+    stub = LedgerServiceStub(ledger.running.channel(Kind.WORKER, "w1"))
     balance = await stub.GetBalance(ledger_pb2.GetBalanceRequest(project=PROJECT, scope=RUN))
     assert balance.balance.posted.nanos == 0
     request = ledger_pb2.RecordCostsRequest(project=PROJECT)

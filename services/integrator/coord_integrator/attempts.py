@@ -1,0 +1,186 @@
+"""What happens to a worker's worktree, from an attempt's set-up to its submission and removal."""
+
+import asyncio
+from collections import defaultdict
+from dataclasses import replace
+
+from coord.errors import CoordError, failed_precondition, not_found, unavailable
+from coord.times import SECOND
+from coord.v1 import common_pb2, integrator_pb2
+
+from coord_integrator import names
+from coord_integrator.git import GitError
+from coord_integrator.provision import copy_included, run_setup
+from coord_integrator.repository import Repository
+from coord_integrator.settings import IntegratorSettings
+from coord_integrator.store import ChangeRow, IntegratorStore, WorktreeRow
+from coord_integrator.submissions import Submissions
+from coord_integrator.target import Target
+from coord_integrator.worktrees import Kept, Worktrees
+
+
+class Attempts:
+    """Serves attempts: one step at a time for each worker."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        store: IntegratorStore,
+        worktrees: Worktrees,
+        target: Target,
+        submissions: Submissions,
+        settings: IntegratorSettings,
+    ) -> None:
+        self._repository = repository
+        self._store = store
+        self._worktrees = worktrees
+        self._target = target
+        self._submissions = submissions
+        self._settings = settings
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def set_up(self, worker: str, attempt: common_pb2.AttemptRef) -> integrator_pb2.Worktree:
+        """Make a worktree ready for an attempt; see SetupWorktree."""
+        async with self._locks[worker]:
+            row = await self._store.claim_worktree(worker, attempt)
+            try:
+                if row.ready and await self._worktrees.is_whole(row.place):
+                    return self.worktree(row)
+                return await self._prepare(row)
+            except (GitError, OSError) as error:
+                raise _setup_failed(str(error)) from error
+
+    async def snapshot(self, worker: str) -> integrator_pb2.Snapshot | None:
+        """Keep what is in a worktree; see SnapshotWorktree."""
+        async with self._locks[worker]:
+            row = self._store.worktree(worker)
+            if row is None or row.removed:
+                raise _no_worktree(worker)
+            return await self._keep(row, await self.tip())
+
+    async def submit(self, request: integrator_pb2.SubmitChangeRequest) -> ChangeRow:
+        """Make a change of what is in a worktree; see SubmitChange."""
+        async with self._locks[request.worker]:
+            row = await self._recorded(request)
+            waits = row.change.state == integrator_pb2.CHANGE_STATE_QUEUED
+            if not waits or row.handed_over:
+                return row
+            return await self._submissions.hand_over(row, await self.tip())
+
+    async def tear_down(self, worker: str) -> integrator_pb2.Snapshot | None:
+        """Keep what is in a worktree and remove it; see TeardownWorktree."""
+        async with self._locks[worker]:
+            row = self._store.worktree(worker)
+            if row is None or row.removed:
+                return None
+            tip = await self.tip()
+            try:
+                kept = await self._worktrees.remove(row.place, tip)
+            except (GitError, OSError) as error:
+                raise _not_kept(worker, error) from error
+            snapshot = await self._tell(worker, kept)
+            await self._store.worktree_removed(worker)
+            await self._worktrees.drop_branch(row.branch, row.base, tip)
+            return snapshot
+
+    async def tip(self) -> str:
+        """Return the newest landed commit.
+
+        Raises:
+            CoordError: FAILED_PRECONDITION with reason NO_TARGET where there is no target.
+        """
+        standing = await self._target.read()
+        if standing is None:
+            branch = self._target.branch
+            raise failed_precondition("NO_TARGET", f"the repository has no branch {branch!r}")
+        return standing.tip
+
+    def worktree(self, row: WorktreeRow) -> integrator_pb2.Worktree:
+        """Return a worktree as the contract tells of it."""
+        attempt = common_pb2.AttemptRef(task_id=row.fence_task, fencing_token=row.fence)
+        return integrator_pb2.Worktree(
+            worker=row.worker,
+            attempt=attempt,
+            path=str(self._worktrees.path(row.worker)),
+            branch=row.branch,
+            base_commit=row.base,
+        )
+
+    async def _prepare(self, row: WorktreeRow) -> integrator_pb2.Worktree:
+        tip = await self.tip()
+        await self._keep(row, tip)
+        branch, is_new = await self._worktrees.reset(row.place, row.fence_task, row.fence, tip)
+        await self._provide(row, needs_setup=is_new or not row.set_up)
+        ready = replace(
+            row, ready=True, token=row.fence, branch=branch, base=tip, set_up=True, removed=False
+        )
+        worktree = self.worktree(ready)
+        await self._store.worktree_ready(ready, worktree)
+        if row.branch and row.branch != branch:
+            await self._worktrees.drop_branch(row.branch, row.base, tip)
+        return worktree
+
+    async def _provide(self, row: WorktreeRow, *, needs_setup: bool) -> None:
+        folder = self._worktrees.path(row.worker)
+        await copy_included(self._repository, folder)
+        command = self._settings.setup
+        if not command or not needs_setup:
+            return
+        result = await run_setup(self._repository, folder, command, self._settings.setup_timeout_s)
+        if not result.passed:
+            raise _setup_failed(f"{command!r}: exit {result.exit_status}\n{result.output[-2_000:]}")
+
+    async def _keep(self, row: WorktreeRow, tip: str) -> integrator_pb2.Snapshot | None:
+        try:
+            kept = await self._worktrees.keep(row.place, tip)
+        except (GitError, OSError) as error:
+            raise _not_kept(row.worker, error) from error
+        return await self._tell(row.worker, kept)
+
+    async def _tell(self, worker: str, kept: Kept | None) -> integrator_pb2.Snapshot | None:
+        if kept is None:
+            return None
+        snapshot = integrator_pb2.Snapshot(ref=kept.ref, commit=kept.capture.commit)
+        await self._store.worktree_kept(worker, snapshot)
+        return snapshot
+
+    async def _recorded(self, request: integrator_pb2.SubmitChangeRequest) -> ChangeRow:
+        attempt = request.attempt
+        change_id = names.change_id(attempt.task_id, attempt.fencing_token)
+        stored = self._store.change(change_id)
+        if stored is not None:
+            return stored
+        row = _serving(self._store.worktree(request.worker), attempt)
+        tip = await self.tip()
+        try:
+            kept = await self._worktrees.keep(row.place, tip, request.title)
+            await self._tell(row.worker, kept)
+            return await self._submissions.record(row, request, kept, tip)
+        except (GitError, OSError) as error:
+            raise _not_kept(request.worker, error) from error
+
+
+def _serving(row: WorktreeRow | None, attempt: common_pb2.AttemptRef) -> WorktreeRow:
+    named = (attempt.fencing_token, attempt.task_id)
+    if row is None or not row.ready or row.removed or (row.fence, row.fence_task) != named:
+        raise failed_precondition(
+            "STALE_TOKEN",
+            f"the worktree does not serve attempt {attempt.fencing_token} of {attempt.task_id}",
+        )
+    return row
+
+
+def _no_worktree(worker: str) -> CoordError:
+    return not_found("WORKTREE_NOT_FOUND", f"worker {worker} has no worktree")
+
+
+def _setup_failed(message: str) -> CoordError:
+    return failed_precondition("SETUP_FAILED", f"the worktree could not be set up: {message}")
+
+
+def _not_kept(worker: str, error: Exception) -> CoordError:
+    return unavailable(
+        "NOT_KEPT",
+        f"what is in the worktree of {worker} cannot be kept, so it is left as it is: {error}",
+        retry_after_ns=SECOND,
+    )

@@ -1,0 +1,341 @@
+"""The merge queue: one change at a time, oldest first, onto the newest target.
+
+    QUEUED -> CHECKING -> LANDING -> LANDED
+       |          |          |
+       +----------+----------+--> REJECTED | EMPTY | STALE
+
+A change in CHECKING that nobody checks, as after a crash, is QUEUED again. One in LANDING is
+finished by comparing the branch with what was recorded before the branch was to move.
+"""
+
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+import structlog
+from coord.environment import Environment
+from coord.times import SECOND
+from coord.v1 import common_pb2, integrator_pb2, queue_pb2
+
+from coord_integrator import names
+from coord_integrator.checkout import CheckoutFollower
+from coord_integrator.merging import Merge, Merger
+from coord_integrator.metrics import IntegratorMetrics
+from coord_integrator.queue_link import QueueLink
+from coord_integrator.repository import Repository
+from coord_integrator.store import ChangeRow, IntegratorStore, Move, Report
+from coord_integrator.target import Standing, Target
+from coord_integrator.verdicts import CheckStoppedError, Judge, Outcome, Verdict
+
+State = integrator_pb2.ChangeState
+
+_QUEUED = integrator_pb2.CHANGE_STATE_QUEUED
+_CHECKING = integrator_pb2.CHANGE_STATE_CHECKING
+_LANDING = integrator_pb2.CHANGE_STATE_LANDING
+_LANDED = integrator_pb2.CHANGE_STATE_LANDED
+_REJECTED = integrator_pb2.CHANGE_STATE_REJECTED
+_EMPTY = integrator_pb2.CHANGE_STATE_EMPTY
+_STALE = integrator_pb2.CHANGE_STATE_STALE
+
+_PATHS_SHOWN = 10
+_RECHECK_S_MIN, _RECHECK_S_MAX = 5, 600
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Blockage:
+    """Why nothing lands, for as long as the target stands where it does.
+
+    Attributes:
+        standing: Where the target stood.
+        until_ns: When to look again all the same, on the monotonic clock.
+        wait_s: How long that was from the last look.
+    """
+
+    standing: Standing
+    until_ns: int
+    wait_s: int
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a merge queue works with."""
+
+    repository: Repository
+    store: IntegratorStore
+    target: Target
+    merger: Merger
+    judge: Judge
+    queue: QueueLink
+    checkout: CheckoutFollower
+    environment: Environment
+    metrics: IntegratorMetrics
+
+
+class MergeQueue:
+    """Lands changes."""
+
+    def __init__(self, parts: Parts, *, may_land: bool) -> None:
+        self._parts = parts
+        self._store = parts.store
+        self._may_land = may_land
+        self._blockage: Blockage | None = None
+
+    async def step(self) -> bool:
+        """Do the next thing; False where there is nothing to do for now."""
+        await self._parts.checkout.repair()
+        for _, row in self._store.list_changes((_LANDING,)):
+            await self._finish(row)
+        for _, row in self._store.list_changes((_CHECKING,)):
+            await self._move(row, (_CHECKING,), Move(_QUEUED, message="its check is started anew"))
+        standing = await self._stand()
+        if standing is None:
+            return False
+        waiting = [row for _, row in self._store.list_changes((_QUEUED,)) if row.handed_over]
+        self._parts.metrics.waiting.set(len(waiting))
+        if not waiting:
+            return False
+        await self._take(waiting[0], standing)
+        return True
+
+    async def bring_along(self) -> None:
+        """Bring the user's checkout to what has landed, where that can be done cleanly."""
+        standing = await self._parts.target.read()
+        if standing is not None:
+            await self._parts.checkout.follow(standing)
+
+    async def _stand(self) -> Standing | None:
+        """Return where the target stands, ready for a landing; None where nothing may land."""
+        if not self._may_land:
+            await self.pause("NO_CHECK", _NO_CHECK)
+            return None
+        standing = await self._parts.target.read()
+        if standing is None:
+            await self.pause("NO_TARGET", _no_target(self._parts.target.branch))
+            return None
+        if self._is_blocked(standing) or not await self._is_sound(standing):
+            return None
+        await self._go_on()
+        return replace(standing, at=standing.tip)
+
+    async def _is_sound(self, standing: Standing) -> bool:
+        """Tell whether the landing branch is at the tip, and the tip is not known to be red."""
+        if standing.diverged:
+            await self._join(standing)
+            return False
+        if self._is_red_pause() and not await self._recheck(standing):
+            return False
+        return await self._parts.target.follow(standing)
+
+    def _is_blocked(self, standing: Standing) -> bool:
+        blockage = self._blockage
+        if blockage is None or blockage.standing != standing:
+            return False
+        return self._parts.environment.monotonic_ns() < blockage.until_ns
+
+    def _is_red_pause(self) -> bool:
+        paused = self._store.paused()
+        return paused is not None and paused.code == "TARGET_RED"
+
+    async def _recheck(self, standing: Standing) -> bool:
+        """Tell whether a target that was red is green by now."""
+        verdict = await self._parts.judge.judge("", standing.tip, standing.tip)
+        if verdict.outcome is Outcome.GREEN:
+            return True
+        await self._block(standing, "TARGET_RED", verdict.message)
+        return False
+
+    async def _join(self, standing: Standing) -> None:
+        """Merge what the user has committed to the target into what has landed, checked."""
+        parts = self._parts
+        branch = parts.target.branch
+        labels = (f"coord/{branch}", branch)
+        merge = await parts.merger.merge(standing.tip, standing.target, labels)
+        if merge.conflicts:
+            message = f"{branch} has commits that conflict with what has landed: {_paths(merge)}"
+            await self._block(standing, "TARGET_CONFLICT", message)
+            return
+        parents = (standing.tip, standing.target)
+        commit = await parts.merger.commit(merge.tree, parents, f"Merge branch '{branch}'\n")
+        verdict = await parts.judge.judge("", commit, commit)
+        if verdict.outcome is not Outcome.GREEN:
+            message = f"merged with what has landed, {branch} is red: {verdict.message}"
+            await self._block(standing, "TARGET_RED", message)
+            return
+        await parts.repository.hand_over(commit, names.LANDING)
+        source = standing.at or None
+        await parts.repository.move_branch(standing.branch, commit, source, f"follow {branch}")
+
+    async def _take(self, row: ChangeRow, standing: Standing) -> None:
+        change = row.change
+        labels = (self._parts.target.branch, f"{change.attempt.task_id} (this attempt)")
+        merge = await self._parts.merger.merge(standing.tip, change.head_commit, labels)
+        if merge.conflicts:
+            await self._reject_conflict(row, merge)
+            return
+        if merge.tree == await self._parts.repository.tree(standing.tip):
+            await self._end_empty(row)
+            return
+        checking = await self._move(row, (_QUEUED,), Move(_CHECKING))
+        if checking is not None:
+            await self._check(checking, standing, merge.tree)
+
+    async def _check(self, row: ChangeRow, standing: Standing, tree: str) -> None:
+        parents = (standing.tip, row.change.head_commit)
+        merged = await self._parts.merger.commit(tree, parents, landing_message(row))
+        try:
+            verdict = await self._parts.judge.judge(row.change.change_id, merged, standing.tip)
+        except CheckStoppedError:
+            return
+        if verdict.outcome is Outcome.GREEN:
+            await self._land(row, standing, merged, verdict.message)
+        elif verdict.outcome is Outcome.RED:
+            await self._reject_red(row, verdict)
+        else:
+            await self._move(row, (_CHECKING,), Move(_QUEUED, message=verdict.message))
+            await self._block(standing, "TARGET_RED", verdict.message)
+
+    async def _land(self, row: ChangeRow, standing: Standing, merged: str, message: str) -> None:
+        move = Move(
+            _LANDING,
+            message=message,
+            landed_commit=merged,
+            landing_branch=standing.branch,
+            landing_from=standing.at,
+        )
+        landing = await self._move(row, (_CHECKING,), move)
+        if landing is not None:
+            await self._finish(landing)
+
+    async def _finish(self, row: ChangeRow) -> None:
+        """Move the branch, unless that was done before a crash, and say so."""
+        if not await self._has_landed(row):
+            directive = (await self._parts.queue.renew([row.change.attempt]))[0]
+            if directive != queue_pb2.LEASE_DIRECTIVE_CONTINUE:
+                await self._end_stale(row, (_LANDING,), directive)
+                return
+            if not await self._move_branch(row):
+                await self._move(row, (_LANDING,), Move(_QUEUED, message="the target has moved on"))
+                return
+        change = row.change
+        message = f"landed on {row.landing_branch}" + (change.message and f"; {change.message}")
+        report = queue_pb2.Completion(attempt=change.attempt, message=message)
+        move = Move(_LANDED, message, landed_commit=change.landed_commit, report=report)
+        await self._move(row, (_LANDING,), move)
+        self._parts.metrics.landings.inc()
+        await self.bring_along()
+
+    async def _has_landed(self, row: ChangeRow) -> bool:
+        standing = await self._parts.target.read()
+        if standing is None:
+            return False
+        return await self._parts.repository.is_ancestor(row.change.landed_commit, standing.tip)
+
+    async def _move_branch(self, row: ChangeRow) -> bool:
+        parts = self._parts
+        is_target = row.landing_branch == parts.target.branch
+        if is_target and await parts.target.is_checked_out(row.landing_branch):
+            return False
+        commit = row.change.landed_commit
+        await parts.repository.hand_over(commit, names.LANDING)
+        why = f"land {row.change.change_id}"
+        source = row.landing_from or None
+        return await parts.repository.move_branch(row.landing_branch, commit, source, why)
+
+    async def end_stale(self, row: ChangeRow, directive: int) -> None:
+        """End a change that is not landing yet, whose lease is gone; its work stays kept."""
+        await self._end_stale(row, (_QUEUED, _CHECKING), directive)
+
+    async def _end_stale(self, row: ChangeRow, sources: tuple[State, ...], directive: int) -> None:
+        cancelled = directive == queue_pb2.LEASE_DIRECTIVE_CANCEL
+        why = "its task was cancelled" if cancelled else "its attempt has lost its lease"
+        await self._move(row, sources, Move(_STALE, message=why))
+
+    async def _end_empty(self, row: ChangeRow) -> None:
+        message = "the target holds all of it already"
+        report = queue_pb2.Completion(attempt=row.change.attempt, message=message)
+        await self._move(row, (_QUEUED,), Move(_EMPTY, message, report=report))
+
+    async def _reject_conflict(self, row: ChangeRow, merge: Merge) -> None:
+        message = f"conflicts with what has landed since it began: {_paths(merge)}"
+        await self._reject(row, queue_pb2.FAILURE_REASON_CONFLICT, message, merge.detail)
+
+    async def _reject_red(self, row: ChangeRow, verdict: Verdict) -> None:
+        reason = queue_pb2.FAILURE_REASON_CHECK_FAILED
+        await self._reject(row, reason, verdict.message, verdict.output)
+
+    async def _reject(
+        self,
+        row: ChangeRow,
+        reason: queue_pb2.FailureReason,
+        message: str,
+        detail: str,
+    ) -> None:
+        report: Report = queue_pb2.Failure(
+            attempt=row.change.attempt, reason=reason, message=message, detail=detail
+        )
+        move = Move(_REJECTED, message, detail, report=report)
+        if await self._move(row, (_QUEUED, _CHECKING), move) is not None:
+            name = queue_pb2.FailureReason.Name(reason).removeprefix("FAILURE_REASON_")
+            self._parts.metrics.rejections.labels(name.lower()).inc()
+
+    async def _move(
+        self, row: ChangeRow, sources: tuple[State, ...], move: Move
+    ) -> ChangeRow | None:
+        moved = await self._store.move_change(row.change.change_id, sources, move)
+        if moved is not None:
+            name = integrator_pb2.ChangeState.Name(move.state).removeprefix("CHANGE_STATE_")
+            self._parts.metrics.changes.labels(name.lower()).inc()
+            log.info("change", change=row.change.change_id, state=name, why=move.message)
+        return moved
+
+    async def pause(self, code: str, message: str) -> None:
+        """Record why nothing lands for now."""
+        reason = common_pb2.Reason(code=code, message=message)
+        if await self._store.pause(reason):
+            log.warning("merging is paused", code=code, why=message)
+
+    async def _block(self, standing: Standing, code: str, message: str) -> None:
+        """Pause until the target moves, and look again after growing waits."""
+        last = self._blockage
+        grown = last.wait_s * 2 if last and last.standing == standing else _RECHECK_S_MIN
+        wait_s = min(grown, _RECHECK_S_MAX)
+        until_ns = self._parts.environment.monotonic_ns() + wait_s * SECOND
+        self._blockage = Blockage(standing, until_ns, wait_s)
+        await self.pause(code, message)
+
+    async def _go_on(self) -> None:
+        self._blockage = None
+        if await self._store.pause(None):
+            log.info("merging goes on")
+
+
+_NO_CHECK = (
+    "no check is configured, so no tree can be known to be green: set integrator.check to the"
+    " command that tests the project, or integrator.no_check to land without one"
+)
+
+
+def _no_target(branch: str) -> str:
+    return f"the repository has no branch {branch!r}: make it, or set integrator.target"
+
+
+def _paths(merge: Merge) -> str:
+    shown = ", ".join(merge.conflicts[:_PATHS_SHOWN])
+    more = len(merge.conflicts) - _PATHS_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def landing_message(row: ChangeRow) -> str:
+    """Return the message of the commit that lands a change."""
+    change = row.change
+    title = " ".join(row.title.split()) or f"Land {change.attempt.task_id}"
+    trailers = [
+        f"Coord-Task: {change.attempt.task_id}",
+        f"Coord-Worker: {change.worker}",
+        f"Coord-Attempt: {change.attempt.fencing_token}",
+    ]
+    if row.cost.currency:
+        amount = Decimal(row.cost.nanos) / 10**9
+        trailers.append(f"Coord-Cost: {amount:.4f} {row.cost.currency}")
+    return "\n".join([title, "", *trailers, ""])

@@ -1,0 +1,38 @@
+"""The integrator's metrics."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_BUCKETS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1_800)
+
+
+class IntegratorMetrics:
+    """What the integrator counts.
+
+    Attributes:
+        changes: Changes that have taken a state, by `state`.
+        landings: Changes that have landed.
+        rejections: Changes that were rejected, by `reason`.
+        check_seconds: Length of the runs of the check, by `result`.
+        waiting: Changes that wait, are checked or land.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.changes = Counter(
+            "coord_integrator_changes", "Changes that took a state.", ["state"], registry=registry
+        )
+        self.landings = Counter(
+            "coord_integrator_landings", "Changes that landed.", registry=registry
+        )
+        self.rejections = Counter(
+            "coord_integrator_rejections", "Rejected changes.", ["reason"], registry=registry
+        )
+        self.check_seconds = Histogram(
+            "coord_integrator_check_seconds",
+            "Length of a run of the check.",
+            ["result"],
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+        self.waiting = Gauge(
+            "coord_integrator_queue_length", "Changes not ended yet.", registry=registry
+        )

@@ -1,0 +1,44 @@
+"""What a new worktree needs beside what git checks out: ignored files such as `.env`, and a set-up."""
+
+import asyncio
+import shutil
+from pathlib import Path
+
+from coord_integrator.commands import CommandResult, run_command
+from coord_integrator.git import join, split
+from coord_integrator.repository import Repository
+
+INCLUDE = ".worktreeinclude"
+
+
+async def copy_included(repository: Repository, worktree: Path) -> None:
+    """Copy the ignored files that `.worktreeinclude` names from the user's checkout.
+
+    The file has gitignore syntax. What is in the worktree already is left as it is.
+    """
+    top = repository.top
+    if top is None or not (top / INCLUDE).is_file():
+        return
+    listing = ("ls-files", "-z", "-o", "-i", f"--exclude-from={INCLUDE}")
+    named = await repository.user.items(*listing)
+    check = ("check-ignore", "-z", "--stdin")
+    ignored = await repository.user.run(*check, stdin=join(named), ok=(0, 1))
+    await asyncio.to_thread(_copy, top, worktree, split(ignored.stdout))
+
+
+async def run_setup(
+    repository: Repository, worktree: Path, command: str, timeout_s: float
+) -> CommandResult:
+    """Run the operator's set-up command in a worktree."""
+    return await run_command(command, worktree, repository.folder, timeout_s)
+
+
+def _copy(top: Path, worktree: Path, paths: list[str]) -> None:
+    for path in paths:
+        source, target = top / path, worktree / path
+        if target.exists() or target.is_symlink() or not source.is_file():
+            continue
+        if not target.parent.resolve().is_relative_to(worktree):
+            continue  # A link in the worktree leads out of it.
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target, follow_symlinks=False)

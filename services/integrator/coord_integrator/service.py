@@ -1,0 +1,297 @@
+"""The integrator: one handler for each RPC, and the loops that land changes."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self, TypeVar
+
+from coord.errors import CoordError, invalid_argument, not_found
+from coord.v1 import integrator_pb2 as pb
+from coord_runtime.calls import Call
+from coord_runtime.checks import (
+    check_attempt,
+    check_money,
+    check_one_of,
+    check_text,
+    check_worker,
+    invalid_field,
+    page_size,
+)
+from coord_runtime.service import Service, ServiceContext
+
+from coord_integrator.attempts import Attempts
+from coord_integrator.checkout import CheckoutFollower
+from coord_integrator.checks import Checker
+from coord_integrator.commands import end_strays
+from coord_integrator.git import GitError
+from coord_integrator.landing import MergeQueue, Parts
+from coord_integrator.leases import LeaseKeeper, Reporter
+from coord_integrator.loops import Loop
+from coord_integrator.merging import Merger
+from coord_integrator.metrics import IntegratorMetrics
+from coord_integrator.queue_link import QueueLink
+from coord_integrator.repository import Repository
+from coord_integrator.settings import IntegratorSettings
+from coord_integrator.snapshot import Snapshots
+from coord_integrator.sqlite import MIGRATIONS, SqliteIntegratorStore
+from coord_integrator.store import IntegratorStore
+from coord_integrator.submissions import Submissions
+from coord_integrator.target import Target, default_target
+from coord_integrator.verdicts import Judge
+from coord_integrator.worktrees import Worktrees
+
+T = TypeVar("T")
+
+_TITLE_BYTES_MAX = 1_024
+_FOLLOW_EVERY = 10
+
+
+@dataclass(frozen=True)
+class Rooms:
+    """What the service is made of."""
+
+    store: IntegratorStore
+    target: Target
+    attempts: Attempts
+    submissions: Submissions
+    merging: MergeQueue
+    judge: Judge
+    keeper: LeaseKeeper
+    reporter: Reporter
+
+
+class IntegratorService(Service):
+    """Holds the worktrees and the merge queue of one repository."""
+
+    NAME: ClassVar[str] = "integrator"
+    DESCRIPTOR = pb.DESCRIPTOR.services_by_name["IntegratorService"]
+    WORKER_METHODS: ClassVar[frozenset[str]] = frozenset(
+        {
+            "GetChange",
+            "ListChanges",
+            "SetupWorktree",
+            "SnapshotWorktree",
+            "SubmitChange",
+            "TeardownWorktree",
+            "WatchIntegratorEvents",
+        }
+    )
+
+    def __init__(self, rooms: Rooms, settings: IntegratorSettings) -> None:
+        self._rooms = rooms
+        self._settings = settings
+        self._draining = False
+        self._steps = 0
+        self._underway: set[asyncio.Task[Any]] = set()
+        self._merging = Loop("merging", self._merge)
+        self._renewing = Loop("renewing", self._renew)
+        self._reporting = Loop("reporting", self._report)
+
+    @classmethod
+    async def open(cls, context: ServiceContext) -> Self:
+        """Open the integrator on its folder and on the user's repository.
+
+        Raises:
+            CoordError: INVALID_ARGUMENT with reason NO_REPOSITORY or NO_TARGET.
+        """
+        settings = context.settings(IntegratorSettings)
+        folder = context.folder.resolve()
+        await end_strays(folder)
+        try:
+            repository = await Repository.open(settings.repo.expanduser().resolve(), folder)
+        except (GitError, OSError) as error:
+            raise _no_repository(settings.repo, error) from error
+        target = Target(repository, settings.target or await default_target(repository))
+        if not target.branch:
+            message = "HEAD is detached: name the branch to land on by integrator.target"
+            raise invalid_argument("NO_TARGET", message)
+        store = SqliteIntegratorStore(await context.open_database(MIGRATIONS), context.project)
+        rooms = await _furnish(context, settings, repository, target, store)
+        return cls(rooms, settings)
+
+    async def start(self) -> None:
+        """Begin to land changes, to renew their leases and to report."""
+        for loop in (self._merging, self._renewing, self._reporting):
+            loop.start()
+
+    async def drain(self, deadline_s: float) -> None:
+        """Begin no new check. One that runs is cut off: its change waits until the next start."""
+        del deadline_s
+        self._draining = True
+        await self._merging.stop()
+
+    async def stop(self) -> None:
+        """End the loops and what calls have begun, and close the store."""
+        for loop in (self._merging, self._renewing, self._reporting):
+            await loop.stop()
+        for task in self._underway:
+            task.cancel()
+        await asyncio.gather(*self._underway, return_exceptions=True)
+        await self._rooms.store.close()
+
+    async def get_change(self, request: pb.GetChangeRequest, call: Call) -> pb.GetChangeResponse:
+        """Return one change with its runs."""
+        del call
+        row = self._rooms.store.change(request.change_id)
+        if row is None:
+            message = f"there is no change {request.change_id!r}"
+            raise not_found("CHANGE_NOT_FOUND", message)
+        row.change.runs.extend(self._rooms.store.runs(request.change_id))
+        return pb.GetChangeResponse(change=row.change)
+
+    async def list_changes(
+        self, request: pb.ListChangesRequest, call: Call
+    ) -> pb.ListChangesResponse:
+        """List changes in the order in which they were submitted."""
+        del call
+        for state in request.states:
+            check_one_of("states", state, pb.ChangeState.values())
+        if request.page_token and not request.page_token.isdecimal():
+            raise invalid_field("page_token", "use the token of the answer before")
+        size, after = page_size(request.page_size), int(request.page_token or 0)
+        found = self._rooms.store.list_changes(request.states, after=after, limit=size + 1)
+        shown = found[:size]
+        return pb.ListChangesResponse(
+            changes=[row.change for _, row in shown],
+            next_page_token=str(shown[-1][0]) if len(found) > size else "",
+            merge_queue=await self._merge_queue(),
+        )
+
+    async def list_worktrees(
+        self, request: pb.ListWorktreesRequest, call: Call
+    ) -> pb.ListWorktreesResponse:
+        """List the worktrees by worker."""
+        del request, call
+        rows = [row for row in self._rooms.store.worktrees() if row.ready]
+        return pb.ListWorktreesResponse(
+            worktrees=[self._rooms.attempts.worktree(row) for row in rows]
+        )
+
+    async def setup_worktree(
+        self, request: pb.SetupWorktreeRequest, call: Call
+    ) -> pb.SetupWorktreeResponse:
+        """Make a worker's worktree ready for an attempt."""
+        del call
+        check_worker("worker", request.worker)
+        check_attempt("attempt", request.attempt)
+        setup = self._rooms.attempts.set_up(request.worker, request.attempt)
+        return pb.SetupWorktreeResponse(worktree=await self._to_its_end(setup))
+
+    async def snapshot_worktree(
+        self, request: pb.SnapshotWorktreeRequest, call: Call
+    ) -> pb.SnapshotWorktreeResponse:
+        """Keep what is in a worker's worktree."""
+        del call
+        check_worker("worker", request.worker)
+        snapshot = self._rooms.attempts.snapshot(request.worker)
+        return pb.SnapshotWorktreeResponse(snapshot=await self._to_its_end(snapshot))
+
+    async def submit_change(
+        self, request: pb.SubmitChangeRequest, call: Call
+    ) -> pb.SubmitChangeResponse:
+        """Take what is in an attempt's worktree as its change, and queue it for landing."""
+        del call
+        check_worker("worker", request.worker)
+        check_attempt("attempt", request.attempt)
+        check_text("title", request.title, _TITLE_BYTES_MAX)
+        if request.HasField("cost"):
+            check_money("cost", request.cost)
+        row = await self._to_its_end(self._rooms.attempts.submit(request))
+        self._merging.wake()
+        self._reporting.wake()
+        return pb.SubmitChangeResponse(change=row.change)
+
+    async def teardown_worktree(
+        self, request: pb.TeardownWorktreeRequest, call: Call
+    ) -> pb.TeardownWorktreeResponse:
+        """Keep what is in a worker's worktree and remove it."""
+        del call
+        check_worker("worker", request.worker)
+        teardown = self._rooms.attempts.tear_down(request.worker)
+        return pb.TeardownWorktreeResponse(snapshot=await self._to_its_end(teardown))
+
+    async def watch_integrator_events(
+        self, request: pb.WatchIntegratorEventsRequest, call: Call
+    ) -> AsyncIterator[pb.WatchIntegratorEventsResponse]:
+        """Send events after a number, and new ones as they come."""
+        del call
+        async for events in self._rooms.store.watch(request.after):
+            yield pb.WatchIntegratorEventsResponse(events=events)
+
+    async def _to_its_end(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do work that is not undone when its caller goes away."""
+        task = asyncio.ensure_future(work)
+        self._underway.add(task)
+        task.add_done_callback(self._underway.discard)
+        return await asyncio.shield(task)
+
+    async def _merge_queue(self) -> pb.MergeQueue:
+        target = self._rooms.target
+        standing = await target.read()
+        queue = pb.MergeQueue(target=target.branch, paused=self._rooms.store.paused())
+        if standing is not None:
+            queue.landing_branch = standing.branch
+            queue.target_commit = standing.tip
+        return queue
+
+    async def _merge(self) -> float:
+        rooms = self._rooms
+        try:
+            await rooms.submissions.hand_over_rest()
+            busy = await rooms.merging.step()
+            if not busy and self._steps % _FOLLOW_EVERY == 0:
+                await rooms.merging.bring_along()
+        except GitError as error:
+            await rooms.merging.pause("GIT_FAILED", str(error))
+            raise
+        finally:
+            self._reporting.wake()
+        self._steps += 1
+        return 0.0 if busy else self._settings.poll_s
+
+    async def _renew(self) -> float:
+        await self._rooms.keeper.renew()
+        return self._settings.renew_s
+
+    async def _report(self) -> float:
+        await self._rooms.reporter.send()
+        return self._settings.renew_s
+
+
+async def _furnish(
+    context: ServiceContext,
+    settings: IntegratorSettings,
+    repository: Repository,
+    target: Target,
+    store: IntegratorStore,
+) -> Rooms:
+    metrics = IntegratorMetrics(context.registry)
+    snapshots = Snapshots(repository)
+    await snapshots.open()
+    root = context.folder.resolve().parent / "worktrees"
+    worktrees = Worktrees(repository, snapshots, root)
+    queue = QueueLink(context.channel("queue"), context.project)
+    merger = Merger(repository)
+    checker = Checker(repository, settings.check, settings.check_timeout_s)
+    judge = Judge(store, checker, context.environment, metrics)
+    checkout = CheckoutFollower(repository, store, target)
+    submissions = Submissions(repository, store, target, queue, merger, metrics)
+    parts = Parts(
+        repository, store, target, merger, judge, queue, checkout, context.environment, metrics
+    )
+    merging = MergeQueue(parts, may_land=bool(settings.check) or settings.no_check)
+    return Rooms(
+        store,
+        target,
+        Attempts(repository, store, worktrees, target, submissions, settings),
+        submissions,
+        merging,
+        judge,
+        LeaseKeeper(store, queue, merging, judge),
+        Reporter(store, queue),
+    )
+
+
+def _no_repository(path: Path, error: Exception) -> CoordError:
+    return invalid_argument("NO_REPOSITORY", f"{path} is not a git repository: {error}")

@@ -1,0 +1,392 @@
+"""The integrator's store in SQLite."""
+
+import sqlite3
+from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import astuple
+from typing import Any
+
+from coord.errors import failed_precondition
+from coord.times import timestamp
+from coord.v1 import common_pb2, integrator_pb2, queue_pb2
+from coord_runtime.database import Database, Transaction
+
+from coord_integrator.store import ChangeRow, CheckoutMove, Move, Report, WorktreeRow
+
+State = integrator_pb2.ChangeState
+
+MIGRATIONS = [
+    """
+    CREATE TABLE worktrees (
+        project TEXT NOT NULL,
+        worker TEXT NOT NULL,
+        fence INTEGER NOT NULL,
+        fence_task TEXT NOT NULL,
+        ready INTEGER NOT NULL,
+        token INTEGER NOT NULL,
+        branch TEXT NOT NULL,
+        base TEXT NOT NULL,
+        set_up INTEGER NOT NULL,
+        removed INTEGER NOT NULL,
+        PRIMARY KEY (project, worker)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE changes (
+        number INTEGER PRIMARY KEY,
+        project TEXT NOT NULL,
+        change_id TEXT NOT NULL,
+        state INTEGER NOT NULL,
+        body BLOB NOT NULL,
+        title TEXT NOT NULL,
+        cost BLOB NOT NULL,
+        handed_over INTEGER NOT NULL DEFAULT 0,
+        landing_branch TEXT NOT NULL DEFAULT '',
+        landing_from TEXT NOT NULL DEFAULT '',
+        UNIQUE (project, change_id)
+    ) STRICT;
+    CREATE INDEX changes_by_state ON changes (project, state, number);
+    CREATE TABLE runs (
+        number INTEGER PRIMARY KEY,
+        project TEXT NOT NULL,
+        change_id TEXT NOT NULL,
+        body BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX runs_by_change ON runs (project, change_id, number);
+    CREATE TABLE greens (
+        project TEXT NOT NULL,
+        tree TEXT NOT NULL,
+        command TEXT NOT NULL,
+        PRIMARY KEY (project, tree, command)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE reports (
+        number INTEGER PRIMARY KEY,
+        project TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        body BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE pauses (
+        project TEXT PRIMARY KEY,
+        reason BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE checkout_moves (
+        project TEXT PRIMARY KEY,
+        path TEXT NOT NULL,
+        branch TEXT NOT NULL,
+        old TEXT NOT NULL,
+        new TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    """
+]
+
+_WORKTREE = "worker, fence, fence_task, ready, token, branch, base, set_up, removed"
+_CHANGE = "number, body, title, cost, handed_over, landing_branch, landing_from"
+_KINDS: dict[str, type[Report]] = {
+    "complete": queue_pb2.Completion,
+    "fail": queue_pb2.Failure,
+}
+
+
+class SqliteIntegratorStore:
+    """The state of one project's integrator. See `IntegratorStore`."""
+
+    def __init__(self, database: Database, project: str) -> None:
+        self._database = database
+        self._project = project
+
+    async def claim_worktree(self, worker: str, attempt: common_pb2.AttemptRef) -> WorktreeRow:
+        """Make an attempt the one that a worktree is to serve."""
+
+        def claim(transaction: Transaction) -> WorktreeRow:
+            row = _worktree(transaction.sql, self._project, worker)
+            claimed = _claimed(row, worker, attempt)
+            if claimed != row:
+                self._put_worktree(transaction, claimed)
+            return claimed
+
+        return await self._database.write(claim)
+
+    async def worktree_kept(self, worker: str, snapshot: integrator_pb2.Snapshot) -> None:
+        """Tell that what was in a worktree was kept."""
+        kept = integrator_pb2.WorktreeSnapshotted(worker=worker, snapshot=snapshot)
+        event = integrator_pb2.IntegratorEvent(worktree_snapshotted=kept)
+        await self._database.write(lambda transaction: transaction.emit(self._project, event))
+
+    async def worktree_ready(self, row: WorktreeRow, worktree: integrator_pb2.Worktree) -> None:
+        """Record that a worktree serves its attempt."""
+        ready = integrator_pb2.WorktreeReady(worktree=worktree)
+
+        def record(transaction: Transaction) -> None:
+            self._put_worktree(transaction, row)
+            event = integrator_pb2.IntegratorEvent(worktree_ready=ready)
+            transaction.emit(self._project, event)
+
+        await self._database.write(record)
+
+    async def worktree_removed(self, worker: str) -> None:
+        """Record that a worktree was removed; its fence stays."""
+        removed = integrator_pb2.WorktreeRemoved(worker=worker)
+
+        def record(transaction: Transaction) -> None:
+            transaction.sql.execute(
+                "UPDATE worktrees SET ready = 0, branch = '', base = '', set_up = 0, removed = 1"
+                " WHERE project = ? AND worker = ?",
+                (self._project, worker),
+            )
+            event = integrator_pb2.IntegratorEvent(worktree_removed=removed)
+            transaction.emit(self._project, event)
+
+        await self._database.write(record)
+
+    def worktree(self, worker: str) -> WorktreeRow | None:
+        """Return a worker's worktree; None where it never had one."""
+        return self._database.read(lambda sql: _worktree(sql, self._project, worker))
+
+    def worktrees(self) -> list[WorktreeRow]:
+        """Return the worktrees that were not removed, by worker."""
+        query = f"SELECT {_WORKTREE} FROM worktrees WHERE project = ? AND NOT removed"  # noqa: S608
+        rows = self._rows(f"{query} ORDER BY worker", self._project)
+        return [_worktree_row(row) for row in rows]
+
+    async def add_change(self, row: ChangeRow) -> ChangeRow:
+        """Record a change that is there for the first time; return the one that is stored."""
+
+        def add(transaction: Transaction) -> ChangeRow:
+            stored = _change(transaction.sql, self._project, row.change.change_id)
+            return stored or self._insert_change(transaction, row)
+
+        return await self._database.write(add)
+
+    async def hand_over_change(self, change_id: str) -> None:
+        """Record that the queue has moved the change's lease to the integrator."""
+        query = "UPDATE changes SET handed_over = 1 WHERE project = ? AND change_id = ?"
+        await self._execute(query, self._project, change_id)
+
+    async def move_change(
+        self, change_id: str, sources: Collection[State], move: Move
+    ) -> ChangeRow | None:
+        """Move a change, if it is in one of `sources`; None where it is not."""
+
+        def perform(transaction: Transaction) -> ChangeRow | None:
+            row = _change(transaction.sql, self._project, change_id)
+            if row is None or row.change.state not in sources:
+                return None
+            return self._move(transaction, row, move)
+
+        return await self._database.write(perform)
+
+    def change(self, change_id: str) -> ChangeRow | None:
+        """Return a change."""
+        return self._database.read(lambda sql: _change(sql, self._project, change_id))
+
+    def runs(self, change_id: str) -> list[integrator_pb2.CheckRun]:
+        """Return the runs of a change, oldest first."""
+        query = "SELECT body FROM runs WHERE project = ? AND change_id = ? ORDER BY number"
+        rows = self._rows(query, self._project, change_id)
+        return [integrator_pb2.CheckRun.FromString(body) for (body,) in rows]
+
+    def list_changes(
+        self, states: Collection[State], *, after: int = 0, limit: int = -1
+    ) -> list[tuple[int, ChangeRow]]:
+        """Return changes in one of `states` (none: all) with their numbers, oldest first."""
+        marks = ", ".join("?" * len(states))
+        chosen = f" AND state IN ({marks})" if states else ""
+        query = (
+            f"SELECT {_CHANGE} FROM changes WHERE project = ? AND number > ?{chosen}"  # noqa: S608
+            " ORDER BY number LIMIT ?"
+        )
+        rows = self._rows(query, self._project, after, *states, limit)
+        return [(row[0], _change_row(row)) for row in rows]
+
+    async def add_run(self, change_id: str, run: integrator_pb2.CheckRun, command: str) -> None:
+        """Record a run of the check. A green one vouches for its tree from then on."""
+
+        def add(transaction: Transaction) -> None:
+            transaction.sql.execute(
+                "INSERT INTO runs (project, change_id, body) VALUES (?, ?, ?)",
+                (self._project, change_id, run.SerializeToString()),
+            )
+            if run.passed:
+                row = (self._project, run.tree, command)
+                transaction.sql.execute("INSERT OR IGNORE INTO greens VALUES (?, ?, ?)", row)
+
+        await self._database.write(add)
+
+    def is_green(self, tree: str, command: str) -> bool:
+        """Tell whether the check has been green on a tree."""
+        query = "SELECT 1 FROM greens WHERE project = ? AND tree = ? AND command = ?"
+        return bool(self._rows(query, self._project, tree, command))
+
+    def reports(self) -> list[tuple[int, Report]]:
+        """Return what the queue has not answered yet, oldest first, by number."""
+        query = "SELECT number, kind, body FROM reports WHERE project = ? ORDER BY number"
+        rows = self._rows(query, self._project)
+        return [(number, _KINDS[kind].FromString(body)) for number, kind, body in rows]
+
+    async def drop_reports(self, numbers: Sequence[int]) -> None:
+        """Forget what the queue has answered."""
+        rows = [(self._project, number) for number in numbers]
+        query = "DELETE FROM reports WHERE project = ? AND number = ?"
+        await self._database.write(lambda transaction: transaction.sql.executemany(query, rows))
+
+    async def pause(self, reason: common_pb2.Reason | None) -> bool:
+        """Record why nothing lands, or that it does; tell whether that is new."""
+        if reason == self.paused():
+            return False
+
+        def record(transaction: Transaction) -> None:
+            transaction.sql.execute("DELETE FROM pauses WHERE project = ?", (self._project,))
+            if reason is not None:
+                row = (self._project, reason.SerializeToString())
+                transaction.sql.execute("INSERT INTO pauses VALUES (?, ?)", row)
+            paused = integrator_pb2.MergingPaused(reason=reason)
+            event = integrator_pb2.IntegratorEvent(merging_paused=paused)
+            transaction.emit(self._project, event)
+
+        await self._database.write(record)
+        return True
+
+    def paused(self) -> common_pb2.Reason | None:
+        """Return why nothing lands; None where it does."""
+        rows = self._rows("SELECT reason FROM pauses WHERE project = ?", self._project)
+        return common_pb2.Reason.FromString(rows[0][0]) if rows else None
+
+    async def begin_checkout_move(self, move: CheckoutMove) -> None:
+        """Record that a checkout is about to be moved."""
+        query = "INSERT OR REPLACE INTO checkout_moves VALUES (?, ?, ?, ?, ?)"
+        await self._execute(query, self._project, *astuple(move))
+
+    async def end_checkout_move(self) -> None:
+        """Record that no checkout is on its way."""
+        await self._execute("DELETE FROM checkout_moves WHERE project = ?", self._project)
+
+    def checkout_move(self) -> CheckoutMove | None:
+        """Return the move that a crash may have cut off."""
+        query = "SELECT path, branch, old, new FROM checkout_moves WHERE project = ?"
+        rows = self._rows(query, self._project)
+        return CheckoutMove(*rows[0]) if rows else None
+
+    def watch(self, after: int) -> AsyncIterator[list[integrator_pb2.IntegratorEvent]]:
+        """Yield the events after a number, and new ones as they come."""
+        return self._database.watch(self._project, after, integrator_pb2.IntegratorEvent)
+
+    async def close(self) -> None:
+        """Close the store."""
+        await self._database.close()
+
+    async def _execute(self, query: str, *values: object) -> None:
+        await self._database.write(lambda transaction: transaction.sql.execute(query, values))
+
+    def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        return self._database.read(lambda sql: sql.execute(query, values).fetchall())
+
+    def _put_worktree(self, transaction: Transaction, row: WorktreeRow) -> None:
+        query = "INSERT OR REPLACE INTO worktrees VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        transaction.sql.execute(query, (self._project, *astuple(row)))
+
+    def _insert_change(self, transaction: Transaction, row: ChangeRow) -> ChangeRow:
+        change = integrator_pb2.Change()
+        change.CopyFrom(row.change)
+        change.submitted_at.CopyFrom(timestamp(transaction.now_ns))
+        change.changed_at.CopyFrom(timestamp(transaction.now_ns))
+        values = (
+            self._project,
+            change.change_id,
+            change.state,
+            change.SerializeToString(),
+            row.title,
+            row.cost.SerializeToString(),
+        )
+        transaction.sql.execute(
+            "INSERT INTO changes (project, change_id, state, body, title, cost)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            values,
+        )
+        self._tell(transaction, change)
+        return ChangeRow(change, row.title, row.cost)
+
+    def _move(self, transaction: Transaction, row: ChangeRow, move: Move) -> ChangeRow:
+        change = row.change
+        change.state = move.state
+        change.message = move.message
+        change.detail = move.detail
+        change.landed_commit = move.landed_commit
+        change.changed_at.CopyFrom(timestamp(transaction.now_ns))
+        transaction.sql.execute(
+            "UPDATE changes SET state = ?, body = ?, landing_branch = ?, landing_from = ?"
+            " WHERE project = ? AND change_id = ?",
+            (
+                change.state,
+                change.SerializeToString(),
+                move.landing_branch,
+                move.landing_from,
+                self._project,
+                change.change_id,
+            ),
+        )
+        sequence = self._tell(transaction, change)
+        if move.report is not None:
+            self._put_report(transaction, move.report, sequence)
+        return ChangeRow(
+            change, row.title, row.cost, row.handed_over, move.landing_branch, move.landing_from
+        )
+
+    def _tell(self, transaction: Transaction, change: integrator_pb2.Change) -> int:
+        moved = integrator_pb2.ChangeMoved(change=change)
+        event = integrator_pb2.IntegratorEvent(change_moved=moved)
+        return transaction.emit(self._project, event)
+
+    def _put_report(self, transaction: Transaction, report: Report, sequence: int) -> None:
+        report.cause.CopyFrom(common_pb2.EventRef(service="integrator", sequence=sequence))
+        kind = next(name for name, kind in _KINDS.items() if isinstance(report, kind))
+        transaction.sql.execute(
+            "INSERT INTO reports (project, kind, body) VALUES (?, ?, ?)",
+            (self._project, kind, report.SerializeToString()),
+        )
+
+
+def _claimed(row: WorktreeRow | None, worker: str, attempt: common_pb2.AttemptRef) -> WorktreeRow:
+    if row is None:
+        return WorktreeRow(worker, attempt.fencing_token, attempt.task_id)
+    same = (row.fence, row.fence_task) == (attempt.fencing_token, attempt.task_id)
+    if not same and attempt.fencing_token <= row.fence:
+        raise failed_precondition(
+            "STALE_TOKEN",
+            f"the worktree of {worker} serves attempt {row.fence} of {row.fence_task}",
+            fencing_token=str(row.fence),
+        )
+    if same and not row.removed:
+        return row
+    return WorktreeRow(
+        worker,
+        attempt.fencing_token,
+        attempt.task_id,
+        token=row.token,
+        branch=row.branch,
+        base=row.base,
+        set_up=row.set_up,
+    )
+
+
+def _worktree(sql: sqlite3.Connection, project: str, worker: str) -> WorktreeRow | None:
+    query = f"SELECT {_WORKTREE} FROM worktrees WHERE project = ? AND worker = ?"  # noqa: S608
+    row = sql.execute(query, (project, worker)).fetchone()
+    return _worktree_row(row) if row else None
+
+
+def _worktree_row(row: Sequence[Any]) -> WorktreeRow:
+    worker, fence, task, ready, token, branch, base, set_up, removed = row
+    return WorktreeRow(
+        worker, fence, task, bool(ready), token, branch, base, bool(set_up), bool(removed)
+    )
+
+
+def _change(sql: sqlite3.Connection, project: str, change_id: str) -> ChangeRow | None:
+    query = f"SELECT {_CHANGE} FROM changes WHERE project = ? AND change_id = ?"  # noqa: S608
+    row = sql.execute(query, (project, change_id)).fetchone()
+    return _change_row(row) if row else None
+
+
+def _change_row(row: Sequence[Any]) -> ChangeRow:
+    _, body, title, cost, handed_over, branch, source = row
+    change = integrator_pb2.Change.FromString(body)
+    return ChangeRow(
+        change, title, common_pb2.Money.FromString(cost), bool(handed_over), branch, source
+    )

@@ -1,0 +1,106 @@
+"""Where the target stands, and which branch landings move.
+
+A branch that some checkout has is never moved under it. While one has the target, landings go to
+`coord/<target>`; what the user commits to the target himself is followed.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from coord_integrator import names
+from coord_integrator.repository import Repository
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where the target stands.
+
+    Attributes:
+        branch: The branch that landings move, without `refs/heads/`.
+        at: Its commit; empty where it is yet to be made.
+        target: The commit of the target itself.
+        tip: The newest landed commit: what worktrees start from and changes merge into.
+        diverged: Whether `target` holds commits that `tip` does not, and the other way round.
+    """
+
+    branch: str
+    at: str
+    target: str
+    tip: str
+    diverged: bool
+
+
+class Target:
+    """The branch that the operator wants changes in."""
+
+    def __init__(self, repository: Repository, branch: str) -> None:
+        self.branch = branch
+        self._repository = repository
+        self._brought: dict[str, str] = {}
+        self._lock = asyncio.Lock()
+
+    async def read(self) -> Standing | None:
+        """Return where the target stands; None where there is no such branch."""
+        async with self._lock:
+            target = await self._commit(self.branch)
+            if target is None:
+                return None
+            landed = await self._commit(names.landing_branch(self.branch))
+            taken = await self.is_checked_out(self.branch)
+            branch = names.landing_branch(self.branch) if taken else self.branch
+            at = (landed or "") if taken else target
+            return await self._compare(branch, at, target, landed)
+
+    async def follow(self, standing: Standing) -> bool:
+        """Move the landing branch on to the tip, where it is behind; False where it has moved."""
+        if standing.diverged or standing.at == standing.tip:
+            return True
+        return await self._repository.move_branch(
+            standing.branch, standing.tip, standing.at or None, "follow what has landed"
+        )
+
+    async def is_checked_out(self, branch: str) -> bool:
+        """Tell whether a checkout has a branch, or is rebasing or bisecting it."""
+        ref = f"refs/heads/{branch}"
+        checkouts = await self._repository.checkouts()
+        if any(checkout.branch == ref for checkout in checkouts):
+            return True
+        return ref in await asyncio.to_thread(_busy_refs, self._repository.common_folder)
+
+    async def _commit(self, branch: str) -> str | None:
+        """Return a branch's commit, after it was fetched into Coord's own repository."""
+        ref = f"refs/heads/{branch}"
+        commit = await self._repository.user_commit(ref)
+        if commit is not None and self._brought.get(ref) != commit:
+            await self._repository.bring(commit, ref)
+            self._brought[ref] = commit
+        return commit
+
+    async def _compare(self, branch: str, at: str, target: str, landed: str | None) -> Standing:
+        if landed is None or await self._repository.is_ancestor(landed, target):
+            return Standing(branch, at, target, target, diverged=False)
+        ahead = await self._repository.is_ancestor(target, landed)
+        return Standing(branch, at, target, landed, diverged=not ahead)
+
+
+async def default_target(repository: Repository) -> str:
+    """Return the branch that the repository's HEAD names; empty where it is detached."""
+    return await repository.user.optional("symbolic-ref", "--quiet", "--short", "HEAD") or ""
+
+
+def _busy_refs(common_folder: Path) -> set[str]:
+    """Return the branches that are being rebased or bisected: HEAD is detached meanwhile."""
+    refs: set[str] = set()
+    for folder in (common_folder, *common_folder.glob("worktrees/*")):
+        for name in ("rebase-merge/head-name", "rebase-apply/head-name"):
+            refs.add(_first_line(folder / name))
+        refs.add(f"refs/heads/{_first_line(folder / 'BISECT_START')}")
+    return refs
+
+
+def _first_line(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace").partition("\n")[0].strip()
+    except OSError:
+        return ""

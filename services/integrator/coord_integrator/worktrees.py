@@ -1,0 +1,325 @@
+"""Worktrees of the user's repository, one a worker, outside of his checkout.
+
+Whatever a worktree holds is kept under a wip ref before anything in it is reset or removed. A folder
+that git does not know any more is read all the same.
+"""
+
+import asyncio
+import fcntl
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from coord_integrator import names
+from coord_integrator.git import Git, GitError, join
+from coord_integrator.repository import Repository
+from coord_integrator.snapshot import Capture, Snapshots
+
+_LOCK_POLL_S = 0.05
+# What an unfinished merge, rebase, cherry-pick, revert or bisect leaves in a worktree's git folder.
+_UNFINISHED = (
+    "AUTO_MERGE",
+    "BISECT_*",
+    "CHERRY_PICK_HEAD",
+    "MERGE_*",
+    "REBASE_HEAD",
+    "REVERT_HEAD",
+    "SQUASH_MSG",
+    "index.lock",
+    "HEAD.lock",
+    "rebase-apply",
+    "rebase-merge",
+    "sequencer",
+)
+_WHOLE_INDEX = ("-c", "core.splitIndex=false", "-c", "index.sparse=false")
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A worker's worktree as the integrator has recorded it.
+
+    Attributes:
+        worker: Whose it is.
+        token: Fencing token of the attempt that it served last.
+        branch: Its branch, without `refs/heads/`; empty for a new one.
+        base: The commit that the branch started from; empty for a new one.
+    """
+
+    worker: str
+    token: int
+    branch: str = ""
+    base: str = ""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What was kept of a worktree, and where."""
+
+    ref: str
+    capture: Capture
+
+
+class Worktrees:
+    """Makes, reads, resets and removes worktrees."""
+
+    def __init__(self, repository: Repository, snapshots: Snapshots, root: Path) -> None:
+        self._repository = repository
+        self._snapshots = snapshots
+        self._root = root.resolve()
+        self._aside = self._root / ".removed"
+        self._lock = asyncio.Lock()
+
+    def path(self, worker: str) -> Path:
+        """Return the top folder of a worker's worktree."""
+        return self._root / names.component(worker)
+
+    async def keep(self, place: Place, tip: str, title: str = "") -> Kept | None:
+        """Keep what is in a worktree under a wip ref; nothing in it changes.
+
+        Args:
+            place: The worktree.
+            tip: The newest landed commit; stands in for a base where none is recorded.
+            title: The commit's message, where there is something to commit.
+
+        Returns:
+            None where it holds nothing that its base does not, or is gone.
+        """
+        kept = await self._settle_aside(place, tip)
+        folder = self.path(place.worker)
+        if not folder.is_dir():
+            return kept
+        return await self._keep_folder(place, tip, folder, title) or kept
+
+    async def is_whole(self, place: Place) -> bool:
+        """Tell whether a worktree is there, and git knows it."""
+        return await self._head(self.path(place.worker)) is not None
+
+    async def reset(self, place: Place, task_id: str, token: int, tip: str) -> tuple[str, bool]:
+        """Put a worktree, clean, on an attempt's branch at `tip`. `keep` has to come first.
+
+        Files that git ignores stay.
+
+        Returns:
+            The branch, and whether the worktree was made anew.
+        """
+        branch = await self._free_branch(place.worker, task_id, token)
+        await self._keep_branch(place.worker, token, branch, tip)
+        async with self._locked() as git:
+            reset = await self._try_reset(git, place.worker, branch, tip)
+            if not reset:
+                await self._add(git, place, branch, tip)
+        return branch, not reset
+
+    async def remove(self, place: Place, tip: str) -> Kept | None:
+        """Keep what is in a worktree and remove it.
+
+        It is moved away first, so that a process that still writes by its path cannot lose what it
+        writes between the reading and the removal.
+        """
+        kept = await self._settle_aside(place, tip)
+        folder = self.path(place.worker)
+        async with self._locked() as git:
+            if folder.is_dir():
+                await asyncio.to_thread(self._move_aside, place.worker)
+            kept = await self._settle_aside(place, tip) or kept
+            await self._forget(git, folder)
+        return kept
+
+    async def drop_branch(self, branch: str, base: str, tip: str) -> None:
+        """Delete an attempt's branch where it holds nothing that `tip` does not."""
+        ref = f"refs/heads/{branch}"
+        commit = await self._repository.user_commit(ref)
+        if commit is None or await self._checked_out_at(branch) is not None:
+            return
+        user = self._repository.user
+        if commit == base or await user.succeeds("merge-base", "--is-ancestor", commit, tip):
+            await user.run("update-ref", "-d", ref, commit)
+
+    async def _head(self, folder: Path) -> str | None:
+        """Return the HEAD of a worktree; None where git does not know the folder as one of ours."""
+        git = self._git(folder)
+        try:
+            answer = await git.text(
+                "rev-parse", "--path-format=absolute", "--show-toplevel", "--git-common-dir"
+            )
+            head = await git.text("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+        except (GitError, OSError):
+            return None
+        top, common = map(Path, answer.split("\n"))
+        known = top == folder and common.resolve() == self._repository.common_folder.resolve()
+        return head if known else None
+
+    def _git(self, folder: Path) -> Git:
+        user = self._repository.user.at(folder)
+        return user.with_variables(GIT_CEILING_DIRECTORIES=str(folder.parent))
+
+    async def _keep_folder(
+        self, place: Place, tip: str, folder: Path, title: str = ""
+    ) -> Kept | None:
+        head = await self._head(folder) or await self._last_head(place, tip)
+        capture = await self._snapshots.capture(place.worker, folder, head, title)
+        if not capture.changed and capture.head == place.base:
+            return None
+        ref = names.wip_ref(place.worker, place.token, capture.commit)
+        earlier = await self._same_capture(place, capture)
+        kept = earlier or Kept(ref, capture)
+        await self._repository.keep(kept.capture.commit, kept.ref)
+        return kept
+
+    async def _last_head(self, place: Place, tip: str) -> str:
+        head = None
+        if place.branch:
+            head = await self._repository.user_commit(f"refs/heads/{place.branch}")
+        return head or place.base or tip
+
+    async def _same_capture(self, place: Place, capture: Capture) -> Kept | None:
+        """Return an earlier capture of the same files on the same commit: one is enough."""
+        prefix = names.wip_ref(place.worker, place.token, "")
+        lines = await self._repository.own.text(
+            "for-each-ref", "--format=%(refname) %(objectname) %(tree) %(parent)", f"{prefix}*"
+        )
+        for line in lines.splitlines():
+            ref, commit, *about = line.split(" ")
+            if about == [capture.tree, capture.head]:
+                return Kept(ref, Capture(capture.head, capture.tree, commit, capture.changed))
+        return None
+
+    async def _keep_branch(self, worker: str, token: int, branch: str, tip: str) -> None:
+        """Keep what a branch of that name holds before it is moved."""
+        commit = await self._repository.user_commit(f"refs/heads/{branch}")
+        if commit is None or await self._repository.is_kept(commit, tip):
+            return
+        ref = names.wip_ref(worker, token, commit)
+        await self._repository.bring(commit, ref)
+        await self._repository.keep(commit, ref)
+
+    async def _free_branch(self, worker: str, task_id: str, token: int) -> str:
+        branch = names.branch(worker, task_id)
+        holder = await self._checked_out_at(branch)
+        if holder is None or holder == self.path(worker):
+            return branch
+        return names.spare_branch(worker, task_id, token)
+
+    async def _checked_out_at(self, branch: str) -> Path | None:
+        for checkout in await self._repository.checkouts():
+            if checkout.branch == f"refs/heads/{branch}" and checkout.path.is_dir():
+                return checkout.path
+        return None
+
+    async def _try_reset(self, git: Git, worker: str, branch: str, tip: str) -> bool:
+        folder = self.path(worker)
+        if await self._head(folder) is None:
+            return False
+        inside = git.at(folder).with_options(*_WHOLE_INDEX)
+        try:
+            own_folder = Path(await inside.text("rev-parse", "--absolute-git-dir"))
+            await asyncio.to_thread(_drop_unfinished, own_folder)
+            await _trust_no_flags(inside)
+            await inside.run("checkout", "-q", "-f", "--no-track", "-B", branch, tip)
+            await inside.run("clean", "-ffdq")
+            self._snapshots.adopt(worker, own_folder / "index")
+            return await self._is_exact(worker, tip)
+        except (GitError, OSError) as error:
+            log.warning("worktree cannot be reset; making it anew", worker=worker, why=str(error))
+            return False
+
+    async def _is_exact(self, worker: str, tip: str) -> bool:
+        tree = await self._snapshots.tree_of(worker, self.path(worker), tip)
+        return tree == await self._repository.tree(tip)
+
+    async def _add(self, git: Git, place: Place, branch: str, tip: str) -> None:
+        folder = self.path(place.worker)
+        self._root.mkdir(parents=True, exist_ok=True)
+        if folder.exists():
+            await asyncio.to_thread(self._move_aside, place.worker)
+            # What it held was kept before; this keeps what was written since.
+            await self._settle_aside(place, tip)
+        await self._forget(git, folder)
+        arguments = ("-f", "-f", "--no-track", "-B", branch, str(folder), tip)
+        await git.with_options(*_WHOLE_INDEX).run("worktree", "add", "-q", *arguments)
+        inside = git.at(folder)
+        own_folder = Path(await inside.text("rev-parse", "--absolute-git-dir"))
+        self._snapshots.adopt(place.worker, own_folder / "index")
+
+    async def _forget(self, git: Git, folder: Path) -> None:
+        """Make git forget a worktree whose folder is gone."""
+        for checkout in await self._repository.checkouts():
+            if checkout.path == folder:
+                await git.run("worktree", "remove", "-f", "-f", str(folder))
+
+    def _move_aside(self, worker: str) -> None:
+        self._aside.mkdir(parents=True, exist_ok=True)
+        self.path(worker).rename(self._aside / names.component(worker))
+
+    async def _settle_aside(self, place: Place, tip: str) -> Kept | None:
+        """Keep and delete what was moved aside, now or before a crash."""
+        folder = self._aside / names.component(place.worker)
+        if not folder.exists():
+            return None
+        kept = await self._keep_folder(place, tip, folder)
+        await asyncio.to_thread(delete_tree, folder)
+        return kept
+
+    @asynccontextmanager
+    async def _locked(self) -> AsyncIterator[Git]:
+        """Hold the lock around what adds, removes or resets worktrees, in all processes.
+
+        The lock is on `coord.lock` in the git folder that all checkouts share. Each git that runs
+        under it inherits it, so that it outlives a kill of this process until that git has ended.
+        """
+        async with self._lock:
+            descriptor = os.open(self._repository.common_folder / "coord.lock", _LOCK_FLAGS, 0o644)
+            try:
+                while not _try_lock(descriptor):
+                    await asyncio.sleep(_LOCK_POLL_S)
+                yield self._repository.user.holding(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+_LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def delete_tree(folder: Path) -> None:
+    """Delete a folder, also where tools have made what is in it read-only."""
+
+    def open_up(function: Callable[..., object], path: str, _: object) -> None:
+        Path(path).parent.chmod(0o700)
+        if Path(path).is_dir():
+            Path(path).chmod(0o700)
+        function(path)
+
+    shutil.rmtree(folder, onerror=open_up)
+
+
+def _drop_unfinished(own_folder: Path) -> None:
+    for pattern in _UNFINISHED:
+        for path in own_folder.glob(pattern):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+async def _trust_no_flags(inside: Git) -> None:
+    """Clear the flags by which an index hides that files have changed."""
+    entries = await inside.items("ls-files", "-z", "-v")
+    flagged = join([entry[2:] for entry in entries if entry[0] == "S" or entry[0].islower()])
+    if flagged:
+        for flag in ("--no-assume-unchanged", "--no-skip-worktree"):
+            await inside.run("update-index", flag, "-z", "--stdin", stdin=flagged)
