@@ -53,11 +53,11 @@ class Services:
     """The stubs of a project's services."""
 
     project: str
-    coordinator: coordinator_pb2_grpc.CoordinatorServiceAsyncStub
-    integrator: integrator_pb2_grpc.IntegratorServiceAsyncStub
-    ledger: ledger_pb2_grpc.LedgerServiceAsyncStub
-    limiter: limiter_pb2_grpc.LimiterServiceAsyncStub
-    queue: queue_pb2_grpc.QueueServiceAsyncStub
+    coordinator: "coordinator_pb2_grpc.CoordinatorServiceAsyncStub"
+    integrator: "integrator_pb2_grpc.IntegratorServiceAsyncStub"
+    ledger: "ledger_pb2_grpc.LedgerServiceAsyncStub"
+    limiter: "limiter_pb2_grpc.LimiterServiceAsyncStub"
+    queue: "queue_pb2_grpc.QueueServiceAsyncStub"
 
     @classmethod
     def of(cls, project: str, host: Channels) -> "Services":

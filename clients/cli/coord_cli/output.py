@@ -26,8 +26,10 @@ def print_json(value: Any) -> None:
 
 def console() -> Console:
     """Return a console that does not fold tables where nobody sees them."""
-    found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=_CHARS_OFF_TERMINAL)
+    found = Console(highlight=False, markup=False)
+    if found.is_terminal:
+        return found
+    return Console(highlight=False, markup=False, width=_CHARS_OFF_TERMINAL)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -31,7 +31,6 @@ _STATES = (
     (queue_pb2.TASK_STATE_ABORTED, "red"),
     (queue_pb2.TASK_STATE_CANCELLED, "magenta"),
 )
-_COLORS = dict(_STATES)
 _ROWS_MAX = 16
 
 
@@ -179,7 +178,7 @@ def _bucket(bucket: limiter_pb2.Bucket) -> str:
         f"{getattr(bucket.available, dimension)}/{getattr(bucket.limits, dimension).burst}"
         f" {dimension.replace('_', ' ')}"
         for dimension in ("requests", "tokens", "input_tokens", "output_tokens")
-        if bucket.limits.HasField(dimension)  # type: ignore[arg-type]
+        if bucket.limits.HasField(dimension)
     ]
     return f"{bucket.name}: {', '.join(parts)}"
 
