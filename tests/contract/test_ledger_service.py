@@ -14,7 +14,7 @@ from coord.v1.ledger_pb2_grpc import LedgerServiceStub
 from coord_ledger.service import LedgerService
 from coord_runtime.tokens import Kind
 
-from tests.contract.money import PROJECT, WAYS, Clock, Served, served
+from tests.serving import PROJECT, WAYS, Clock, Served, served
 
 CENT = 10**7
 DOLLAR = 100 * CENT

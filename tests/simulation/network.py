@@ -72,12 +72,20 @@ def task_factory(loop: Any, work: Any, context: Any = None, **_: Any) -> asyncio
 
 
 class Network:
-    """Connects machines by name."""
+    """Connects machines by name.
+
+    Attributes:
+        faults: How bad it is now.
+        machines: What is reachable.
+        trace: What has happened.
+        broken: Promises that were seen broken.
+    """
 
     def __init__(self, chance: Random) -> None:
         self.faults = Faults()
         self.machines: dict[str, Machine] = {}
         self.trace: list[str] = []
+        self.broken: list[str] = []
         self.chance = chance
 
     def note(self, what: str) -> None:
