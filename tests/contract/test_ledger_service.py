@@ -144,6 +144,14 @@ async def test_release_gives_back_the_rest(ledger: Ledger) -> None:
     assert await ledger.money() == (30 * CENT, 0)
 
 
+async def test_a_cost_that_comes_after_the_end_is_posted_and_draws_nothing(ledger: Ledger) -> None:
+    for name, end in (("a", ledger.settle("a", CENT)), ("b", ledger.release("b"))):
+        await ledger.reserve(name, DOLLAR)
+        assert await end == ""
+        assert not (await ledger.record(f"late-{name}", 2 * CENT, name)).HasField("error")
+    assert await ledger.money() == (5 * CENT, 0)
+
+
 async def test_refusal_names_the_cap_and_what_would_fit(ledger: Ledger) -> None:
     await ledger.cap(RUN, DOLLAR)
     await ledger.cap(TASK, 50 * CENT)
