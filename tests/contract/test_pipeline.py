@@ -172,9 +172,7 @@ async def test_calls_are_counted_by_method_and_code(running: Served) -> None:
 async def test_a_cancelled_caller_does_not_undo_its_write(running: Served) -> None:
     stub = QueueServiceStub(running.channel())
     tasks = [pb.TaskSpec(id=f"t{number}") for number in range(1_000)]
-    call = asyncio.ensure_future(
-        stub.AddTasks(pb.AddTasksRequest(project=PROJECT, tasks=tasks))
-    )
+    call = asyncio.ensure_future(stub.AddTasks(pb.AddTasksRequest(project=PROJECT, tasks=tasks)))
     await asyncio.sleep(0)
     call.cancel()
     await asyncio.gather(call, return_exceptions=True)

@@ -75,9 +75,10 @@ async def _replay(queue: QueueServiceStub) -> HistoryChecker:
     async for response in call:
         for event in response.events:
             checker.take(event)
-        if all(
-            state == pb.TASK_STATE_COMPLETE for state in checker.states.values()
-        ) and len(checker.states) == _TASKS:
+        if (
+            all(state == pb.TASK_STATE_COMPLETE for state in checker.states.values())
+            and len(checker.states) == _TASKS
+        ):
             break
     call.cancel()
     return checker

@@ -1,0 +1,161 @@
+"""What all commands share: their errors, their options, and the way to the services."""
+
+import asyncio
+import functools
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import click
+import grpc
+import grpc.aio
+from coord.errors import CoordError, from_rpc
+from coord.v1 import (
+    coordinator_pb2_grpc,
+    integrator_pb2_grpc,
+    ledger_pb2_grpc,
+    limiter_pb2_grpc,
+    queue_pb2_grpc,
+)
+from coord_host import Place, attach_or_start, find, locate
+
+from coord_cli.plan import PlanError
+
+EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+
+_USAGE_CODES = frozenset(
+    {
+        grpc.StatusCode.ALREADY_EXISTS,
+        grpc.StatusCode.FAILED_PRECONDITION,
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.NOT_FOUND,
+    }
+)
+
+
+class UsageProblem(Exception):  # noqa: N818 - it is no error of the program.
+    """Something that the user has to change. The message says what."""
+
+
+class Channels(Protocol):
+    """Gives channels to services."""
+
+    def channel(self, service: str) -> grpc.aio.Channel:
+        """Return a channel to a service, with the operator's token."""
+
+
+@dataclass(frozen=True)
+class Services:
+    """The stubs of a project's services."""
+
+    project: str
+    coordinator: "coordinator_pb2_grpc.CoordinatorServiceAsyncStub"
+    integrator: "integrator_pb2_grpc.IntegratorServiceAsyncStub"
+    ledger: "ledger_pb2_grpc.LedgerServiceAsyncStub"
+    limiter: "limiter_pb2_grpc.LimiterServiceAsyncStub"
+    queue: "queue_pb2_grpc.QueueServiceAsyncStub"
+
+    @classmethod
+    def of(cls, project: str, host: Channels) -> "Services":
+        """Return stubs on a host's channels."""
+        return cls(
+            project,
+            coordinator_pb2_grpc.CoordinatorServiceStub(host.channel("coordinator")),
+            integrator_pb2_grpc.IntegratorServiceStub(host.channel("integrator")),
+            ledger_pb2_grpc.LedgerServiceStub(host.channel("ledger")),
+            limiter_pb2_grpc.LimiterServiceStub(host.channel("limiter")),
+            queue_pb2_grpc.QueueServiceStub(host.channel("queue")),
+        )
+
+
+def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--repo` and `--state`, as the argument `place`."""
+
+    @click.option(
+        "--repo",
+        type=click.Path(path_type=Path),
+        default=Path(),
+        help="The repository.  [default: that of the current folder]",
+    )
+    @click.option("--state", type=click.Path(path_type=Path), help="Where Coord keeps its state.")
+    @functools.wraps(command)
+    def wrapped(*args: Any, repo: Path, state: Path | None, **kwargs: Any) -> Any:
+        with friendly_errors():
+            place = locate(repo, state)
+        return command(*args, place=place, **kwargs)
+
+    return wrapped
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+class friendly_errors:  # noqa: N801 - used as a context.
+    """Tells errors in a line and ends the program with the exit code that goes with them."""
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, _: object, error: BaseException | None, trace: object) -> None:
+        """Tell the error, if it is one that a user can do something about."""
+        match error:
+            case UsageProblem() | PlanError():
+                _exit(str(error), EXIT_USAGE)
+            case grpc.aio.AioRpcError():
+                self.__exit__(None, from_rpc(error), trace)
+            case CoordError():
+                _exit(str(error), EXIT_USAGE if error.code in _USAGE_CODES else EXIT_FAILED)
+            case KeyboardInterrupt():
+                sys.exit(EXIT_INTERRUPTED)
+            case BrokenPipeError():
+                # The reader of our output has seen enough.
+                sys.stderr.close()
+                sys.exit(EXIT_FAILED)
+
+
+def _exit(message: str, status: int) -> None:
+    click.echo(f"coord: {message}", err=True)
+    sys.exit(status)
+
+
+def run_async(body: Callable[[], Awaitable[int | None]]) -> None:
+    """Run a command's body and end the program with the exit code that it returns."""
+    with friendly_errors():
+        status = asyncio.run(_interruptible(body))
+    sys.exit(status or 0)
+
+
+async def _interruptible(body: Callable[[], Awaitable[int | None]]) -> int | None:
+    return await body()
+
+
+@asynccontextmanager
+async def attached(place: Place) -> AsyncIterator[Services]:
+    """Attach to a project's running services.
+
+    Raises:
+        UsageProblem: None are running.
+    """
+    if find(place) is None:
+        where = place.repo or "this project"
+        raise UsageProblem(f"nothing is running for {where}; start `coord up` or `coord run`")
+    async with attach_or_start(place, {}) as host:
+        yield Services.of(place.project, host)
+
+
+@asynccontextmanager
+async def until_interrupted() -> AsyncIterator[asyncio.Event]:
+    """Give an event that SIGINT and SIGTERM set."""
+    event, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, event.set)
+    try:
+        yield event
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with suppress(ValueError):
+                loop.remove_signal_handler(number)

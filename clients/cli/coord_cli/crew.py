@@ -1,0 +1,126 @@
+"""The workers that a command starts: their agents, their names, their pool."""
+
+import shlex
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from coord.v1 import coordinator_pb2
+from coord_host import Place
+from coord_worker.agents import agent_of
+from coord_worker.config import WorkerConfig
+from coord_worker.pool import PoolSettings, WorkerPool, worker_names
+
+from coord_cli.command import Services, UsageProblem
+from coord_cli.profiles import Profile
+
+_PREFIXES_MAX = 100
+
+
+@dataclass(frozen=True)
+class Crew:
+    """The workers to start.
+
+    Attributes:
+        profiles: A profile for each worker.
+        agent: The agent of those whose profile names none.
+        agent_args: Further arguments of a preset.
+        buckets: Rate limits of which each task takes one request.
+        prefix: What their names begin with; None to find one that is free.
+    """
+
+    profiles: Sequence[Profile]
+    agent: str
+    agent_args: Sequence[str] = ()
+    buckets: Sequence[str] = ()
+    prefix: str | None = None
+
+    def check(self, folder: Path) -> None:
+        """Raise UsageProblem where an agent is missing, before anything is started."""
+        for profile in self.profiles:
+            _check_agent(profile.agent or self.agent, self._args(profile), folder)
+
+    def config(self, profile: Profile, folder: Path) -> WorkerConfig:
+        """Return the configuration of a worker with a profile."""
+        return WorkerConfig(
+            folder=folder,
+            agent=profile.agent or self.agent,
+            agent_args=self._args(profile),
+            profile=profile.name,
+            capabilities=tuple(profile.capabilities),
+            preferences=profile.preferences,
+            buckets=tuple(self.buckets),
+        )
+
+    def _args(self, profile: Profile) -> tuple[str, ...]:
+        return () if profile.agent else tuple(self.agent_args)
+
+
+class Minting(Protocol):
+    """Where a crew's tokens come from."""
+
+    addresses: dict[str, str]
+
+    def mint_worker(self, name: str) -> str:
+        """Return a token that acts for one worker."""
+
+
+def work_folder(place: Place) -> Path:
+    """Return the folder in which workers keep logs and the files of attempts."""
+    return place.state / "workers"
+
+
+async def make_pool(crew: Crew, place: Place, host: Minting, services: Services) -> WorkerPool:
+    """Return the pool of a crew, not started yet, under names that nobody has."""
+    names = worker_names([profile.name for profile in crew.profiles], await _prefix(crew, services))
+    workers: Mapping[str, WorkerConfig] = {
+        name: crew.config(profile, work_folder(place))
+        for name, profile in zip(names, crew.profiles, strict=True)
+    }
+    settings = PoolSettings(host.addresses["coordinator"], place.project, host.mint_worker)
+    return WorkerPool(dict(workers), settings)
+
+
+async def _prefix(crew: Crew, services: Services) -> str:
+    if crew.prefix is not None:
+        return crew.prefix
+    request = coordinator_pb2.ListWorkersRequest(project=services.project)
+    listed = await services.coordinator.ListWorkers(request)
+    taken = {worker.name for worker in listed.workers if worker.connected}
+    for number in range(1, _PREFIXES_MAX):
+        prefix = f"p{number}-" if number > 1 else ""
+        if not taken & set(worker_names([one.name for one in crew.profiles], prefix)):
+            return prefix
+    raise UsageProblem("too many workers have the usual names; name a --worker-prefix")
+
+
+def _check_agent(name: str, args: Sequence[str], folder: Path) -> None:
+    if not name.strip():
+        raise UsageProblem("no agent: name one with --agent, such as --agent claude or a command")
+    try:
+        agent = agent_of(name, args)
+    except ValueError as error:
+        raise UsageProblem(str(error)) from error
+    if agent.executable and shutil.which(agent.executable) is None:
+        raise UsageProblem(
+            f"the agent {name!r} needs the command {agent.executable!r}, which is not installed"
+            " or not on the PATH"
+        )
+    if not agent.executable and not _shell_knows(name, folder):
+        raise UsageProblem(f"the agent command {name!r} is not there; check --agent")
+
+
+def _shell_knows(line: str, folder: Path) -> bool:
+    """Return whether the shell finds a line's command; True where that cannot be told."""
+    try:
+        first = shlex.split(line)[0]
+    except (ValueError, IndexError):
+        return True
+    if any(character in first for character in "=$`(){};&|<>*?~!"):
+        return True
+    command = ["/bin/sh", "-c", 'command -v -- "$1" >/dev/null', "sh", first]
+    found = subprocess.run(command, cwd=folder, check=False)  # noqa: S603 - nothing is run by it.
+    return found.returncode == 0

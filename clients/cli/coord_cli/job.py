@@ -1,0 +1,250 @@
+"""One run of a plan: its tasks are added, its workers started, and its end awaited."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+import grpc
+import grpc.aio
+from coord.environment import SYSTEM
+from coord.errors import CoordError, from_rpc
+from coord.times import duration, from_seconds
+from coord.v1 import coordinator_pb2, ledger_pb2, limiter_pb2, queue_pb2
+from coord_worker.pool import WorkerPool, WorkerState
+
+from coord_cli.command import Services, UsageProblem
+from coord_cli.plan import RUN_LABEL, Plan
+from coord_cli.plan_specs import batches, bucket_limits, money, run_scope, task_specs
+from coord_cli.snapshot import Snapshot, take, tasks_of
+from coord_cli.stuck import Reasons, StuckWatch
+
+_POLL_S = 0.5
+_TASKS_A_POLL = 1_000
+_LEAVE_S = 5.0
+
+_TRANSIENT = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
+
+
+class Ending(Enum):
+    """Why a run has come to its end."""
+
+    FINISHED = "finished"
+    INTERRUPTED = "interrupted"
+    SERVICES_LOST = "services lost"
+    STUCK = "stuck"
+
+
+@dataclass
+class Interrupts:
+    """How often the user has asked the run to stop."""
+
+    count: int = 0
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def add(self) -> None:
+        """Count one more."""
+        self.count += 1
+        self.news.set()
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a run waits, in seconds.
+
+    Attributes:
+        drain_s: For agents to finish after an interrupt.
+        stuck_s: For something to become possible again.
+        unreachable_s: For services that do not answer.
+    """
+
+    drain_s: float = 60.0
+    stuck_s: float = 5.0
+    unreachable_s: float = 60.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a run.
+
+    Attributes:
+        ending: Why it has ended.
+        snapshot: How things stood then.
+        stuck: Why open tasks cannot go on, by id, where that is why it ended.
+    """
+
+    ending: Ending
+    snapshot: Snapshot
+    stuck: Reasons = field(default_factory=dict)
+
+
+async def add_plan(plan: Plan, services: Services) -> int:
+    """Store a plan's tasks, limits and cap; return how many tasks were there already.
+
+    Raises:
+        UsageProblem: Tasks of the same ids are there, with another content.
+    """
+    project, content = services.project, plan.content
+    for name, table in content.limits.items():
+        await services.limiter.ConfigureBucket(
+            limiter_pb2.ConfigureBucketRequest(
+                project=project, name=name, limits=bucket_limits(table)
+            )
+        )
+    if content.plan.budget is not None:
+        cap = money(content.plan.budget)
+        await services.ledger.SetBudget(
+            ledger_pb2.SetBudgetRequest(project=project, scope=run_scope(plan.name), cap=cap)
+        )
+    existing = 0
+    for batch in batches(task_specs(plan)):
+        existing += await _add(batch, services, plan)
+    return existing
+
+
+async def _add(batch: list[queue_pb2.TaskSpec], services: Services, plan: Plan) -> int:
+    request = queue_pb2.AddTasksRequest(project=services.project, tasks=batch)
+    try:
+        return (await services.queue.AddTasks(request)).existing
+    except grpc.aio.AioRpcError as failure:
+        error = from_rpc(failure)
+        if error.reason != "TASK_EXISTS":
+            raise
+        raise UsageProblem(
+            f"{plan.path}: {error.message}. The plan has changed since it was run: give changed"
+            " tasks new ids, or the plan a new name and its tasks new ids"
+        ) from failure
+
+
+async def retry_failed(plan: Plan, services: Services) -> list[str]:
+    """Make the plan's tasks that ended without success ready again; return their ids."""
+    states = (
+        queue_pb2.TASK_STATE_FAILED,
+        queue_pb2.TASK_STATE_CANCELLED,
+        queue_pb2.TASK_STATE_ABORTED,
+    )
+    tasks = await tasks_of(services, labels={RUN_LABEL: plan.name}, states=states)
+    ids = [task.spec.id for task in tasks]
+    for begin in range(0, len(ids), 1_000):
+        request = queue_pb2.RetryTasksRequest(
+            project=services.project, task_ids=ids[begin : begin + 1_000]
+        )
+        await services.queue.RetryTasks(request)
+    return ids
+
+
+class Job:
+    """Follows a run to its end.
+
+    Args:
+        run: Its name.
+        services: The project's services.
+        pool: Its workers, started.
+        interrupts: What the user asks for.
+        show: Told how things stand, again and again.
+        patience: How long it waits.
+    """
+
+    def __init__(
+        self,
+        run: str,
+        services: Services,
+        pool: WorkerPool,
+        *,
+        interrupts: Interrupts,
+        show: Callable[[Snapshot, Mapping[str, WorkerState], str], None],
+        patience: Patience,
+    ) -> None:
+        self._run, self._services, self._pool = run, services, pool
+        self._interrupts, self._show, self._patience = interrupts, show, patience
+        self._stuck = StuckWatch(services, patience.stuck_s)
+        self._drain_until_ns: int | None = None
+        self._unreachable_since_ns: int | None = None
+
+    async def follow(self, snapshot: Snapshot) -> Outcome:
+        """Follow the run until it has ended, is stuck, or was interrupted."""
+        while True:
+            self._show(snapshot, self._pool.states, self._note)
+            outcome = await self._judge(snapshot)
+            if outcome is not None:
+                return outcome
+            await self._pause(len(snapshot.tasks))
+            snapshot = await self._look(snapshot)
+
+    @property
+    def _note(self) -> str:
+        if self._unreachable_since_ns is not None:
+            return "the services do not answer; waiting for them"
+        if self._drain_until_ns is not None:
+            return "draining: agents may finish what they have; Ctrl-C again stops at once"
+        return ""
+
+    async def _judge(self, snapshot: Snapshot) -> Outcome | None:
+        if snapshot.finished:
+            return Outcome(Ending.FINISHED, snapshot)
+        if await self._interrupted(snapshot):
+            return Outcome(Ending.INTERRUPTED, snapshot)
+        if self._unreachable_since_ns is not None:
+            waited_ns = SYSTEM.monotonic_ns() - self._unreachable_since_ns
+            lost = waited_ns > from_seconds(self._patience.unreachable_s)
+            return Outcome(Ending.SERVICES_LOST, snapshot) if lost else None
+        if self._drain_until_ns is not None:
+            return None
+        return await self._stuck_outcome(snapshot)
+
+    async def _stuck_outcome(self, snapshot: Snapshot) -> Outcome | None:
+        try:
+            reasons = await self._stuck.look(snapshot, SYSTEM.now_ns())
+        except grpc.aio.AioRpcError as error:
+            self._note_error(from_rpc(error))
+            return None
+        return Outcome(Ending.STUCK, snapshot, reasons) if reasons else None
+
+    async def _interrupted(self, snapshot: Snapshot) -> bool:
+        """Begin to drain at the first interrupt; return whether there is nothing to wait for."""
+        if self._interrupts.count == 0:
+            return False
+        if self._drain_until_ns is None:
+            await self._drain()
+        merging = snapshot.counts.get(queue_pb2.TASK_STATE_MERGING, 0)
+        gone = {WorkerState.LEFT, WorkerState.GIVEN_UP}
+        done = set(self._pool.states.values()) <= gone and not merging
+        late = SYSTEM.monotonic_ns() > (self._drain_until_ns or 0)
+        return done or late or self._interrupts.count > 1
+
+    async def _drain(self) -> None:
+        patience_s = self._patience.drain_s
+        self._drain_until_ns = SYSTEM.monotonic_ns() + from_seconds(patience_s + _LEAVE_S)
+        request = coordinator_pb2.DrainWorkersRequest(
+            project=self._services.project,
+            workers=list(self._pool.states),
+            deadline=duration(from_seconds(patience_s)),
+            message="the run was interrupted",
+        )
+        try:
+            await self._services.coordinator.DrainWorkers(request)
+        except grpc.aio.AioRpcError as error:
+            self._note_error(from_rpc(error))
+
+    async def _pause(self, tasks: int) -> None:
+        self._interrupts.news.clear()
+        try:
+            async with asyncio.timeout(_POLL_S * (1 + tasks // _TASKS_A_POLL)):
+                await self._interrupts.news.wait()
+        except TimeoutError:
+            pass
+
+    async def _look(self, before: Snapshot) -> Snapshot:
+        try:
+            snapshot = await take(self._services, self._run)
+        except grpc.aio.AioRpcError as error:
+            self._note_error(from_rpc(error))
+            return before
+        self._unreachable_since_ns = None
+        return snapshot
+
+    def _note_error(self, error: CoordError) -> None:
+        if error.code not in _TRANSIENT:
+            raise error
+        if self._unreachable_since_ns is None:
+            self._unreachable_since_ns = SYSTEM.monotonic_ns()

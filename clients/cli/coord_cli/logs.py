@@ -1,0 +1,98 @@
+"""`coord logs`: what an agent has printed."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+from coord.v1 import queue_pb2
+from coord_host import Place, find
+from coord_worker.folders import log_path, task_logs
+
+from coord_cli.command import (
+    Services,
+    UsageProblem,
+    attached,
+    friendly_errors,
+    place_options,
+    run_async,
+)
+from coord_cli.crew import work_folder
+from coord_cli.snapshot import FINAL
+
+_POLL_S = 0.2
+_CHUNK_BYTES = 2**16
+
+
+@click.command()
+@click.argument("task")
+@place_options
+@click.option("--follow", "-f", is_flag=True, help="Go on until the task has ended.")
+@click.option("--attempt", type=click.IntRange(1), help="Which attempt.  [default: the newest]")
+def logs(*, task: str, place: Place, follow: bool, attempt: int | None) -> None:
+    """Print what the agent of a task has printed. Needs no running services."""
+    folder = work_folder(place)
+    with friendly_errors():
+        number = attempt or _newest(folder, task)
+        if not follow and not log_path(folder, task, number).exists():
+            raise UsageProblem(_missing(folder, task, attempt))
+    if follow:
+        run_async(lambda: _follow(place, task, attempt))
+    else:
+        _copy(log_path(folder, task, number), 0)
+
+
+def _missing(folder: Path, task: str, attempt: int | None) -> str:
+    if attempt is not None and _newest(folder, task):
+        return f"{task!r} has no attempt {attempt} here; its newest is {_newest(folder, task)}"
+    return f"no worker of this project has a log of {task!r}"
+
+
+def _newest(folder: Path, task: str) -> int:
+    """Return the number of the newest attempt with a log; 0 where there is none."""
+    logs_folder = task_logs(folder, task)
+    if not logs_folder.is_dir():
+        return 0
+    numbers = (path.stem for path in logs_folder.glob("*.log"))
+    return max((int(number) for number in numbers if number.isdigit()), default=0)
+
+
+def _copy(path: Path, offset: int) -> int:
+    """Print what a log holds from an offset on; return where it ends now."""
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            while chunk := file.read(_CHUNK_BYTES):
+                sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
+            return file.tell()
+    except FileNotFoundError:
+        return offset
+
+
+async def _follow(place: Place, task: str, attempt: int | None) -> None:
+    if find(place) is None:
+        # Nothing can be printed any more.
+        _copy(log_path(work_folder(place), task, attempt or _newest(work_folder(place), task)), 0)
+        return
+    async with attached(place) as services:
+        await _copy_on(work_folder(place), services, task, attempt)
+
+
+async def _copy_on(folder: Path, services: Services, task: str, attempt: int | None) -> None:
+    number, offset = attempt or _newest(folder, task), 0
+    while True:
+        ended = await _is_final(services, task)
+        offset = _copy(log_path(folder, task, number), offset)
+        newest = attempt or _newest(folder, task)
+        if newest != number:
+            number, offset = newest, 0
+        elif ended:
+            return
+        else:
+            await asyncio.sleep(_POLL_S)
+
+
+async def _is_final(services: Services, task: str) -> bool:
+    request = queue_pb2.GetTaskRequest(project=services.project, task_id=task)
+    return (await services.queue.GetTask(request)).task.state in FINAL

@@ -1,0 +1,52 @@
+"""How answers are printed: tables for people, JSON for programs."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+from coord.v1 import queue_pb2
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from rich.console import Console
+from rich.table import Table
+
+_CHARS_OFF_TERMINAL = 200
+
+
+def as_dict(message: Message) -> dict[str, Any]:
+    """Return a message as the contract names its fields."""
+    return dict(MessageToDict(message, preserving_proto_field_name=True))
+
+
+def print_json(value: Any) -> None:
+    """Print a value on one line, so that a stream of them can be read line by line."""
+    click.echo(json.dumps(value, ensure_ascii=False))
+
+
+def console() -> Console:
+    """Return a console that does not fold tables where nobody sees them."""
+    found = Console(highlight=False, markup=False)
+    if found.is_terminal:
+        return found
+    return Console(highlight=False, markup=False, width=_CHARS_OFF_TERMINAL)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows below their column names."""
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*row)
+    console().print(table)
+
+
+def state_name(state: queue_pb2.TaskState) -> str:
+    """Return a task's state as people read it."""
+    return queue_pb2.TaskState.Name(state).removeprefix("TASK_STATE_")
+
+
+def failure_name(reason: queue_pb2.FailureReason) -> str:
+    """Return why an attempt failed as people read it; empty where it did not."""
+    if not reason:
+        return ""
+    return queue_pb2.FailureReason.Name(reason).removeprefix("FAILURE_REASON_")

@@ -1,0 +1,191 @@
+"""`coord run`: a plan, from its file to its summary."""
+
+import asyncio
+import contextlib
+import shlex
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import structlog
+from coord.environment import SYSTEM
+from coord_host import Host, Overrides, Place, attach_or_start
+
+from coord_cli.command import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    Services,
+    friendly_errors,
+    json_option,
+    place_options,
+    run_async,
+)
+from coord_cli.crew import Crew, make_pool
+from coord_cli.job import Ending, Interrupts, Job, Outcome, Patience, add_plan, retry_failed
+from coord_cli.output import console, print_json
+from coord_cli.plan import Plan, load_plan
+from coord_cli.profiles import parse_workers
+from coord_cli.settings import require_check, service_options
+from coord_cli.snapshot import take
+from coord_cli.summary import as_json, print_summary, summarize
+from coord_cli.view import make_view
+
+_STOP_S = 15.0
+_HOST_DRAIN_S = 10.0
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the user has asked for."""
+
+    place: Place
+    plan: Plan
+    crew: Crew
+    overrides: Overrides
+    patience: Patience
+    retry_failed: bool
+    as_json: bool
+
+
+@click.command()
+@click.argument("plan", type=click.Path(path_type=Path, dir_okay=False))
+@place_options
+@click.option("--workers", default="4", show_default=True, help="A number, or coder=2,tester=1.")
+@click.option("--agent", default="", help="A command, or the preset `claude`.")
+@click.option("--agent-args", default="", help="More arguments for a preset's command.")
+@click.option("--worker-prefix", help="What the workers' names begin with.")
+@click.option("--retry-failed", is_flag=True, help="Try again what failed in an earlier run.")
+@click.option(
+    "--drain-timeout",
+    type=click.FloatRange(0),
+    default=60.0,
+    show_default=True,
+    help="Seconds that agents have to finish after Ctrl-C.",
+)
+@service_options
+@json_option
+def run(
+    *,
+    plan: Path,
+    place: Place,
+    workers: str,
+    agent: str,
+    agent_args: str,
+    worker_prefix: str | None,
+    retry_failed: bool,
+    drain_timeout: float,
+    overrides: Overrides,
+    as_json: bool,
+) -> None:
+    """Run a plan's tasks with agents in parallel, and land what passes the check.
+
+    The same command again goes on with what is left. Exit codes: 0 everything landed, 1 something
+    did not, 2 nothing was started because something has to be put right first, 130 interrupted.
+    """
+    with friendly_errors():
+        loaded = load_plan(plan)
+        crew = _crew(loaded, workers, agent, agent_args, worker_prefix)
+        loaded.check_capabilities(list(crew.profiles))
+        crew.check(place.repo or Path())
+        require_check(place, overrides)
+    patience = Patience(drain_s=drain_timeout)
+    order = Order(place, loaded, crew, overrides, patience, retry_failed, as_json)
+    run_async(lambda: _run(order))
+
+
+def _crew(plan: Plan, workers: str, agent: str, agent_args: str, prefix: str | None) -> Crew:
+    try:
+        profiles, arguments = parse_workers(workers, plan.profiles), shlex.split(agent_args)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    return Crew(profiles, agent, arguments, tuple(plan.content.limits), prefix)
+
+
+async def _run(order: Order) -> int:
+    with _logs_to(order.place.state / "run.log"):
+        async with attach_or_start(order.place, order.overrides) as host:
+            begun_ns = SYSTEM.monotonic_ns()
+            services = Services.of(order.place.project, host)
+            await add_plan(order.plan, services)
+            if order.retry_failed:
+                await retry_failed(order.plan, services)
+            outcome = await _work(order, host, services)
+            elapsed_ns = SYSTEM.monotonic_ns() - begun_ns
+            if outcome.ending is not Ending.SERVICES_LOST:
+                await _tell(order, services, outcome, elapsed_ns)
+            await host.drain(_HOST_DRAIN_S)
+    return _status(outcome)
+
+
+async def _work(order: Order, host: Host, services: Services) -> Outcome:
+    """Run the workers until the run has ended; none is left afterwards."""
+    snapshot = await take(services, order.plan.name)
+    if snapshot.finished:
+        return Outcome(Ending.FINISHED, snapshot)
+    pool = await make_pool(order.crew, order.place, host, services)
+    with _interrupts() as interrupts, make_view(console(), quiet=order.as_json) as view:
+        pool.start()
+        try:
+            job = Job(
+                order.plan.name,
+                services,
+                pool,
+                interrupts=interrupts,
+                show=view.show,
+                patience=order.patience,
+            )
+            return await job.follow(snapshot)
+        finally:
+            await pool.stop(_STOP_S)
+
+
+async def _tell(order: Order, services: Services, outcome: Outcome, elapsed_ns: int) -> None:
+    # What the workers gave back when they were stopped has changed how things stand.
+    latest = Outcome(outcome.ending, await take(services, order.plan.name), outcome.stuck)
+    summary = await summarize(services, latest, elapsed_ns)
+    if order.as_json:
+        print_json(as_json(summary))
+    else:
+        print_summary(summary)
+
+
+def _status(outcome: Outcome) -> int:
+    if outcome.ending is Ending.INTERRUPTED:
+        return EXIT_INTERRUPTED
+    return 0 if outcome.snapshot.all_landed else EXIT_FAILED
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[Interrupts]:
+    """Count Ctrl-C and SIGTERM instead of dying of them."""
+    interrupts, loop = Interrupts(), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, interrupts.add)
+    try:
+        yield interrupts
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+@contextlib.contextmanager
+def _logs_to(path: Path) -> Iterator[None]:
+    """Keep the services' logs out of the view, in a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        structlog.configure(
+            processors=[
+                structlog.processors.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                structlog.processors.format_exc_info,
+                structlog.processors.JSONRenderer(),
+            ],
+            logger_factory=structlog.WriteLoggerFactory(file),
+            cache_logger_on_first_use=False,
+        )
+        try:
+            yield
+        finally:
+            structlog.reset_defaults()

@@ -1,0 +1,90 @@
+"""`coord status`: how a project stands at this moment."""
+
+from collections import Counter
+from typing import Any
+
+import click
+from coord.v1 import coordinator_pb2, integrator_pb2, ledger_pb2, queue_pb2
+from coord_host import Place
+
+from coord_cli.amounts import format_money
+from coord_cli.command import Services, attached, json_option, place_options, run_async
+from coord_cli.output import as_dict, print_json, print_table, state_name
+
+_MOVING = (
+    integrator_pb2.CHANGE_STATE_QUEUED,
+    integrator_pb2.CHANGE_STATE_CHECKING,
+    integrator_pb2.CHANGE_STATE_LANDING,
+)
+
+
+@click.command()
+@place_options
+@json_option
+def status(*, place: Place, as_json: bool) -> None:
+    """Show tasks by state, workers, the merge queue and the cost."""
+    run_async(lambda: _status(place, as_json=as_json))
+
+
+async def _status(place: Place, *, as_json: bool) -> None:
+    async with attached(place) as services:
+        answers = await _ask(services)
+    if as_json:
+        print_json({name: as_dict(answer) for name, answer in answers.items()})
+    else:
+        _print(place, answers)
+
+
+async def _ask(services: Services) -> dict[str, Any]:
+    project = services.project
+    scope = ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_PROJECT, id=project)
+    return {
+        "status": await services.coordinator.GetStatus(
+            coordinator_pb2.GetStatusRequest(project=project)
+        ),
+        "queue": await services.queue.GetQueueStats(
+            queue_pb2.GetQueueStatsRequest(project=project)
+        ),
+        "workers": await services.coordinator.ListWorkers(
+            coordinator_pb2.ListWorkersRequest(project=project)
+        ),
+        "merging": await services.integrator.ListChanges(
+            integrator_pb2.ListChangesRequest(project=project, page_size=100, states=_MOVING)
+        ),
+        "cost": await services.ledger.GetBalance(
+            ledger_pb2.GetBalanceRequest(project=project, scope=scope)
+        ),
+    }
+
+
+def _print(place: Place, answers: dict[str, Any]) -> None:
+    lifecycle = coordinator_pb2.Lifecycle.Name(answers["status"].lifecycle)
+    state = lifecycle.removeprefix("LIFECYCLE_").lower()
+    cost = format_money(answers["cost"].balance.posted.nanos)
+    click.echo(f"{place.project}: {state}, {answers['status'].strategy}, {cost} spent")
+    counts = [(state_name(one.state), str(one.count)) for one in answers["queue"].counts]
+    print_table(("tasks", ""), counts)
+    click.echo()
+    print_table(("worker", "", "task", "progress"), map(_worker_row, answers["workers"].workers))
+    _print_merging(answers["merging"])
+    held = Counter(one.reason.message for one in answers["status"].held)
+    for message, number in held.most_common():
+        click.echo(f"held back: {number} ready: {message}")
+
+
+def _worker_row(worker: coordinator_pb2.Worker) -> tuple[str, ...]:
+    lifecycle = coordinator_pb2.Lifecycle.Name(worker.lifecycle).removeprefix("LIFECYCLE_")
+    state = lifecycle.lower() if worker.connected else "gone"
+    tasks = ", ".join(attempt.attempt.task_id for attempt in worker.attempts)
+    progress = ", ".join(attempt.progress.summary for attempt in worker.attempts)
+    return worker.name, state, tasks, progress
+
+
+def _print_merging(listed: integrator_pb2.ListChangesResponse) -> None:
+    queue = listed.merge_queue
+    click.echo(f"\nlanding on {queue.landing_branch} at {queue.target_commit[:10]}")
+    for change in listed.changes:
+        state = integrator_pb2.ChangeState.Name(change.state).removeprefix("CHANGE_STATE_")
+        click.echo(f"  {change.attempt.task_id}  {state.lower()}")
+    if queue.HasField("paused"):
+        click.echo(f"merging is paused: {queue.paused.message}")

@@ -1,0 +1,70 @@
+"""Notices that nothing can go on any more, and why."""
+
+from collections.abc import Mapping
+
+from coord.times import from_seconds, timestamp_ns
+from coord.v1 import common_pb2, coordinator_pb2, queue_pb2
+
+from coord_cli.command import Services
+from coord_cli.snapshot import WORKING, Snapshot
+
+_HOPELESS = frozenset({"BUDGET_SPENT", "MERGING_PAUSED", "MISSING_CAPABILITY", "NO_WORKER"})
+_ASKED_MAX = 50
+
+Reasons = Mapping[str, common_pb2.Reason]
+
+
+class StuckWatch:
+    """Watches one run.
+
+    Args:
+        services: Who is asked for reasons.
+        patience_s: For how long nothing may have been possible. It covers the moments in which
+            workers connect or an operator changes a budget.
+    """
+
+    def __init__(self, services: Services, patience_s: float) -> None:
+        self._services = services
+        self._patience_ns = from_seconds(patience_s)
+        self._since_ns: int | None = None
+
+    async def look(self, snapshot: Snapshot, now_ns: int) -> Reasons:
+        """Return why each open task is stuck, once that was so for long enough; else nothing."""
+        reasons = await self._reasons(snapshot, now_ns)
+        if not reasons:
+            self._since_ns = None
+            return {}
+        if self._since_ns is None:
+            self._since_ns = now_ns
+        return reasons if now_ns - self._since_ns >= self._patience_ns else {}
+
+    async def _reasons(self, snapshot: Snapshot, now_ns: int) -> Reasons:
+        if any(_moves(task, now_ns) for task in snapshot.open):
+            return {}
+        reasons: dict[str, common_pb2.Reason] = {}
+        waiting = [task for task in snapshot.open if not task.deps_left]
+        for task in waiting[:_ASKED_MAX]:
+            found = await explain(self._services, task.spec.id)
+            hopeless = next((reason for reason in found if is_hopeless(reason)), None)
+            if hopeless is None:
+                return {}
+            reasons[task.spec.id] = hopeless
+        return reasons
+
+
+def _moves(task: queue_pb2.Task, now_ns: int) -> bool:
+    in_backoff = task.HasField("not_before") and timestamp_ns(task.not_before) > now_ns
+    return task.state in WORKING or in_backoff
+
+
+def is_hopeless(reason: common_pb2.Reason) -> bool:
+    """Return whether waiting alone will not help. A rate limit helps itself, if it names a time."""
+    never_fits = reason.code == "RATE_LIMITED" and not reason.metadata.get("seconds")
+    return reason.code in _HOPELESS or never_fits
+
+
+async def explain(services: Services, task_id: str) -> list[common_pb2.Reason]:
+    """Return what holds a task back."""
+    request = coordinator_pb2.ExplainDispatchRequest(project=services.project, task_id=task_id)
+    answer = await services.coordinator.ExplainDispatch(request)
+    return list(answer.reasons)

@@ -1,0 +1,206 @@
+"""What came of a run, for people and for programs."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import click
+import grpc.aio
+from coord.errors import from_rpc
+from coord.v1 import integrator_pb2, ledger_pb2, queue_pb2
+
+from coord_cli.amounts import format_length, format_money
+from coord_cli.command import Services
+from coord_cli.job import Ending, Outcome
+from coord_cli.output import failure_name, print_table, state_name
+from coord_cli.plan_specs import run_scope
+from coord_cli.stuck import explain
+
+_PAGE = 1_000
+_ASKED_MAX = 200
+
+
+@dataclass(frozen=True)
+class TaskLine:
+    """One task of the summary. `cost_nanos` is in billionths of a dollar."""
+
+    id: str
+    title: str
+    state: str
+    attempts: int
+    cost_nanos: int
+    commit: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What came of a run."""
+
+    run: str
+    ending: Ending
+    tasks: list[TaskLine]
+    elapsed_ns: int
+    cost_nanos: int
+    branch: str
+
+    @property
+    def landed(self) -> list[TaskLine]:
+        """The tasks that are done."""
+        return [task for task in self.tasks if task.state == "COMPLETE"]
+
+    @property
+    def left(self) -> list[TaskLine]:
+        """The tasks that are not."""
+        return [task for task in self.tasks if task.state != "COMPLETE"]
+
+
+async def summarize(services: Services, outcome: Outcome, elapsed_ns: int) -> Summary:
+    """Collect what came of a run."""
+    snapshot = outcome.snapshot
+    costs = await _costs(services, snapshot.run)
+    commits = await _commits(services)
+    reasons = {task: reason.message for task, reason in outcome.stuck.items()}
+    lines = []
+    for task in snapshot.tasks:
+        attempt = task.attempts[-1] if task.attempts else queue_pb2.Attempt()
+        code, message = _why(task, reasons)
+        if not message and task.state not in _ENDED and len(reasons) < _ASKED_MAX:
+            message = reasons[task.spec.id] = await _explained(services, task.spec.id)
+        lines.append(
+            TaskLine(
+                id=task.spec.id,
+                title=task.spec.title,
+                state=state_name(task.state),
+                attempts=attempt.number,
+                cost_nanos=costs[task.spec.id],
+                commit=commits.get(f"{task.spec.id}@{attempt.fencing_token}", ""),
+                reason=code,
+                message=message,
+            )
+        )
+    spent = snapshot.balance.posted.nanos
+    branch = snapshot.merge_queue.landing_branch
+    return Summary(snapshot.run, outcome.ending, lines, elapsed_ns, spent, branch)
+
+
+_ENDED = {
+    queue_pb2.TASK_STATE_COMPLETE,
+    queue_pb2.TASK_STATE_FAILED,
+    queue_pb2.TASK_STATE_CANCELLED,
+    queue_pb2.TASK_STATE_ABORTED,
+}
+
+
+def _why(task: queue_pb2.Task, stuck: Mapping[str, str]) -> tuple[str, str]:
+    if task.state in _ENDED:
+        return failure_name(task.reason), task.message
+    return "", stuck.get(task.spec.id, "")
+
+
+async def _explained(services: Services, task_id: str) -> str:
+    try:
+        return "; ".join(reason.message for reason in await explain(services, task_id))
+    except grpc.aio.AioRpcError as error:
+        return f"unknown: {from_rpc(error)}"
+
+
+async def _costs(services: Services, run: str) -> Counter[str]:
+    """Return what each task has cost, in billionths of a dollar."""
+    costs: Counter[str] = Counter()
+    token = ""
+    while True:
+        request = ledger_pb2.ListEntriesRequest(
+            project=services.project, scope=run_scope(run), page_size=_PAGE, page_token=token
+        )
+        page = await services.ledger.ListEntries(request)
+        for entry in page.entries:
+            for scope in entry.scopes:
+                if scope.kind == ledger_pb2.SCOPE_KIND_TASK:
+                    costs[scope.id] += entry.amount.nanos
+        token = page.next_page_token
+        if not token:
+            return costs
+
+
+async def _commits(services: Services) -> dict[str, str]:
+    """Return the landed commit of each change by its id."""
+    commits: dict[str, str] = {}
+    token = ""
+    while True:
+        request = integrator_pb2.ListChangesRequest(
+            project=services.project,
+            page_size=_PAGE,
+            page_token=token,
+            states=[integrator_pb2.CHANGE_STATE_LANDED],
+        )
+        page = await services.integrator.ListChanges(request)
+        commits |= {change.change_id: change.landed_commit for change in page.changes}
+        token = page.next_page_token
+        if not token:
+            return commits
+
+
+def as_json(summary: Summary) -> dict[str, Any]:
+    """Return the summary for programs."""
+    return {
+        "run": summary.run,
+        "ending": summary.ending.value,
+        "landed": len(summary.landed),
+        "not_landed": len(summary.left),
+        "elapsed_s": round(summary.elapsed_ns / 1e9, 3),
+        "cost_usd": summary.cost_nanos / 1e9,
+        "branch": summary.branch,
+        "tasks": [
+            {
+                "id": task.id,
+                "title": task.title,
+                "state": task.state,
+                "attempts": task.attempts,
+                "cost_usd": task.cost_nanos / 1e9,
+                "commit": task.commit,
+                "reason": task.reason,
+                "message": task.message,
+            }
+            for task in summary.tasks
+        ],
+    }
+
+
+def print_summary(summary: Summary) -> None:
+    """Print the summary for people."""
+    click.echo()
+    if summary.landed:
+        print_table(("landed", "attempts", "cost", "commit", ""), map(_row, summary.landed))
+    if summary.left:
+        click.echo()
+        print_table(("not landed", "state", "why"), map(_left_row, summary.left))
+    click.echo()
+    where = f" on {summary.branch}" if summary.branch else ""
+    click.echo(
+        f"{summary.run}: {summary.ending.value}; {len(summary.landed)} of {len(summary.tasks)}"
+        f" tasks landed{where} in {format_length(summary.elapsed_ns)} for"
+        f" {format_money(summary.cost_nanos)}"
+    )
+    for hint in _hints(summary):
+        click.echo(hint)
+
+
+def _row(task: TaskLine) -> tuple[str, ...]:
+    cost = format_money(task.cost_nanos)
+    return task.id, str(task.attempts), cost, task.commit[:10], task.title
+
+
+def _left_row(task: TaskLine) -> tuple[str, ...]:
+    why = ": ".join(part for part in (task.reason, task.message) if part)
+    return task.id, task.state, why
+
+
+def _hints(summary: Summary) -> Iterable[str]:
+    failed = [task for task in summary.left if task.state in {"FAILED", "ABORTED", "CANCELLED"}]
+    if failed:
+        yield "`coord logs TASK` shows what an agent printed; --retry-failed tries again"
+    if len(failed) < len(summary.left):
+        yield "the same command goes on with what is left"
