@@ -117,14 +117,17 @@ class Rig:
         await self.start()
 
     @property
-    def integrator(self) -> Any:
+    def integrator(self) -> "integrator_pb2_grpc.IntegratorServiceAsyncStub":
         """The integrator's stub."""
+        assert self.channel is not None
         return integrator_pb2_grpc.IntegratorServiceStub(self.channel)
 
     @property
-    def queue(self) -> Any:
+    def queue(self) -> "queue_pb2_grpc.QueueServiceAsyncStub":
         """The queue's stub."""
-        return queue_pb2_grpc.QueueServiceStub(self.queue_channel or self.channel)
+        channel = self.queue_channel or self.channel
+        assert channel is not None
+        return queue_pb2_grpc.QueueServiceStub(channel)
 
     async def begin(self, worker: str, task: str) -> Path:
         """Give a task to a worker, new or again, and set up its worktree."""

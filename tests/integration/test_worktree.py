@@ -20,11 +20,16 @@ def rig_at(tmp_path: Path, **settings: object) -> Rig:
 async def setup(rig: Rig, task: str, token: int) -> integrator_pb2.Worktree:
     attempt = common_pb2.AttemptRef(task_id=task, fencing_token=token)
     request = integrator_pb2.SetupWorktreeRequest(project="demo", worker="w1", attempt=attempt)
-    return (await rig.integrator.SetupWorktree(request)).worktree
+    response: integrator_pb2.SetupWorktreeResponse = await rig.integrator.SetupWorktree(request)
+    return response.worktree
 
 
 def wip(rig: Rig) -> list[str]:
     return git(rig.repo, "for-each-ref", "--format=%(refname)", "refs/coord/wip").split()
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(item.name for item in folder.iterdir())
 
 
 async def test_an_attempt_gets_a_clean_worktree_on_its_branch_at_the_target(tmp_path: Path) -> None:
@@ -77,7 +82,7 @@ async def test_the_next_attempt_starts_clean_and_what_was_left_is_kept(tmp_path:
         assert git(rig.repo, "show", f"{kept[0]}:{name}") == content
     assert again.base_commit == git(rig.repo, "rev-parse", "main")
     assert git(path, "status", "--porcelain") == ""
-    assert sorted(item.name for item in path.iterdir()) == [
+    assert names_in(path) == [
         ".git", ".gitignore", "a.txt", "cache", "later.txt"
     ]  # fmt: skip
 
@@ -87,13 +92,14 @@ async def test_an_unfinished_rebase_a_detached_head_and_locks_do_not_stop_it(
 ) -> None:
     async with running(rig_at(tmp_path)) as rig:
         path = Path((await setup(rig, "t", 1)).path)
+        lock = Path(git(path, "rev-parse", "--absolute-git-dir")) / "index.lock"
         commit(path, {"a.txt": "ours\n"}, "ours")
         git(path, "checkout", "-q", "--detach", "HEAD~1")
         commit(path, {"a.txt": "theirs\n"}, "theirs")
         with pytest.raises(Exception, match="rebase"):
             git(path, "rebase", "-q", "coord/w1/t")
         write(path, {"loose.txt": "loose\n"})
-        (Path(git(path, "rev-parse", "--absolute-git-dir")) / "index.lock").touch()
+        lock.touch()
         await setup(rig, "u", 2)
 
     assert git(path, "status", "--porcelain=v2", "--branch").splitlines()[1] == (
@@ -144,7 +150,7 @@ async def test_a_folder_that_git_does_not_know_any_more_is_read_and_replaced(
     assert [git(rig.repo, "show", f"{kept[0]}:{name}") for name in ("committed.txt", "left.txt")]
     assert git(path, "symbolic-ref", "--short", "HEAD") == worktree.branch
     assert git(path, "status", "--porcelain") == ""
-    assert sorted(item.name for item in path.iterdir()) == [".git", "a.txt"]
+    assert names_in(path) == [".git", "a.txt"]
 
 
 async def test_a_missing_folder_is_made_anew(tmp_path: Path) -> None:
@@ -202,7 +208,7 @@ async def test_teardown_keeps_everything_and_leaves_nothing_behind(tmp_path: Pat
     assert snapshot is not None
     assert again is None
     assert git(rig.repo, "show", f"{snapshot.ref}:left.txt") == "left"
-    assert not path.exists()
+    assert names_in(path.parent) == [".removed"]
     assert len(git(rig.repo, "worktree", "list").splitlines()) == 1
     assert list(listed.worktrees) == []
     assert git(rig.repo, "branch", "--list", "coord/w1/*") == ""

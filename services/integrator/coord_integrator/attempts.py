@@ -24,18 +24,19 @@ class Attempts:
 
     def __init__(
         self,
+        worktrees: Worktrees,
+        submissions: Submissions,
+        *,
         repository: Repository,
         store: IntegratorStore,
-        worktrees: Worktrees,
         target: Target,
-        submissions: Submissions,
         settings: IntegratorSettings,
     ) -> None:
+        self._worktrees = worktrees
+        self._submissions = submissions
         self._repository = repository
         self._store = store
-        self._worktrees = worktrees
         self._target = target
-        self._submissions = submissions
         self._settings = settings
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 

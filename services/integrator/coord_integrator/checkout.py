@@ -1,10 +1,10 @@
 """Brings the user's checkout along when its branch has fallen behind what has landed.
 
 Only a clean checkout, and only by a fast-forward. All the while git's own lock on the index is
-held, so that no commit of the user's comes in between. The move is recorded before it begins, and goes in
-this order: the files, and with them a copy of the index; the branch; the index. After a crash the
-branch tells what to do: finish, or take back what was written. What the user has written is not
-touched.
+held, so that no commit of the user's comes in between. The move is recorded before it begins, and
+goes in this order: the files, and with them a copy of the index; the branch; the index. After a
+crash the branch tells what to do: finish, or take back what was written. What the user has written
+is not touched.
 """
 
 import asyncio

@@ -128,8 +128,8 @@ def clip(text: str, bytes_max: int) -> str:
 def _conflicts(items: list[str]) -> tuple[list[str], list[str]]:
     r"""Return the conflicting paths and git's messages about them.
 
-    After the tree come `<mode> <object> <stage>\t<path>` entries, an empty item, and messages of the
-    form: number of paths, the paths, a short name, the message.
+    After the tree come `<mode> <object> <stage>\t<path>` entries, an empty item, and messages of
+    the form: number of paths, the paths, a short name, the message.
     """
     end = items.index("")
     paths = sorted({entry.split("\t", 1)[1] for entry in items[:end]})

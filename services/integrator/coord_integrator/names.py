@@ -9,7 +9,7 @@ import re
 
 WIP = "refs/coord/wip"
 HEADS = "refs/coord/heads"
-# The newest commit on its way to the target, held against a `gc` between its arrival and its landing.
+# The newest commit on its way to the target: held, so that no `gc` takes it before it lands.
 LANDING = "refs/coord/landing"
 
 # A file system takes 255 bytes for a name; git adds `.lock`.
@@ -27,14 +27,19 @@ def component(name: str) -> str:
     return f"{encoded[: _LENGTH_MAX - 40]}%%{digest}"
 
 
-def branch(worker: str, task_id: str) -> str:
-    """Return the branch of a worker's attempt at a task, without `refs/heads/`."""
-    return f"coord/{component(worker)}/{component(task_id)}"
+def branch(worker: str, task_id: str, target: str) -> str:
+    """Return the branch of a worker's attempt at a task, without `refs/heads/`.
+
+    Git cannot have both `coord/main` and `coord/main/task`, so a worker that is called like the
+    target gets another name here.
+    """
+    mark = "%" if component(worker) == target.partition("/")[0] else ""
+    return f"coord/{component(worker)}{mark}/{component(task_id)}"
 
 
-def spare_branch(worker: str, task_id: str, token: int) -> str:
+def spare_branch(usual: str, token: int) -> str:
     """Return the branch to take where another checkout has the attempt's usual one."""
-    return f"{branch(worker, task_id)}%{token}"
+    return f"{usual}%{token}"
 
 
 def wip_ref(worker: str, token: int, commit: str) -> str:

@@ -1,4 +1,4 @@
-"""What a new worktree needs beside what git checks out: ignored files such as `.env`, and a set-up."""
+"""What a new worktree needs beside git's files: ignored ones such as `.env`, and a set-up."""
 
 import asyncio
 import shutil

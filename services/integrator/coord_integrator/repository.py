@@ -1,8 +1,8 @@
 """The user's repository and Coord's own copy of it.
 
-Coord's own is a bare repository with objects of its own. Whatever is kept or queued is fetched into
-it first, so that nothing that the user does to his repository, a `gc --prune=now` included, can break
-it; and no configuration that an agent can write has a say in it.
+Coord's own is a bare repository with objects of its own. Whatever is kept or queued is fetched
+into it first, so that nothing that the user does to his repository, a `gc --prune=now` included,
+can break it; and no configuration that an agent can write has a say in it.
 """
 
 import asyncio

@@ -270,13 +270,23 @@ async def _furnish(
     snapshots = Snapshots(repository)
     await snapshots.open()
     root = context.folder.resolve().parent / "worktrees"
-    worktrees = Worktrees(repository, snapshots, root)
+    worktrees = Worktrees(repository, snapshots, root, target.branch)
     queue = QueueLink(context.channel("queue"), context.project)
     merger = Merger(repository)
     checker = Checker(repository, settings.check, settings.check_timeout_s)
     judge = Judge(store, checker, context.environment, metrics)
     checkout = CheckoutFollower(repository, store, target)
-    submissions = Submissions(repository, store, target, queue, merger, metrics)
+    submissions = Submissions(
+        queue, merger, repository=repository, store=store, target=target, metrics=metrics
+    )
+    attempts = Attempts(
+        worktrees,
+        submissions,
+        repository=repository,
+        store=store,
+        target=target,
+        settings=settings,
+    )
     parts = Parts(
         repository, store, target, merger, judge, queue, checkout, context.environment, metrics
     )
@@ -284,7 +294,7 @@ async def _furnish(
     return Rooms(
         store,
         target,
-        Attempts(repository, store, worktrees, target, submissions, settings),
+        attempts,
         submissions,
         merging,
         judge,

@@ -1,8 +1,8 @@
 """Keeps what is in a folder of files as a commit, without touching the folder's own index.
 
-Git runs with Coord's own repository as its GIT_DIR, the folder as its work tree, and an index that is
-Coord's alone. That index lives as long as the service, so that only files that have changed since the
-snapshot before are read again.
+Git runs with Coord's own repository as its GIT_DIR, the folder as its work tree, and an index that
+is Coord's alone. That index stays from one snapshot to the next, so that only files that have
+changed since are read again.
 """
 
 import asyncio
@@ -113,10 +113,12 @@ async def _take_flags(files: Git, worktree: Git) -> None:
     except GitError:
         return
     there = [path for path in ignored if _is_file(worktree.folder / path)]
-    await files.run("update-index", "--add", "-z", "--stdin", stdin=join(there))
-    known = set(await files.items("ls-files", "-z", "-c"))
-    sparse = [item[2:] for item in tagged if item.startswith("S ") and item[2:] in known]
-    await files.run("update-index", "--skip-worktree", "-z", "--stdin", stdin=join(sparse))
+    if there:
+        await files.run("update-index", "--add", "-z", "--stdin", stdin=join(there))
+    sparse = {item[2:] for item in tagged if item.startswith("S ")}
+    if sparse:
+        known = sparse.intersection(await files.items("ls-files", "-z", "-c"))
+        await files.run("update-index", "--skip-worktree", "-z", "--stdin", stdin=join([*known]))
 
 
 async def _check_top(worktree: Git) -> None:
@@ -163,8 +165,8 @@ class _Reader:
     async def _open_nested(self) -> None:
         """Make git go into repositories inside of the folder as if they were mere folders.
 
-        It does so where its index already holds a path below them; `add` then drops that path, since
-        there is no such file.
+        It does so where its index already holds a path below them; `add` then drops that path,
+        since there is no such file.
         """
         for _ in range(_DEPTH_MAX):
             found = [*await self._nested(), *await self._foreign_links()]

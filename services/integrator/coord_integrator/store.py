@@ -111,9 +111,10 @@ class CheckoutMove:
 
 
 class IntegratorStore(Protocol):
-    """The integrator's state. Writes are on disk when they return; each tells of itself in an event.
+    """The integrator's state.
 
-    Reads are of the last committed state.
+    What is written is on disk when the call returns, and told in an event. Reads are of the last
+    committed state.
     """
 
     async def claim_worktree(self, worker: str, attempt: common_pb2.AttemptRef) -> WorktreeRow:

@@ -28,11 +28,12 @@ class Submissions:
 
     def __init__(
         self,
+        queue: QueueLink,
+        merger: Merger,
+        *,
         repository: Repository,
         store: IntegratorStore,
         target: Target,
-        queue: QueueLink,
-        merger: Merger,
         metrics: IntegratorMetrics,
     ) -> None:
         self._repository = repository

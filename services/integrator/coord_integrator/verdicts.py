@@ -1,7 +1,7 @@
 """Decides by real runs of the check whether a merged tree may land.
 
-A tree is green when one run on exactly that tree is green; greens are remembered, reds never. Before
-a change is blamed, its tree has been red twice and the tree that it merges into has been green.
+A tree is green when one run on exactly that tree is green; greens are remembered, reds never.
+Before a change is blamed, its tree has been red twice, and the tree that it merges into green.
 """
 
 import asyncio

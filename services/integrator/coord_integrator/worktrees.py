@@ -1,7 +1,7 @@
 """Worktrees of the user's repository, one a worker, outside of his checkout.
 
-Whatever a worktree holds is kept under a wip ref before anything in it is reset or removed. A folder
-that git does not know any more is read all the same.
+Whatever a worktree holds is kept under a wip ref before anything in it is reset or removed. A
+folder that git does not know any more is read all the same.
 """
 
 import asyncio
@@ -69,7 +69,10 @@ class Kept:
 class Worktrees:
     """Makes, reads, resets and removes worktrees."""
 
-    def __init__(self, repository: Repository, snapshots: Snapshots, root: Path) -> None:
+    def __init__(
+        self, repository: Repository, snapshots: Snapshots, root: Path, target: str
+    ) -> None:
+        self._target = target
         self._repository = repository
         self._snapshots = snapshots
         self._root = root.resolve()
@@ -201,11 +204,11 @@ class Worktrees:
         await self._repository.keep(commit, ref)
 
     async def _free_branch(self, worker: str, task_id: str, token: int) -> str:
-        branch = names.branch(worker, task_id)
+        branch = names.branch(worker, task_id, self._target)
         holder = await self._checked_out_at(branch)
         if holder is None or holder == self.path(worker):
             return branch
-        return names.spare_branch(worker, task_id, token)
+        return names.spare_branch(branch, token)
 
     async def _checked_out_at(self, branch: str) -> Path | None:
         for checkout in await self._repository.checkouts():
@@ -277,7 +280,7 @@ class Worktrees:
         async with self._lock:
             descriptor = os.open(self._repository.common_folder / "coord.lock", _LOCK_FLAGS, 0o644)
             try:
-                while not _try_lock(descriptor):
+                while not _try_lock(descriptor):  # noqa: ASYNC110 - another process's lock.
                     await asyncio.sleep(_LOCK_POLL_S)
                 yield self._repository.user.holding(descriptor)
             finally:
