@@ -5,8 +5,6 @@ import shlex
 from pathlib import Path
 
 import click
-from coord.times import duration, from_seconds
-from coord.v1 import coordinator_pb2
 from coord_host import Place, attach_or_start, find
 from coord_runtime import logs
 from coord_worker.pool import WorkerPool
@@ -20,7 +18,7 @@ from coord_cli.command import (
     run_async,
     until_interrupted,
 )
-from coord_cli.crew import Crew, make_pool
+from coord_cli.crew import Crew, dismiss, make_pool
 from coord_cli.profiles import BUILT_IN, parse_workers
 
 _STOP_S = 15.0
@@ -84,13 +82,7 @@ async def _work(
             return
         interrupted.clear()
         click.echo("draining; once more stops at once", err=True)
-        request = coordinator_pb2.DrainWorkersRequest(
-            project=services.project,
-            workers=list(pool.states),
-            deadline=duration(from_seconds(drain_s)),
-            message="the workers were interrupted",
-        )
-        await services.coordinator.DrainWorkers(request)
+        await dismiss(pool, services, drain_s)
         await _first(working, interrupted)
     finally:
         working.cancel()

@@ -17,7 +17,8 @@ from coord_worker.worker import Worker
 EXIT_USAGE = 2
 # The coordinator refuses this worker: starting it again would not help.
 EXIT_REFUSED = 3
-_GOODBYE_S = 5.0
+# How long the coordinator has to acknowledge what is given back. It may be gone, too.
+_GOODBYE_S = 2.0
 
 
 def main() -> int:
@@ -64,7 +65,8 @@ async def _run(identity: Identity, config: WorkerConfig) -> None:
         await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
             worker.stop()
-            await asyncio.wait({working}, timeout=config.stop_grace_s + _GOODBYE_S)
+            await worker.agents_gone()
+            await asyncio.wait({working}, timeout=_GOODBYE_S)
         stopping.cancel()
         working.cancel()
         with contextlib.suppress(asyncio.CancelledError):
