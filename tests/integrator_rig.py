@@ -84,6 +84,7 @@ class Rig:
     lease_s: float = 30.0
     node: Node | None = None
     channel: grpc.aio.Channel | None = None
+    queue_channel: grpc.aio.Channel | None = None
     tokens: dict[str, int] = field(default_factory=dict)
 
     async def start(self) -> None:
@@ -123,22 +124,24 @@ class Rig:
     @property
     def queue(self) -> Any:
         """The queue's stub."""
-        return queue_pb2_grpc.QueueServiceStub(self.channel)
+        return queue_pb2_grpc.QueueServiceStub(self.queue_channel or self.channel)
 
-    async def begin(self, worker: str, task: str, *, retries: int = 3) -> Path:
+    async def begin(self, worker: str, task: str) -> Path:
         """Give a task to a worker, new or again, and set up its worktree."""
         if task not in self.tokens:
-            policy = queue_pb2.RetryPolicy(max_attempts=retries)
-            policy.initial_backoff.FromMilliseconds(1)
-            spec = queue_pb2.TaskSpec(id=task, prompt="do it", retry_policy=policy)
-            await self.queue.AddTasks(queue_pb2.AddTasksRequest(project=PROJECT, tasks=[spec]))
-        attempt = await self._lease(worker, task)
-        request = integrator_pb2.SetupWorktreeRequest(
-            project=PROJECT, worker=worker, attempt=attempt
-        )
-        return Path((await self.integrator.SetupWorktree(request)).worktree.path)
+            await self.add(task)
+        await self.lease(worker, task)
+        return await self.setup(worker, task)
 
-    async def _lease(self, worker: str, task: str) -> common_pb2.AttemptRef:
+    async def add(self, task: str) -> None:
+        """Add a task."""
+        policy = queue_pb2.RetryPolicy(max_attempts=3)
+        policy.initial_backoff.FromMilliseconds(1)
+        spec = queue_pb2.TaskSpec(id=task, prompt="do it", retry_policy=policy)
+        await self.queue.AddTasks(queue_pb2.AddTasksRequest(project=PROJECT, tasks=[spec]))
+
+    async def lease(self, worker: str, task: str) -> None:
+        """Give a task to a worker as soon as it is ready."""
         request = queue_pb2.AssignTasksRequest(project=PROJECT, worker=worker, task_ids=[task])
         async with asyncio.timeout(10):
             while True:
@@ -147,7 +150,13 @@ class Rig:
                     break
                 await asyncio.sleep(0.01)
         self.tokens[task] = result.lease.attempt.fencing_token
-        return self.attempt(task)
+
+    async def setup(self, worker: str, task: str) -> Path:
+        """Set up the worktree for the newest attempt at a task."""
+        request = integrator_pb2.SetupWorktreeRequest(
+            project=PROJECT, worker=worker, attempt=self.attempt(task)
+        )
+        return Path((await self.integrator.SetupWorktree(request)).worktree.path)
 
     def attempt(self, task: str) -> common_pb2.AttemptRef:
         """Return the newest attempt at a task."""

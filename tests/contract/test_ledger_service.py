@@ -14,7 +14,7 @@ from coord.v1.ledger_pb2_grpc import LedgerServiceStub
 from coord_ledger.service import LedgerService
 from coord_runtime.tokens import Kind
 
-from tests.contract.money import PROJECT, WAYS, Clock, Served, served
+from tests.serving import PROJECT, WAYS, Clock, Served, served
 
 CENT = 10**7
 DOLLAR = 100 * CENT
@@ -142,6 +142,14 @@ async def test_release_gives_back_the_rest(ledger: Ledger) -> None:
     assert await ledger.release("a") == ""
     assert await ledger.settle("a", 30 * CENT) == "RESERVATION_ENDED"
     assert await ledger.money() == (30 * CENT, 0)
+
+
+async def test_a_cost_that_comes_after_the_end_is_posted_and_draws_nothing(ledger: Ledger) -> None:
+    for name, end in (("a", ledger.settle("a", CENT)), ("b", ledger.release("b"))):
+        await ledger.reserve(name, DOLLAR)
+        assert await end == ""
+        assert not (await ledger.record(f"late-{name}", 2 * CENT, name)).HasField("error")
+    assert await ledger.money() == (5 * CENT, 0)
 
 
 async def test_refusal_names_the_cap_and_what_would_fit(ledger: Ledger) -> None:

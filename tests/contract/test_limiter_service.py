@@ -16,7 +16,7 @@ from coord_limiter.service import LimiterService
 from coord_runtime.tokens import Kind
 from prometheus_client import generate_latest
 
-from tests.contract.money import PROJECT, WAYS, Clock, Served, served
+from tests.serving import PROJECT, WAYS, Clock, Served, served
 
 
 class Limiter:

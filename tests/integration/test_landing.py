@@ -26,12 +26,30 @@ CHECK = "test ! -e bad.txt"
 
 def rig_at(tmp_path: Path, check: str = CHECK, **settings: object) -> Rig:
     repo = make_repository(tmp_path / "repo")
-    return Rig(repo, tmp_path / "state", {"check": check, **settings})
+    return Rig(repo, tmp_path / "state", {"check": check, "target": "main", **settings})
 
 
 def park(repo: Path) -> None:
     """Leave the target, so that no checkout has it."""
     git(repo, "checkout", "-q", "-b", "elsewhere")
+
+
+async def until_at(repo: Path, name: str, commit_id: str) -> None:
+    """Wait until a ref names a commit."""
+
+    async def is_there() -> bool:
+        return git(repo, "rev-parse", name) == commit_id
+
+    await until(is_there)
+
+
+async def until_clean(repo: Path) -> None:
+    """Wait until index and files of a checkout are those of its HEAD."""
+
+    async def is_clean() -> bool:
+        return not git(repo, "status", "--porcelain", "--untracked-files=no")
+
+    await until(is_clean)
 
 
 async def test_a_green_change_lands_on_the_target_with_its_trailers(tmp_path: Path) -> None:
@@ -235,8 +253,9 @@ async def test_a_clean_checkout_is_brought_along(tmp_path: Path) -> None:
         write(rig.repo, {"untracked.txt": "mine\n"})
         await rig.work("w1", "t", {"b.txt": "b\n", "a.txt": "changed\n"})
         change = await rig.ended("t")
+        await until_at(rig.repo, "HEAD", change.landed_commit)
+        await until_clean(rig.repo)
 
-    assert git(rig.repo, "rev-parse", "HEAD") == change.landed_commit
     assert git(rig.repo, "symbolic-ref", "HEAD") == "refs/heads/main"
     assert git(rig.repo, "status", "--porcelain") == "?? untracked.txt"
     assert (rig.repo / "a.txt").read_text() == "changed\n"
@@ -275,11 +294,12 @@ async def test_the_users_own_commits_are_merged_in_as_a_checked_tree(tmp_path: P
         git(rig.repo, "commit", "-q", "-m", "mine, too")
         await rig.work("w1", "two", {"d.txt": "d\n"})
         change = await rig.ended("two")
+        await until_at(rig.repo, "main", change.landed_commit)
+        await until_clean(rig.repo)
 
     assert change.state == LANDED
     names = git(rig.repo, "ls-tree", "--name-only", change.landed_commit).split()
     assert names == ["a.txt", "b.txt", "c.txt", "d.txt"]
-    assert git(rig.repo, "rev-parse", "main") == change.landed_commit
 
 
 async def test_a_target_that_conflicts_with_what_has_landed_pauses(tmp_path: Path) -> None:

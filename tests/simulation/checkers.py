@@ -36,6 +36,7 @@ class HistoryChecker:
 
     Attributes:
         states: The state of each task after the events so far.
+        completed: Fencing token of the attempt that completed each task.
     """
 
     def __init__(self) -> None:
@@ -43,7 +44,7 @@ class HistoryChecker:
         self._sequence = 0
         self._token_max = 0
         self._tokens: dict[str, int] = {}
-        self._completed: set[str] = set()
+        self.completed: dict[str, int] = {}
 
     def take(self, event: pb.QueueEvent) -> None:
         """Check one event against all before it."""
@@ -59,6 +60,6 @@ class HistoryChecker:
         elif state in _LIVE:
             assert event.fencing_token == self._tokens[event.task_id], "only the live attempt acts"
         if event.to_state == pb.TASK_STATE_COMPLETE:
-            assert event.task_id not in self._completed, "done once"
-            self._completed.add(event.task_id)
+            assert event.task_id not in self.completed, "done once"
+            self.completed[event.task_id] = event.fencing_token
         self.states[event.task_id] = event.to_state

@@ -72,12 +72,20 @@ def task_factory(loop: Any, work: Any, context: Any = None, **_: Any) -> asyncio
 
 
 class Network:
-    """Connects machines by name."""
+    """Connects machines by name.
+
+    Attributes:
+        faults: How bad it is now.
+        machines: What is reachable.
+        trace: What has happened.
+        broken: Promises that were seen broken.
+    """
 
     def __init__(self, chance: Random) -> None:
         self.faults = Faults()
         self.machines: dict[str, Machine] = {}
         self.trace: list[str] = []
+        self.broken: list[str] = []
         self.chance = chance
 
     def note(self, what: str) -> None:
@@ -161,9 +169,7 @@ class _Channel(LocalChannel):
 class _Stream:
     """The caller's end of a stream through the network."""
 
-    def __init__(
-        self, network: Network, name: str, start: Callable[[LocalChannel], Any]
-    ) -> None:
+    def __init__(self, network: Network, name: str, start: Callable[[LocalChannel], Any]) -> None:
         self._network = network
         self._name = name
         self._inner: Any = None
@@ -182,14 +188,14 @@ class _Stream:
 
     async def read(self) -> Any:
         await self._delay()
-        return await self._guarded(lambda: self._inner.read())
+        return await self._guarded("read")
 
     async def write(self, message: Any) -> None:
         await self._delay()
-        await self._guarded(lambda: self._inner.write(message))
+        await self._guarded("write", message)
 
     async def done_writing(self) -> None:
-        await self._guarded(lambda: self._inner.done_writing())
+        await self._guarded("done_writing")
 
     def cancel(self) -> bool:
         self._cut = True
@@ -208,11 +214,11 @@ class _Stream:
         if self._network.faults.delay_s:
             await asyncio.sleep(self._network.chance.uniform(0, self._network.faults.delay_s))
 
-    async def _guarded(self, use: Callable[[], Any]) -> Any:
+    async def _guarded(self, use: str, *arguments: Any) -> Any:
         if self._inner is None or self._cut:
             raise unavailable(f"no connection to {self._name}")
         try:
-            return await use()
+            return await getattr(self._inner, use)(*arguments)
         except grpc.aio.AioRpcError:
             if self._cut or self._machine is None or not self._machine.alive:
                 raise unavailable(f"the connection to {self._name} broke") from None

@@ -1,6 +1,7 @@
-"""A simulated worker: the real session, simulated work."""
+"""Simulated workers: one with the real session, one that leases by itself and oversleeps."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import grpc.aio
@@ -8,6 +9,8 @@ from coord.environment import Environment
 from coord.errors import CoordError
 from coord.session import WorkerSession
 from coord.v1 import common_pb2, coordinator_pb2, queue_pb2
+from coord.v1.queue_pb2_grpc import QueueServiceStub
+from coord_runtime.peers import insist
 
 from tests.simulation.network import Machine, Network
 
@@ -17,7 +20,6 @@ class SimulatedWorker:
 
     Attributes:
         machine: Dies with all that the worker does.
-        acknowledged: The attempts whose Complete was acknowledged.
     """
 
     def __init__(
@@ -27,9 +29,10 @@ class SimulatedWorker:
         channel: grpc.aio.Channel,
         environment: Environment,
         network: Network,
+        is_live: Callable[[common_pb2.AttemptRef], bool],
     ) -> None:
         self.machine = machine
-        self.acknowledged: list[tuple[str, int]] = []
+        self._is_live = is_live
         self._name = name
         self._channel = channel
         self._environment = environment
@@ -89,6 +92,47 @@ class SimulatedWorker:
             await self._session.send(failed)
         else:
             await self._session.send(coordinator_pb2.Complete(attempt=ref))
-            self.acknowledged.append((ref.task_id, ref.fencing_token))
+            if self._is_live(ref):
+                self._network.broken.append(f"{ref.task_id} was acknowledged before it was on disk")
         self._held.pop(ref.fencing_token, None)
         self._work.pop(ref.fencing_token, None)
+
+
+class SleepyWorker:
+    """Leases tasks directly, never renews, and often wakes after its lease has expired.
+
+    Attributes:
+        done: Fencing tokens of the completions that were accepted, by task.
+    """
+
+    def __init__(self, name: str, channel: grpc.aio.Channel, environment: Environment) -> None:
+        self.done: dict[str, int] = {}
+        self._name = name
+        self._queue = QueueServiceStub(channel)
+        self._environment = environment
+
+    async def work(self) -> None:
+        """Work until cancelled."""
+        while True:
+            request = queue_pb2.LeaseTasksRequest(
+                project="sim",
+                request_id=self._environment.new_id(),
+                worker=self._name,
+                max_tasks=2,
+                wait={"seconds": 5},
+            )
+            response = await insist(self._queue.LeaseTasks, request, self._environment)
+            await asyncio.sleep(self._environment.random.uniform(1, 60))
+            for lease in response.leases:
+                await self._complete(lease)
+
+    async def _complete(self, lease: queue_pb2.Lease) -> None:
+        ref = common_pb2.AttemptRef(
+            task_id=lease.spec.id, fencing_token=lease.attempt.fencing_token
+        )
+        request = queue_pb2.CompleteTasksRequest(
+            project="sim", worker=self._name, completions=[queue_pb2.Completion(attempt=ref)]
+        )
+        response = await insist(self._queue.CompleteTasks, request, self._environment)
+        if not response.results[0].HasField("error"):
+            self.done[ref.task_id] = ref.fencing_token

@@ -1,6 +1,8 @@
 """A simulated world: real services on inline stores, simulated workers, and what goes wrong."""
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -9,6 +11,7 @@ from typing import Any
 import grpc.aio
 from coord.environment import Environment
 from coord.times import SECOND
+from coord.v1 import common_pb2
 from coord_coordinator.service import CoordinatorService
 from coord_ledger.service import LedgerService
 from coord_limiter.service import LimiterService
@@ -21,7 +24,7 @@ from coord_runtime.tokens import Kind, Principal, TokenMint
 from prometheus_client import CollectorRegistry
 
 from tests.simulation.network import Faults, Machine, Network, task_factory
-from tests.simulation.worker import SimulatedWorker
+from tests.simulation.worker import SimulatedWorker, SleepyWorker
 
 PROJECT = "sim"
 _BEGIN_NS = 1_800_000_000 * SECOND
@@ -68,7 +71,9 @@ class World:
         """Start a worker's process."""
         machine = Machine(name)
         channel = self.network.channel("coordinator", self._token(Kind.WORKER, name), machine)
-        worker = SimulatedWorker(name, machine, channel, self.environment, self.network)
+        worker = SimulatedWorker(
+            name, machine, channel, self.environment, self.network, self._is_live
+        )
         self.workers[name] = worker
         worker.start()
 
@@ -76,6 +81,16 @@ class World:
         """Kill a worker's process."""
         self.network.note(f"{name} crashed")
         self.workers.pop(name).machine.die()
+
+    def start_sleepy_worker(self, name: str) -> SleepyWorker:
+        """Start a worker that leases by itself."""
+        machine = Machine(name)
+        channel = self.network.channel("queue", self._token(Kind.WORKER, name), machine)
+        worker = SleepyWorker(name, channel, self.environment)
+        # Two at once under one name: not even its own later attempt may be acted for.
+        machine.run(worker.work())
+        machine.run(worker.work())
+        return worker
 
     def operator(self, service: str) -> grpc.aio.Channel:
         """Return the operator's channel to a service."""
@@ -106,6 +121,13 @@ class World:
             inline_stores=True,
             opened=opened,
         )
+
+    def _is_live(self, ref: common_pb2.AttemptRef) -> bool:
+        """Look at the queue's disk: is this attempt's task still in its hands?"""
+        with closing(sqlite3.connect(self._folder / "queue" / "queue.db")) as sql:
+            live = "state IN (2, 3, 4)"
+            query = f"SELECT count(*) FROM tasks WHERE id = ? AND token = ? AND {live}"
+            return bool(sql.execute(query, (ref.task_id, ref.fencing_token)).fetchone()[0])
 
     def _token(self, kind: Kind, name: str) -> str:
         return self._mint.mint(Principal(kind, name, PROJECT))

@@ -52,15 +52,24 @@ class Fleet:
             raise _connected(hello.worker)
         return worker
 
-    async def join(self, hello: pb.Hello) -> Worker:
-        """Take in a new instance."""
+    def join(self, hello: pb.Hello) -> Worker:
+        """Take in a new instance; it gets nothing before `welcome`."""
         now = self._environment
         worker = Worker(hello, Session(), now.monotonic_ns(), now.now_ns())
         self.workers[worker.name] = worker
         self.gone.pop(worker.name, None)
+        return worker
+
+    def forget(self, worker: Worker) -> None:
+        """Undo `join`, for a stream that broke before its welcome."""
+        if self.workers.get(worker.name) is worker:
+            del self.workers[worker.name]
+
+    async def welcome(self, worker: Worker) -> None:
+        """Let a worker be given tasks."""
+        worker.lifecycle = pb.LIFECYCLE_RUNNING
         await self.tell(worker, "CONNECTED", "the worker has connected")
         self.changed.wake()
-        return worker
 
     async def part(self, worker: Worker, code: str, message: str) -> None:
         """Let a worker go."""

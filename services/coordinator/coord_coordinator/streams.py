@@ -54,8 +54,9 @@ class Streams:
             worker = await self._join(hello)
         else:
             worker.session.acknowledge(first.acknowledged)
-        await stream.write(self._welcome(worker, resumed=resumed))
-        await self._converse(stream, worker)
+        welcome = self._welcome(worker, resumed=resumed)
+        await stream.write(welcome)
+        await self._converse(stream, worker, welcome.acknowledged)
 
     async def stop(self) -> None:
         """Stop handling what workers have said; they will say it again."""
@@ -70,16 +71,21 @@ class Streams:
         rival = self._fleet.rival(hello)
         if rival is not None:
             await self._adoption.bury(rival, "another process has taken its place")
-        worker = await self._fleet.join(hello)
-        await self._adoption.adopt(worker)
-        earlier = self._inboxes.pop(worker.name, None)
+        earlier = self._inboxes.pop(hello.worker, None)
         if earlier is not None:
             await earlier.stop()
+        worker = self._fleet.join(hello)
+        try:
+            await self._adoption.adopt(worker)
+            await self._fleet.welcome(worker)
+        except BaseException:
+            self._fleet.forget(worker)
+            raise
         self._inboxes[worker.name] = _Inbox(worker, self._reports)
         return worker
 
-    async def _converse(self, stream: Stream, worker: Worker) -> None:
-        writer = asyncio.create_task(_write(stream, worker))
+    async def _converse(self, stream: Stream, worker: Worker, acknowledged: int) -> None:
+        writer = asyncio.create_task(_write(stream, worker, acknowledged))
         ended = False
         try:
             await self._read(stream, worker)
@@ -107,14 +113,14 @@ class Streams:
                 await self._inboxes[worker.name].put(request)
 
     async def _leave(self, worker: Worker) -> None:
-        """Let a worker go that has ended its stream, once all that it said has had its effect."""
+        """Let a worker go that has ended its stream, once all that it said has had its effect.
+
+        A broken connection can look like an ended one: who still has attempts may come back.
+        """
         await self._inboxes[worker.name].flush()
-        if worker.lifecycle == pb.LIFECYCLE_STOPPED or worker.connected:
-            return
-        for attempt in list(worker.attempts.values()):
-            await self._reports.save(worker)
-            await self._reports.lose(worker, attempt, "its worker has left")
-        await self._fleet.part(worker, "LEFT", "the worker has left")
+        settled = worker.lifecycle == pb.LIFECYCLE_STOPPED or worker.connected
+        if not settled and not worker.attempts:
+            await self._fleet.part(worker, "LEFT", "the worker has left")
 
     def _welcome(self, worker: Worker, *, resumed: bool) -> pb.ConnectResponse:
         welcome = pb.Welcome(
@@ -156,10 +162,9 @@ class _Inbox:
             self._queue.task_done()
 
 
-async def _write(stream: Stream, worker: Worker) -> None:
+async def _write(stream: Stream, worker: Worker, acknowledged: int) -> None:
     """Send what is not acknowledged, then what comes, and acknowledgements by themselves."""
     session, sent = worker.session, 0
-    acknowledged = -1
     while True:
         seen = session.seen()
         for message in session.after(sent):

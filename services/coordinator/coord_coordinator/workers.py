@@ -73,7 +73,7 @@ class Worker:
     session: Session
     heard_ns: int
     heard_at_ns: int
-    lifecycle: pb.Lifecycle = pb.LIFECYCLE_RUNNING
+    lifecycle: pb.Lifecycle = pb.LIFECYCLE_INIT
     connected: bool = True
     attempts: dict[int, WorkerAttempt] = field(default_factory=dict)
     reserved: int = 0

@@ -5,6 +5,9 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import structlog
+from coord.errors import CoordError
+
+from coord_integrator.git import GitError
 
 _RETRY_S = 2.0
 
@@ -49,6 +52,9 @@ class Loop:
     async def _safe_step(self) -> float:
         try:
             return await self._step()
-        except Exception as error:
-            log.warning("step failed", loop=self._name, why=str(error), exc_info=True)
-            return _RETRY_S
+        except (CoordError, GitError, OSError) as error:
+            log.warning("step failed", loop=self._name, why=str(error))
+        except Exception:
+            # A loop that ends would stop the service's work without a word.
+            log.exception("step failed in a way that it should not", loop=self._name)
+        return _RETRY_S

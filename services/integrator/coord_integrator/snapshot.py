@@ -174,7 +174,9 @@ class _Reader:
 
     async def _nested(self) -> list[str]:
         output = await self._files.run("ls-files", "-z", "-o", "--exclude-standard")
-        return [path.rstrip("/") for path in split(output.stdout) if path.endswith("/")]
+        found = [path.rstrip("/") for path in split(output.stdout) if path.endswith("/")]
+        modules = await self._submodules() if found else set()
+        return [path for path in found if path not in modules]
 
     async def _foreign_links(self) -> list[str]:
         """Return links to commits of other repositories that stand for files on disk.

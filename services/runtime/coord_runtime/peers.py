@@ -42,10 +42,12 @@ async def follow(
         request: What to ask first; its `after` is moved along.
         environment: Chance.
     """
+    wait_s = _FIRST_WAIT_S
     while True:
         call = watch(request)
         try:
             async for response in call:
+                wait_s = _FIRST_WAIT_S
                 for event in response.events:
                     yield event
                     request.after = event.meta.sequence
@@ -53,7 +55,8 @@ async def follow(
             log.debug("a watch has ended", request=type(request).__name__, error=str(error.code()))
         finally:
             call.cancel()
-        await asyncio.sleep(_FIRST_WAIT_S * (1 + environment.random.random()))
+        await asyncio.sleep(wait_s * (0.5 + environment.random.random() / 2))
+        wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
 
 async def insist(

@@ -1,6 +1,6 @@
-"""Serves one service on a folder, over gRPC and in process, with clocks that tests move."""
+"""Serves services on a folder, over gRPC and in process, with clocks that tests move."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +8,7 @@ from random import Random
 
 import grpc.aio
 from coord.client import TokenChannel, connect
-from coord.environment import Environment
+from coord.environment import SYSTEM, Environment
 from coord_runtime.config import Sections
 from coord_runtime.node import Node, NodePlan
 from coord_runtime.service import Service
@@ -36,7 +36,13 @@ class Clock:
 
 @dataclass
 class Served:
-    """A service that runs."""
+    """Services that run.
+
+    Attributes:
+        node: The node that serves them.
+        way: How they are called: one of `WAYS`.
+        channels: The channels that were opened.
+    """
 
     node: Node
     way: str
@@ -53,11 +59,19 @@ class Served:
 
 @asynccontextmanager
 async def served(
-    service: type[Service], state: Path, way: str, clock: Clock, flags: Sections | None = None
+    services: type[Service] | Sequence[type[Service]],
+    state: Path,
+    way: str,
+    clock: Clock | None = None,
+    flags: Sections | None = None,
 ) -> AsyncIterator[Served]:
     # Without metrics: their server takes half a second to stop.
     settings: Sections = {"node": {"metrics": ""}} | (flags or {})
-    plan = NodePlan([service], PROJECT, state, flags=settings, environment=clock.environment())
+    chosen = [services] if isinstance(services, type) else services
+    plan = NodePlan(chosen, PROJECT, state, flags=settings)
+    plan.environment = clock.environment() if clock else SYSTEM
+    # Nobody listens there: a service that is away.
+    plan.peers = dict.fromkeys(("integrator", "ledger", "limiter", "queue"), "127.0.0.1:1")
     node = await Node.start(plan)
     running = Served(node, way)
     try:

@@ -1,0 +1,394 @@
+"""What the coordinator does for workers, over gRPC and in process."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from coord.errors import CoordError, from_rpc
+from coord.times import SECOND, duration
+from coord.v1 import common_pb2, ledger_pb2, limiter_pb2, queue_pb2
+from coord.v1 import coordinator_pb2 as pb
+from coord.v1.coordinator_pb2_grpc import CoordinatorServiceStub
+from coord.v1.ledger_pb2_grpc import LedgerServiceStub
+from coord.v1.limiter_pb2_grpc import LimiterServiceStub
+from coord.v1.queue_pb2_grpc import QueueServiceStub
+from coord_coordinator.service import CoordinatorService
+from coord_ledger.service import LedgerService
+from coord_limiter.service import LimiterService
+from coord_queue.service import QueueService
+from coord_runtime.tokens import Kind
+
+from tests.serving import PROJECT, WAYS, Served, served
+
+SERVICES = (QueueService, LimiterService, LedgerService, CoordinatorService)
+FLAGS: dict[str, dict[str, Any]] = {
+    "coordinator": {"repository": False, "grace_s": 60.0, "renew_s": 0.1},
+}
+USD = "USD"
+
+
+class Fleet:
+    """The services, as an operator and as workers talk to them."""
+
+    def __init__(self, running: Served) -> None:
+        self.running = running
+        channel = running.channel(Kind.OPERATOR, "operator")
+        self.coordinator: Any = CoordinatorServiceStub(channel)
+        self.ledger: Any = LedgerServiceStub(channel)
+        self.limiter: Any = LimiterServiceStub(channel)
+        self.queue: Any = QueueServiceStub(channel)
+
+    async def add(self, *tasks: queue_pb2.TaskSpec) -> None:
+        await self.queue.AddTasks(queue_pb2.AddTasksRequest(project=PROJECT, tasks=tasks))
+
+    async def worker(self, name: str, **hello: Any) -> "Worker":
+        stub: Any = CoordinatorServiceStub(self.running.channel(Kind.WORKER, name))
+        worker = Worker(stub.Connect())
+        await worker.hello(name, **hello)
+        return worker
+
+    async def task(self, task_id: str) -> queue_pb2.Task:
+        request = queue_pb2.GetTaskRequest(project=PROJECT, task_id=task_id)
+        return (await self.queue.GetTask(request)).task
+
+    async def until(self, task_id: str, state: queue_pb2.TaskState) -> queue_pb2.Task:
+        async with asyncio.timeout(10):
+            call = self.queue.WatchQueueEvents(queue_pb2.WatchQueueEventsRequest(project=PROJECT))
+            async for response in call:
+                if any(one.task_id == task_id and one.to_state == state for one in response.events):
+                    break
+            call.cancel()
+        return await self.task(task_id)
+
+    async def why(self, task_id: str) -> list[str]:
+        request = pb.ExplainDispatchRequest(project=PROJECT, task_id=task_id)
+        return [one.code for one in (await self.coordinator.ExplainDispatch(request)).reasons]
+
+    async def until_held(self, task_id: str, code: str) -> None:
+        async with asyncio.timeout(10):
+            while await self.why(task_id) != [code]:
+                await asyncio.sleep(0.01)
+
+
+class Worker:
+    """A worker that speaks the protocol by hand."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+        self.welcome = pb.Welcome()
+        self.handled = 0
+        self.acknowledged = 0
+        self._sequence = 0
+
+    async def hello(self, name: str, **hello: Any) -> None:
+        said = {"protocol_version": 1, "project": PROJECT, "worker": name, "slots": 1}
+        said |= {"instance": f"{name}-1"} | hello
+        await self.stream.write(
+            pb.ConnectRequest(acknowledged=self.handled, hello=pb.Hello(**said))
+        )
+        self.welcome = (await self.stream.read()).welcome
+
+    async def say(self, **message: Any) -> int:
+        self._sequence += 1
+        await self.stream.write(
+            pb.ConnectRequest(sequence=self._sequence, acknowledged=self.handled, **message)
+        )
+        return self._sequence
+
+    async def hear(self, kind: str) -> Any:
+        async with asyncio.timeout(10):
+            while True:
+                response = await self.stream.read()
+                self.acknowledged = response.acknowledged
+                self.handled = max(self.handled, response.sequence)
+                if response.WhichOneof("message") == kind:
+                    return getattr(response, kind)
+
+    async def acknowledgement(self, number: int) -> None:
+        async with asyncio.timeout(10):
+            while self.acknowledged < number:
+                self.acknowledged = (await self.stream.read()).acknowledged
+
+
+def spec(task_id: str, *deps: str, **more: Any) -> queue_pb2.TaskSpec:
+    return queue_pb2.TaskSpec(id=task_id, deps=deps, **more)
+
+
+def usd(cents: int) -> common_pb2.Money:
+    return common_pb2.Money(currency=USD, nanos=cents * 10**7)
+
+
+def ref(assigned: pb.Assigned) -> common_pb2.AttemptRef:
+    token = assigned.lease.attempt.fencing_token
+    return common_pb2.AttemptRef(task_id=assigned.lease.spec.id, fencing_token=token)
+
+
+async def refusal(call: Any) -> CoordError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return from_rpc(caught.value)
+
+
+@pytest.fixture(params=WAYS)
+async def fleet(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Fleet]:
+    async with served(SERVICES, tmp_path, request.param, flags=FLAGS) as running:
+        yield Fleet(running)
+
+
+async def test_a_worker_gets_a_task_and_its_dependent_after_it(fleet: Fleet) -> None:
+    await fleet.add(spec("a"), spec("b", "a"))
+    worker = await fleet.worker("w")
+    for task_id in ("a", "b"):
+        attempt = ref(await worker.hear("assigned"))
+        assert attempt.task_id == task_id
+        await worker.say(started=pb.Started(attempt=attempt))
+        await worker.say(complete=pb.Complete(attempt=attempt, message="done"))
+    assert (await fleet.until("b", queue_pb2.TASK_STATE_COMPLETE)).message == "done"
+
+
+async def test_acknowledged_means_on_disk(fleet: Fleet) -> None:
+    await fleet.add(spec("a"))
+    worker = await fleet.worker("w")
+    attempt = ref(await worker.hear("assigned"))
+    await worker.acknowledgement(await worker.say(complete=pb.Complete(attempt=attempt)))
+    assert (await fleet.task("a")).state == queue_pb2.TASK_STATE_COMPLETE
+
+
+async def test_a_resumed_session_sends_again_and_handles_once(fleet: Fleet) -> None:
+    await fleet.add(spec("a"))
+    worker = await fleet.worker("w")
+    assert not worker.welcome.resumed
+    attempt = ref(await worker.hear("assigned"))
+    worker.handled = 0  # As if it had not arrived.
+    worker.stream.cancel()
+    async with asyncio.timeout(10):
+        while (await _workers(fleet))["w"].connected:
+            await asyncio.sleep(0.01)
+    again = await fleet.worker("w")
+    assert again.welcome.resumed
+    assert ref(await again.hear("assigned")) == attempt
+    for _ in range(2):
+        again._sequence = 0
+        await again.say(complete=pb.Complete(attempt=attempt))
+    await again.acknowledgement(1)
+    assert len((await fleet.task("a")).attempts) == 1
+
+
+async def _workers(fleet: Fleet) -> dict[str, pb.Worker]:
+    response = await fleet.coordinator.ListWorkers(pb.ListWorkersRequest(project=PROJECT))
+    return {worker.name: worker for worker in response.workers}
+
+
+async def test_a_new_process_of_a_worker_gives_up_what_the_old_one_had(fleet: Fleet) -> None:
+    await fleet.add(spec("a"))
+    worker = await fleet.worker("w")
+    attempt = ref(await worker.hear("assigned"))
+    await worker.acknowledgement(await worker.say(started=pb.Started(attempt=attempt)))
+    worker.stream.cancel()
+    async with asyncio.timeout(10):
+        while (await _workers(fleet))["w"].connected:
+            await asyncio.sleep(0.01)
+    successor = await fleet.worker("w", instance="w-2")
+    again = ref(await successor.hear("assigned"))
+    assert again.fencing_token > attempt.fencing_token
+    assert (await fleet.task("a")).workers_lost == 1
+
+
+async def test_two_live_processes_cannot_have_one_name(fleet: Fleet) -> None:
+    await fleet.worker("w")
+    error = await refusal(fleet.worker("w", instance="w-2"))
+    assert (error.code, error.reason) == (grpc.StatusCode.ALREADY_EXISTS, "WORKER_CONNECTED")
+
+
+@pytest.mark.parametrize(
+    ("hello", "reason"),
+    [
+        ({"protocol_version": 2}, "UNSUPPORTED_VERSION"),
+        ({"worker": "other"}, "NOT_YOUR_WORKER"),
+        ({"project": "other"}, "NOT_YOUR_PROJECT"),
+        ({"slots": 0}, "INVALID_FIELD"),
+        ({"instance": ""}, "INVALID_FIELD"),
+    ],
+)
+async def test_a_wrong_hello_is_refused(fleet: Fleet, hello: dict[str, Any], reason: str) -> None:
+    assert (await refusal(fleet.worker("w", **hello))).reason == reason
+
+
+async def test_a_stream_that_begins_otherwise_or_skips_a_number_is_ended(fleet: Fleet) -> None:
+    stub: Any = CoordinatorServiceStub(fleet.running.channel(Kind.WORKER, "w"))
+    stream = stub.Connect()
+    await stream.write(pb.ConnectRequest(sequence=1, started=pb.Started()))
+    assert (await refusal(stream.read())).reason == "PROTOCOL"
+    worker = await fleet.worker("w")
+    worker._sequence = 5
+    await worker.say(started=pb.Started())
+    assert (await refusal(worker.hear("ack"))).reason == "PROTOCOL"
+
+
+async def test_another_workers_attempt_cannot_be_reported(fleet: Fleet) -> None:
+    await fleet.add(spec("a"))
+    owner = await fleet.worker("w1")
+    attempt = ref(await owner.hear("assigned"))
+    thief = await fleet.worker("w2")
+    await thief.say(complete=pb.Complete(attempt=attempt))
+    assert (await thief.hear("revoke")).attempt == attempt
+    assert (await fleet.task("a")).state == queue_pb2.TASK_STATE_ASSIGNED
+
+
+async def test_a_cancelled_task_is_stopped_at_its_worker(fleet: Fleet) -> None:
+    await fleet.add(spec("a"))
+    worker = await fleet.worker("w")
+    attempt = ref(await worker.hear("assigned"))
+    await fleet.queue.CancelTasks(queue_pb2.CancelTasksRequest(project=PROJECT, task_ids=["a"]))
+    assert (await worker.hear("cancel")).attempt == attempt
+
+
+async def test_workers_take_turns(fleet: Fleet) -> None:
+    workers = [await fleet.worker(f"w{number}") for number in range(3)]
+    await fleet.add(*(spec(f"t{number}") for number in range(3)))
+    for worker in workers:
+        await worker.hear("assigned")
+
+
+async def test_a_task_goes_to_the_worker_that_can_do_it_and_prefers_it(fleet: Fleet) -> None:
+    await fleet.worker("a", slots=9)
+    able = await fleet.worker("b", slots=9, capabilities=["gpu"])
+    keen = await fleet.worker("c", slots=9, preferences={"testing": 1.0})
+    await fleet.add(spec("x", required_capabilities=["gpu"]), spec("y", category="testing"))
+    assert (await able.hear("assigned")).lease.spec.id == "x"
+    assert (await keen.hear("assigned")).lease.spec.id == "y"
+    await fleet.add(spec("z", required_capabilities=["quantum"]))
+    assert await fleet.why("z") == ["MISSING_CAPABILITY"]
+
+
+async def test_why_a_task_does_not_run_has_an_answer(fleet: Fleet) -> None:
+    await fleet.add(spec("a"), spec("b"), spec("c", "a"))
+    assert await fleet.why("a") == ["NO_WORKER"]
+    worker = await fleet.worker("w")
+    await worker.hear("assigned")
+    assert await fleet.why("a") == ["LEASED"]
+    assert await fleet.why("b") == ["ALL_BUSY"]
+    assert await fleet.why("c") == ["WAITS_FOR_DEPENDENCY"]
+    assert (await refusal(fleet.why("ghost"))).reason == "TASK_NOT_FOUND"
+
+
+async def test_a_budget_is_reserved_at_dispatch_and_overspending_is_stopped(fleet: Fleet) -> None:
+    await fleet.add(spec("a", budget=usd(50)))
+    worker = await fleet.worker("w")
+    assigned = await worker.hear("assigned")
+    attempt = ref(assigned)
+    assert assigned.budget == usd(50)
+    scope = ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_TASK, id="a")
+    request = ledger_pb2.GetBalanceRequest(project=PROJECT, scope=scope)
+    assert (await fleet.ledger.GetBalance(request)).balance.pending == usd(50)
+    await worker.say(spent=pb.Spent(attempt=attempt, entry_id="e1", amount=usd(45)))
+    assert (await worker.hear("budget_warning")).attempt == attempt
+    await worker.say(spent=pb.Spent(attempt=attempt, entry_id="e2", amount=usd(10)))
+    assert (await worker.hear("budget_exceeded")).attempt == attempt
+    reason = queue_pb2.FAILURE_REASON_OUT_OF_BUDGET
+    number = await worker.say(failed=pb.Failed(attempt=attempt, reason=reason))
+    await worker.acknowledgement(number)
+    assert (await fleet.task("a")).state == queue_pb2.TASK_STATE_FAILED
+    balance = (await fleet.ledger.GetBalance(request)).balance
+    assert (balance.posted, balance.pending.nanos) == (usd(55), 0)
+
+
+async def test_a_run_without_money_is_held_back(fleet: Fleet) -> None:
+    scope = ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_RUN, id="r")
+    await fleet.ledger.SetBudget(
+        ledger_pb2.SetBudgetRequest(project=PROJECT, scope=scope, cap=usd(60))
+    )
+    labels = {"run": "r"}
+    await fleet.add(
+        spec("a", budget=usd(40), labels=labels), spec("b", budget=usd(40), labels=labels)
+    )
+    worker = await fleet.worker("w", slots=2)
+    attempt = ref(await worker.hear("assigned"))
+    await fleet.until_held("b", "BUDGET_SPENT")
+    await worker.say(complete=pb.Complete(attempt=attempt))
+    assert (await worker.hear("assigned")).lease.spec.id == "b"
+
+
+async def test_a_spent_rate_holds_tasks_back(fleet: Fleet) -> None:
+    limits = limiter_pb2.BucketLimits(requests=limiter_pb2.RateLimit(per_minute=1, burst=1))
+    await fleet.limiter.ConfigureBucket(
+        limiter_pb2.ConfigureBucketRequest(project=PROJECT, name="api", limits=limits)
+    )
+    await fleet.add(spec("a"), spec("b"))
+    worker = await fleet.worker("w", slots=2, buckets=["api", "unknown"])
+    await worker.hear("assigned")
+    await fleet.until_held("b", "RATE_LIMITED")
+
+
+async def test_a_drained_worker_gets_nothing_more_and_goes(fleet: Fleet) -> None:
+    worker = await fleet.worker("w")
+    request = pb.DrainWorkersRequest(project=PROJECT, deadline=duration(SECOND))
+    assert list((await fleet.coordinator.DrainWorkers(request)).workers) == ["w"]
+    assert (await worker.hear("drain")).reason.code == "DRAINED"
+    await fleet.add(spec("a"))
+    await worker.stream.done_writing()
+    assert await worker.stream.read() is grpc.aio.EOF
+    workers = await _workers(fleet)
+    assert workers["w"].lifecycle == pb.LIFECYCLE_STOPPED
+    assert (await fleet.task("a")).state == queue_pb2.TASK_STATE_PENDING
+
+
+async def test_the_merged_events_go_on_from_any_cursor(fleet: Fleet) -> None:
+    await fleet.add(spec("a"), spec("b"))
+    worker = await fleet.worker("w", slots=2)
+    for _ in range(2):
+        attempt = ref(await worker.hear("assigned"))
+        await worker.say(complete=pb.Complete(attempt=attempt))
+
+    def done(events: list[pb.Event]) -> bool:
+        return [one.name for one in events].count("coord:complete") == 2
+
+    events = await _watch(fleet, "", done)
+    queue = [one.queue.meta.sequence for one in events if one.HasField("queue")]
+    assert queue == list(range(1, len(queue) + 1))
+    assert "worker:connected" in {one.name for one in events}
+    middle = len(events) // 2
+    rest = await _watch(fleet, events[middle].cursor, lambda some: len(some) >= len(queue) // 4)
+    sequence = next(
+        one.queue.meta.sequence for one in reversed(events[: middle + 1]) if one.HasField("queue")
+    )
+    first = next(one.queue.meta.sequence for one in rest if one.HasField("queue"))
+    assert first == sequence + 1
+    error = await refusal(_watch(fleet, "nonsense", done))
+    assert error.reason == "INVALID_FIELD"
+
+
+async def _watch(
+    fleet: Fleet, after: str, enough: Callable[[list[pb.Event]], bool]
+) -> list[pb.Event]:
+    events: list[pb.Event] = []
+    call = fleet.coordinator.WatchEvents(pb.WatchEventsRequest(project=PROJECT, after=after))
+    async with asyncio.timeout(10):
+        async for response in call:
+            events += response.events
+            if enough(events):
+                break
+    call.cancel()
+    return events
+
+
+async def test_attempts_go_on_across_a_restart_of_the_coordinator(tmp_path: Path) -> None:
+    async with served(SERVICES, tmp_path, "grpc", flags=FLAGS) as running:
+        fleet = Fleet(running)
+        await fleet.add(spec("kept"), spec("lost"))
+        worker = await fleet.worker("w", slots=2)
+        attempts = [ref(await worker.hear("assigned")) for _ in range(2)]
+        await worker.acknowledgement(await worker.say(started=pb.Started(attempt=attempts[0])))
+    async with served(SERVICES, tmp_path, "grpc", flags=FLAGS) as running:
+        fleet = Fleet(running)
+        worker = await fleet.worker("w", slots=1, held=[attempts[0]])
+        assert not worker.welcome.resumed
+        number = await worker.say(complete=pb.Complete(attempt=attempts[0]))
+        await worker.acknowledgement(number)
+        kept, lost = await fleet.task("kept"), await fleet.task("lost")
+        assert kept.state == queue_pb2.TASK_STATE_COMPLETE
+        assert len(kept.attempts) == 1
+        assert lost.attempts[0].reason == queue_pb2.FAILURE_REASON_RELEASED
