@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import click
 from coord.times import duration, from_seconds
 from coord.v1 import coordinator_pb2
 from coord_host import Place
@@ -98,6 +99,12 @@ async def dismiss(pool: WorkerPool, services: Services, deadline_s: float) -> No
         message="the command that had started the workers is about to end",
     )
     await services.coordinator.DrainWorkers(request, timeout=_CALL_S)
+
+
+def tell_given_up(pool: WorkerPool) -> None:
+    """Print why workers of a pool were given up."""
+    for name, error in pool.errors.items():
+        click.echo(f"coord: worker {name} was given up: {error}", err=True)
 
 
 async def _prefix(crew: Crew, services: Services) -> str:

@@ -211,7 +211,8 @@ class Job:
             return False
         if self._drain_until_ns is None:
             await self._drain()
-        merging = snapshot.counts.get(queue_pb2.TASK_STATE_MERGING, 0)
+        paused = snapshot.merge_queue.HasField("paused")
+        merging = snapshot.counts.get(queue_pb2.TASK_STATE_MERGING, 0) and not paused
         gone = {WorkerState.LEFT, WorkerState.GIVEN_UP}
         done = set(self._pool.states.values()) <= gone and not merging
         late = SYSTEM.monotonic_ns() > (self._drain_until_ns or 0)

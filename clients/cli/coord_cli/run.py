@@ -23,7 +23,7 @@ from coord_cli.command import (
     place_options,
     run_async,
 )
-from coord_cli.crew import Crew, dismiss, make_pool
+from coord_cli.crew import Crew, dismiss, make_pool, tell_given_up
 from coord_cli.job import Ending, Interrupts, Job, Outcome, Patience, add_plan, retry_failed
 from coord_cli.output import console, print_json
 from coord_cli.plan import Plan, load_plan
@@ -35,6 +35,7 @@ from coord_cli.view import make_view
 
 _STOP_S = 15.0
 _HOST_DRAIN_S = 10.0
+_LOG_BYTES_MAX = 8 * 2**20
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,7 @@ async def _work(order: Order, host: Host, services: Services) -> Outcome:
             with contextlib.suppress(grpc.aio.AioRpcError):
                 await dismiss(pool, services, 0)
             await pool.stop(_STOP_S)
+            tell_given_up(pool)
 
 
 async def _still_there(place: Place, host: Host) -> bool:
@@ -193,7 +195,9 @@ def _interrupts() -> Iterator[Interrupts]:
 @contextlib.contextmanager
 def _logs_to(path: Path) -> Iterator[None]:
     """Keep the services' logs out of the view, in a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if path.exists() and path.stat().st_size > _LOG_BYTES_MAX:
+        path.replace(path.with_suffix(".log.1"))
     with path.open("a") as file:
         structlog.configure(
             processors=[

@@ -14,6 +14,7 @@ from coord.errors import CoordError
 from coord_worker.config import CONFIG, PARENT, Identity, WorkerConfig
 from coord_worker.worker import Worker
 
+EXIT_BROKEN = 1
 EXIT_USAGE = 2
 # The coordinator refuses this worker: starting it again would not help.
 EXIT_REFUSED = 3
@@ -32,7 +33,9 @@ def main() -> int:
     try:
         asyncio.run(_run(identity, config))
     except CoordError as error:
-        return _complain(f"the coordinator refuses {identity.worker}: {error}", EXIT_REFUSED)
+        # A new process begins a new session, which mends a misunderstanding about numbers.
+        status = EXIT_BROKEN if error.reason == "PROTOCOL" else EXIT_REFUSED
+        return _complain(f"the coordinator refuses {identity.worker}: {error}", status)
     return 0
 
 
