@@ -94,6 +94,7 @@ async def test_cut_streams_lose_nothing_and_repeat_nothing() -> None:
     said = [report.progress.summary for report in fake.said("progress")]
     assert said == [f"{round_}.{number}" for round_ in range(8) for number in range(3)]
     assert len({hello.instance for hello in fake.hellos}) == 1
+    assert len(fake.hellos) == 1 + 8
     numbers = [heard.sequence for heard in one.heard if heard.WhichOneof("message") == "revoke"]
     assert len(numbers) == len(set(numbers))
 
