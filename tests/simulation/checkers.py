@@ -46,7 +46,7 @@ class HistoryChecker:
     """
 
     def __init__(self) -> None:
-        self.states: dict[str, int] = {}
+        self.states: dict[str, pb.TaskState] = {}
         self._sequence = 0
         self._token_max = 0
         self._tokens: dict[str, int] = {}

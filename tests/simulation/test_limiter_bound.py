@@ -336,7 +336,7 @@ async def test_what_a_caller_left_unwritten_covers_no_further_grants(tmp_path: P
     await asyncio.sleep(0)
     call.cancel()
     await asyncio.gather(call, return_exceptions=True)
-    while world.limiter._writer._writes:  # noqa: ASYNC110
+    while world.limiter._writer._writes:
         await asyncio.sleep(0)
     sql.execute("PRAGMA query_only = 0")
     changes = sql.total_changes
