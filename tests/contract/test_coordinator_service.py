@@ -84,7 +84,12 @@ class Worker:
         self._sequence = 0
 
     async def hello(self, name: str, **hello: Any) -> None:
-        said: dict[str, Any] = {"protocol_version": 1, "project": PROJECT, "worker": name, "slots": 1}
+        said: dict[str, Any] = {
+            "protocol_version": 1,
+            "project": PROJECT,
+            "worker": name,
+            "slots": 1,
+        }
         said |= {"instance": f"{name}-1"} | hello
         await self.stream.write(
             pb.ConnectRequest(acknowledged=self.handled, hello=pb.Hello(**said))

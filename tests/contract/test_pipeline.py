@@ -212,7 +212,8 @@ async def test_health_and_reflection_answer(tmp_path: Path) -> None:
             await running.node.drain()
             answer = await health.Check(request)
             assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
-            reflect: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
+            untyped: Any = channel
+            reflect: Any = reflection_pb2_grpc.ServerReflectionStub(untyped)
             call: Any = reflect.ServerReflectionInfo()
             await call.write(reflection_pb2.ServerReflectionRequest(list_services=""))
             services = (await call.read()).list_services_response.service

@@ -1,30 +1,33 @@
 """The end of lost workers, and the attempts that a new session finds."""
 
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
 import structlog
 from coord.times import timestamp_ns
 from coord.v1 import common_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
 
 from coord_coordinator.fleet import Fleet
+from coord_coordinator.money import Money
 from coord_coordinator.reports import Reports
 from coord_coordinator.services import Services
 from coord_coordinator.workers import Worker, WorkerAttempt
 
 log = structlog.get_logger(__name__)
 
-_LIVE = (
-    queue_pb2.TASK_STATE_ASSIGNED,
-    queue_pb2.TASK_STATE_RUNNING,
-    queue_pb2.TASK_STATE_MERGING,
-)
+_PAGE_SIZE = 1_000
+_AT_WORKER = (queue_pb2.TASK_STATE_ASSIGNED, queue_pb2.TASK_STATE_RUNNING)
+_LIVE = (*_AT_WORKER, queue_pb2.TASK_STATE_MERGING)
 
 
 class Adoption:
     """Brings workers and the queue's attempts together again."""
 
-    def __init__(self, fleet: Fleet, services: Services, reports: Reports) -> None:
+    def __init__(self, fleet: Fleet, services: Services, money: Money, reports: Reports) -> None:
         self._fleet = fleet
         self._services = services
+        self._money = money
         self._reports = reports
 
     async def bury(self, worker: Worker, message: str) -> None:
@@ -47,6 +50,17 @@ class Adoption:
             elif task.state != queue_pb2.TASK_STATE_MERGING:
                 await self._disown(worker, task, attempt)
 
+    async def sweep(self) -> None:
+        """Give back the money of attempts that ended while no coordinator was there to see it."""
+        async for tasks in self._pages():
+            ended = [
+                _attempt(task).reservation_id
+                for task in tasks
+                if task.attempts and task.spec.HasField("budget") and task.state not in _AT_WORKER
+            ]
+            if ended:
+                await self._money.release(ended)
+
     async def _disown(self, worker: Worker, task: queue_pb2.Task, attempt: WorkerAttempt) -> None:
         await self._reports.save(worker)
         if task.state == queue_pb2.TASK_STATE_ASSIGNED:
@@ -60,21 +74,18 @@ class Adoption:
             await self._reports.lose(worker, attempt, "its worker started again without it")
 
     async def _tasks_of(self, worker: str) -> list[queue_pb2.Task]:
-        tasks: list[queue_pb2.Task] = []
-        token = ""
+        return [task async for page in self._pages(states=_LIVE, worker=worker) for task in page]
+
+    async def _pages(self, **wanted: Any) -> AsyncIterator[Sequence[queue_pb2.Task]]:
+        request = queue_pb2.ListTasksRequest(
+            project=self._fleet.project, page_size=_PAGE_SIZE, **wanted
+        )
         while True:
-            request = queue_pb2.ListTasksRequest(
-                project=self._fleet.project,
-                page_size=1_000,
-                page_token=token,
-                states=_LIVE,
-                worker=worker,
-            )
             page = await self._services.insist(self._services.queue.ListTasks, request)
-            tasks += page.tasks
-            token = page.next_page_token
-            if not token:
-                return tasks
+            yield page.tasks
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return
 
 
 def _attempt(task: queue_pb2.Task) -> WorkerAttempt:

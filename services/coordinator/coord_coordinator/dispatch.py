@@ -162,7 +162,7 @@ class Dispatch:
     ) -> None:
         """Prepare what an attempt needs and hand it to its worker, or give it back."""
         try:
-            refusal = await self._money.reserve(attempt, worker.name)
+            refusal = await self._money.reserve(attempt, worker.name, lease.previous.fencing_token)
             if refusal is not None:
                 await self._give_back(worker, attempt, refusal.reason.message)
                 return

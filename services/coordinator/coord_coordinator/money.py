@@ -22,21 +22,26 @@ class Money:
         ]
         wanted = self._wanted(spec, balances)
         for balance in balances:
-            left = balance.cap.nanos - balance.posted.nanos - balance.pending.nanos
-            is_task = balance.scope.kind == ledger_pb2.SCOPE_KIND_TASK
-            if balance.HasField("cap") and left < (1 if is_task else max(1, wanted)):
+            if balance.HasField("cap") and _left(balance) < max(1, wanted):
                 return _budget_spent(balance, wanted)
         return None
 
     async def reserve(
-        self, attempt: WorkerAttempt, worker: str
+        self, attempt: WorkerAttempt, worker: str, previous_token: int
     ) -> ledger_pb2.ReservationRefusal | None:
-        """Reserve what is left of a task's budget for an attempt; return a refusal, if any."""
+        """Reserve what is left of a task's budget for an attempt; return a refusal, if any.
+
+        Args:
+            attempt: The attempt.
+            worker: Who has it.
+            previous_token: The attempt before it, which may have ended unseen; 0 for none.
+        """
         if not attempt.spec.HasField("budget"):
             return None
+        if previous_token:
+            await self.release([f"{attempt.spec.id}@{previous_token}"])
         scope = ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_TASK, id=attempt.spec.id)
-        balance = await self._cap(scope, attempt.spec.budget)
-        left = balance.cap.nanos - balance.posted.nanos - balance.pending.nanos
+        left = _left(await self._cap(scope, attempt.spec.budget))
         request = ledger_pb2.ReservationRequest(
             reservation_id=attempt.reservation_id,
             scopes=attempt.scopes(self._project, worker),
@@ -90,14 +95,16 @@ class Money:
     async def let_go(self, attempt: WorkerAttempt, worker: str) -> None:
         """Give back what an ended attempt still holds, and settle its rate."""
         if attempt.budget is not None:
-            await self._services.insist(
-                self._services.ledger.ReleaseReservations,
-                ledger_pb2.ReleaseReservationsRequest(
-                    project=self._project, reservation_ids=[attempt.reservation_id]
-                ),
-            )
+            await self.release([attempt.reservation_id])
         if attempt.grant_id:
             await self._settle(attempt, worker)
+
+    async def release(self, reservation_ids: list[str]) -> None:
+        """Give back what reservations hold; those that are not there are passed over."""
+        request = ledger_pb2.ReleaseReservationsRequest(
+            project=self._project, reservation_ids=reservation_ids
+        )
+        await self._services.insist(self._services.ledger.ReleaseReservations, request)
 
     async def release_grant(self, grant_id: str, worker: str) -> None:
         """Give a grant back whose attempt did not come about."""
@@ -139,8 +146,19 @@ class Money:
 
     def _wanted(self, spec: queue_pb2.TaskSpec, balances: list[ledger_pb2.Balance]) -> int:
         task = next(one for one in balances if one.scope.kind == ledger_pb2.SCOPE_KIND_TASK)
-        cap = task.cap.nanos if task.HasField("cap") else spec.budget.nanos
-        return max(0, cap - task.posted.nanos - task.pending.nanos)
+        return max(0, _left(task)) if task.HasField("cap") else spec.budget.nanos
+
+
+def _left(balance: ledger_pb2.Balance) -> int:
+    """Return what may still be reserved below a cap.
+
+    What is pending for a task that waits belongs to attempts that have ended, and is about to be
+    given back.
+    """
+    spent = balance.posted.nanos
+    if balance.scope.kind != ledger_pb2.SCOPE_KIND_TASK:
+        spent += balance.pending.nanos
+    return balance.cap.nanos - spent
 
 
 def add_usage(total: common_pb2.Usage, part: common_pb2.Usage) -> None:
@@ -159,14 +177,17 @@ def _money(currency: str, nanos: int) -> common_pb2.Money:
 
 def _budget_spent(balance: ledger_pb2.Balance, wanted: int) -> common_pb2.Reason:
     kind = ledger_pb2.ScopeKind.Name(balance.scope.kind).removeprefix("SCOPE_KIND_").lower()
-    left = balance.cap.nanos - balance.posted.nanos - balance.pending.nanos
-    currency = balance.cap.currency
-    message = (
-        f"the budget of {kind} {balance.scope.id} has {left / 1e9:.2f} {currency} left of"
-        f" {balance.cap.nanos / 1e9:.2f} ({balance.pending.nanos / 1e9:.2f} reserved); the task"
-        f" needs {wanted / 1e9:.2f}"
-    )
-    code = "TASK_BUDGET_SPENT" if kind == "task" else "BUDGET_SPENT"
+    cap, currency = balance.cap.nanos / 1e9, balance.cap.currency
+    if kind == "task":
+        code = "TASK_BUDGET_SPENT"
+        message = f"{balance.posted.nanos / 1e9:.2f} {currency} of its {cap:.2f} are spent"
+    else:
+        code = "BUDGET_SPENT"
+        message = (
+            f"the budget of {kind} {balance.scope.id} has {_left(balance) / 1e9:.2f} {currency}"
+            f" left of {cap:.2f} ({balance.pending.nanos / 1e9:.2f} reserved); the task needs"
+            f" {wanted / 1e9:.2f}"
+        )
     return common_pb2.Reason(
         code=code, message=message, metadata={"scope": f"{kind}/{balance.scope.id}"}
     )

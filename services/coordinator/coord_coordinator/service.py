@@ -49,7 +49,7 @@ class CoordinatorService(Service):
         self._fleet = fleet = Fleet(context.project, context.environment, store)
         money = Money(context.project, services)
         reports = Reports(fleet, services, money, has_repository=settings.repository)
-        adoption = Adoption(fleet, services, reports)
+        self._adoption = adoption = Adoption(fleet, services, money, reports)
         self._dispatch = Dispatch(
             fleet,
             services,
@@ -83,6 +83,7 @@ class CoordinatorService(Service):
             self._liveness.run(),
             self._liveness.watch_tasks(),
             self._liveness.watch_budgets(),
+            self._adoption.sweep(),
         )
         self._loops = [asyncio.create_task(loop) for loop in loops]
 
