@@ -198,12 +198,22 @@ class Job:
         return await self._stuck_outcome(snapshot)
 
     async def _stuck_outcome(self, snapshot: Snapshot) -> Outcome | None:
+        if self._workers_are_coming(snapshot):
+            self._stuck.forget()
+            return None
         try:
             reasons = await self._stuck.look(snapshot, SYSTEM.now_ns())
         except grpc.aio.AioRpcError as error:
             self._note_error(from_rpc(error))
             return None
         return Outcome(Ending.STUCK, snapshot, reasons) if reasons else None
+
+    def _workers_are_coming(self, snapshot: Snapshot) -> bool:
+        """Return whether workers are about to connect, which may take long on a busy machine."""
+        connected = {worker.name for worker in snapshot.workers if worker.connected}
+        ended = {WorkerState.LEFT, WorkerState.GIVEN_UP}
+        states = self._pool.states.items()
+        return any(name not in connected and state not in ended for name, state in states)
 
     async def _interrupted(self, snapshot: Snapshot) -> bool:
         """Begin to drain at the first interrupt; return whether there is nothing to wait for."""

@@ -19,14 +19,18 @@ class StuckWatch:
 
     Args:
         services: Who is asked for reasons.
-        patience_s: For how long nothing may have been possible. It covers the moments in which
-            workers connect or an operator changes a budget.
+        patience_s: For how long nothing may have been possible. It covers the moments between an
+            event and what follows from it.
     """
 
     def __init__(self, services: Services, patience_s: float) -> None:
         self._services = services
         self._patience_ns = from_seconds(patience_s)
         self._since_ns: int | None = None
+
+    def forget(self) -> None:
+        """Begin anew: something is about to become possible."""
+        self._since_ns = None
 
     async def look(self, snapshot: Snapshot, now_ns: int) -> Reasons:
         """Return why each open task is stuck, once that was so for long enough; else nothing."""
