@@ -52,7 +52,7 @@ test: $(SETUP) ## Run the tests
 	$(BIN)/pytest
 
 demo: $(SETUP) ## Run the main job on a small project with scripted agents
-	$(BIN)/python demo/run.py
+	$(BIN)/python -m demo.run
 
 bench: $(SETUP) ## Run all benchmark suites
 	$(BIN)/python -m bench

@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
-import verify
 from coord.v1 import ledger_pb2, queue_pb2
 from coord.v1.ledger_pb2_grpc import LedgerServiceStub
 from coord.v1.queue_pb2_grpc import QueueServiceStub
 from coord_host.host import Host, attach_or_start
 from coord_host.places import Place, locate
+
+from demo import verify
 
 HERE = Path(__file__).parent
 AGENT = shlex.join([sys.executable, str(HERE / "agent.py")])
@@ -59,7 +60,7 @@ def main() -> int:
     os.environ["XDG_STATE_HOME"] = str(folder / "state")
     journal = folder / "journal"
     os.environ["DEMO_JOURNAL"] = str(journal)
-    repo = _make_repository(folder / "textkit")
+    repo = make_repository(folder / "textkit")
     begin = time.monotonic()
     status = _coord_run(repo, options.workers)
     seconds = time.monotonic() - begin
@@ -81,7 +82,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _make_repository(repo: Path) -> Path:
+def make_repository(repo: Path) -> Path:
     shutil.copytree(HERE / "project", repo, ignore=shutil.ignore_patterns("__pycache__"))
     author = ["-c", "user.name=Demo", "-c", "user.email=demo@localhost"]
     for arguments in (

@@ -84,7 +84,7 @@ class Worker:
         self._sequence = 0
 
     async def hello(self, name: str, **hello: Any) -> None:
-        said = {"protocol_version": 1, "project": PROJECT, "worker": name, "slots": 1}
+        said: dict[str, Any] = {"protocol_version": 1, "project": PROJECT, "worker": name, "slots": 1}
         said |= {"instance": f"{name}-1"} | hello
         await self.stream.write(
             pb.ConnectRequest(acknowledged=self.handled, hello=pb.Hello(**said))
@@ -294,6 +294,18 @@ async def test_a_budget_is_reserved_at_dispatch_and_overspending_is_stopped(flee
     assert (await fleet.task("a")).state == queue_pb2.TASK_STATE_FAILED
     balance = (await fleet.ledger.GetBalance(request)).balance
     assert (balance.posted, balance.pending.nanos) == (usd(55), 0)
+
+
+async def test_a_task_whose_budget_its_lost_attempts_have_spent_ends(fleet: Fleet) -> None:
+    await fleet.add(spec("a", budget=usd(50)))
+    worker = await fleet.worker("w")
+    attempt = ref(await worker.hear("assigned"))
+    await worker.say(spent=pb.Spent(attempt=attempt, entry_id="e", amount=usd(50)))
+    lost = queue_pb2.FAILURE_REASON_WORKER_LOST
+    await worker.say(failed=pb.Failed(attempt=attempt, reason=lost))
+    task = await fleet.until("a", queue_pb2.TASK_STATE_FAILED)
+    assert task.reason == queue_pb2.FAILURE_REASON_OUT_OF_BUDGET
+    assert "0.50" in task.message
 
 
 async def test_a_run_without_money_is_held_back(fleet: Fleet) -> None:

@@ -34,10 +34,11 @@ async def refusal(call: Any) -> CoordError:
 
 
 async def test_a_call_without_a_token_is_refused(running: Served) -> None:
-    channel = running.node._local if running.way == "in process" else None
-    channel = channel or grpc.aio.insecure_channel(running.node.address)
+    channel: grpc.aio.Channel = running.node._local
+    if running.way == "grpc":
+        channel = grpc.aio.insecure_channel(running.node.address)
     async with channel:
-        stub = QueueServiceStub(channel)
+        stub: Any = QueueServiceStub(channel)
         error = await refusal(stub.GetQueueStats(pb.GetQueueStatsRequest(project=PROJECT)))
     assert (error.code, error.reason) == (grpc.StatusCode.UNAUTHENTICATED, "NO_TOKEN")
 
@@ -46,7 +47,7 @@ async def test_a_call_without_a_token_is_refused(running: Served) -> None:
 async def test_a_token_of_somebody_else_is_refused(tmp_path: Path, token: str) -> None:
     async with served(QueueService, tmp_path, "grpc") as running:
         async with connect(running.node.address, token) as channel:
-            stub = QueueServiceStub(channel)
+            stub: Any = QueueServiceStub(channel)
             error = await refusal(stub.GetQueueStats(pb.GetQueueStatsRequest(project=PROJECT)))
     assert (error.code, error.reason) == (grpc.StatusCode.UNAUTHENTICATED, "INVALID_TOKEN")
 
@@ -54,13 +55,13 @@ async def test_a_token_of_somebody_else_is_refused(tmp_path: Path, token: str) -
 async def test_a_token_minted_with_another_key_is_refused(running: Served) -> None:
     forged = TokenMint(b"another").mint(Principal(Kind.OPERATOR, "operator", PROJECT))
     async with connect(running.node.address, forged) as channel:
-        stub = QueueServiceStub(channel)
+        stub: Any = QueueServiceStub(channel)
         error = await refusal(stub.GetQueueStats(pb.GetQueueStatsRequest(project=PROJECT)))
     assert error.reason == "INVALID_TOKEN"
 
 
 async def test_a_worker_acts_for_itself_alone(running: Served) -> None:
-    stub = QueueServiceStub(running.channel(Kind.WORKER, "w1"))
+    stub: Any = QueueServiceStub(running.channel(Kind.WORKER, "w1"))
     mine = pb.LeaseTasksRequest(project=PROJECT, worker="w1", max_tasks=1)
     assert not (await stub.LeaseTasks(mine)).leases
     theirs = pb.LeaseTasksRequest(project=PROJECT, worker="w2", max_tasks=1)
@@ -69,27 +70,27 @@ async def test_a_worker_acts_for_itself_alone(running: Served) -> None:
 
 
 async def test_a_worker_may_not_do_what_the_operator_may(running: Served) -> None:
-    stub = QueueServiceStub(running.channel(Kind.WORKER, "w1"))
+    stub: Any = QueueServiceStub(running.channel(Kind.WORKER, "w1"))
     error = await refusal(stub.CancelTasks(pb.CancelTasksRequest(project=PROJECT)))
     assert (error.code, error.reason) == (grpc.StatusCode.PERMISSION_DENIED, "NOT_FOR_WORKERS")
 
 
 async def test_a_token_is_for_one_project(running: Served) -> None:
-    stub = QueueServiceStub(running.channel())
+    stub: Any = QueueServiceStub(running.channel())
     error = await refusal(stub.GetQueueStats(pb.GetQueueStatsRequest(project="other")))
     assert (error.code, error.reason) == (grpc.StatusCode.PERMISSION_DENIED, "NOT_YOUR_PROJECT")
 
 
 @pytest.mark.parametrize("project", ["", ".hidden", "a/b", "x" * 129])
 async def test_a_project_needs_a_proper_name(running: Served, project: str) -> None:
-    stub = QueueServiceStub(running.channel())
+    stub: Any = QueueServiceStub(running.channel())
     error = await refusal(stub.GetQueueStats(pb.GetQueueStatsRequest(project=project)))
     assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
     assert error.metadata == {"field": "project"}
 
 
 async def test_a_batch_of_more_than_a_thousand_is_refused_whole(running: Served) -> None:
-    stub = QueueServiceStub(running.channel())
+    stub: Any = QueueServiceStub(running.channel())
     tasks = [pb.TaskSpec(id=f"t{number}") for number in range(1_001)]
     error = await refusal(stub.AddTasks(pb.AddTasksRequest(project=PROJECT, tasks=tasks)))
     assert error.reason == "TOO_MANY_ITEMS"
@@ -97,14 +98,14 @@ async def test_a_batch_of_more_than_a_thousand_is_refused_whole(running: Served)
 
 
 async def test_a_text_with_nul_is_refused(running: Served) -> None:
-    stub = QueueServiceStub(running.channel())
+    stub: Any = QueueServiceStub(running.channel())
     tasks = [pb.TaskSpec(id="t", title="a\0b")]
     error = await refusal(stub.AddTasks(pb.AddTasksRequest(project=PROJECT, tasks=tasks)))
     assert error.reason == "INVALID_FIELD"
 
 
 async def test_the_same_request_id_gets_the_same_answer(running: Served) -> None:
-    stub = QueueServiceStub(running.channel())
+    stub: Any = QueueServiceStub(running.channel())
     request = pb.AddTasksRequest(project=PROJECT, request_id="r", tasks=[pb.TaskSpec(id="t")])
     first = await stub.AddTasks(request)
     assert await stub.AddTasks(request) == first
@@ -116,7 +117,7 @@ async def test_the_same_request_id_gets_the_same_answer(running: Served) -> None
 async def test_the_same_request_id_of_another_caller_is_another_request(running: Served) -> None:
     request = pb.AddTasksRequest(project=PROJECT, request_id="r", tasks=[pb.TaskSpec(id="t")])
     await QueueServiceStub(running.channel()).AddTasks(request)
-    other = QueueServiceStub(running.channel(Kind.OPERATOR, "other"))
+    other: Any = QueueServiceStub(running.channel(Kind.OPERATOR, "other"))
     assert (await other.AddTasks(request)).existing == 1
 
 
@@ -130,7 +131,7 @@ async def test_a_request_id_is_remembered_across_a_restart(tmp_path: Path) -> No
 
 
 async def test_a_draining_service_sends_callers_away_for_a_while(running: Served) -> None:
-    stub = QueueServiceStub(running.channel())
+    stub: Any = QueueServiceStub(running.channel())
     running.node._pipeline.draining = True
     error = await refusal(stub.GetQueueStats(pb.GetQueueStatsRequest(project=PROJECT)))
     assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
@@ -140,7 +141,7 @@ async def test_a_draining_service_sends_callers_away_for_a_while(running: Served
 async def test_a_failing_handler_is_an_internal_error_and_the_next_call_is_served(
     running: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stub = QueueServiceStub(running.channel())
+    stub: Any = QueueServiceStub(running.channel())
     path = "/coord.v1.QueueService/GetQueueStats"
     method = running.node._pipeline.methods[path]
 
@@ -157,7 +158,7 @@ async def test_a_failing_handler_is_an_internal_error_and_the_next_call_is_serve
 
 
 async def test_calls_are_counted_by_method_and_code(running: Served) -> None:
-    stub = QueueServiceStub(running.channel())
+    stub: Any = QueueServiceStub(running.channel())
     await stub.ListTasks(pb.ListTasksRequest(project=PROJECT))
     await refusal(stub.GetTask(pb.GetTaskRequest(project=PROJECT, task_id="none")))
     metrics = generate_latest(running.node.registry).decode()
@@ -170,7 +171,7 @@ async def test_calls_are_counted_by_method_and_code(running: Served) -> None:
 
 
 async def test_a_cancelled_caller_does_not_undo_its_write(running: Served) -> None:
-    stub = QueueServiceStub(running.channel())
+    stub: Any = QueueServiceStub(running.channel())
     tasks = [pb.TaskSpec(id=f"t{number}") for number in range(1_000)]
     call = asyncio.ensure_future(stub.AddTasks(pb.AddTasksRequest(project=PROJECT, tasks=tasks)))
     await asyncio.sleep(0)
@@ -204,15 +205,15 @@ async def test_a_folder_has_one_owner_and_the_next_is_told_who(tmp_path: Path) -
 async def test_health_and_reflection_answer(tmp_path: Path) -> None:
     async with served(QueueService, tmp_path, "grpc") as running:
         async with grpc.aio.insecure_channel(running.node.address) as channel:
-            health = health_pb2_grpc.HealthStub(channel)
+            health: Any = health_pb2_grpc.HealthStub(channel)
             request = health_pb2.HealthCheckRequest(service="coord.v1.QueueService")
             answer = await health.Check(request)
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
             await running.node.drain()
             answer = await health.Check(request)
             assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
-            reflect = reflection_pb2_grpc.ServerReflectionStub(channel)
-            call = reflect.ServerReflectionInfo()
+            reflect: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
+            call: Any = reflect.ServerReflectionInfo()
             await call.write(reflection_pb2.ServerReflectionRequest(list_services=""))
             services = (await call.read()).list_services_response.service
             assert "coord.v1.QueueService" in {service.name for service in services}
@@ -220,7 +221,7 @@ async def test_health_and_reflection_answer(tmp_path: Path) -> None:
 
 
 async def test_a_watch_goes_on_where_it_was(running: Served) -> None:
-    stub = QueueServiceStub(running.channel())
+    stub: Any = QueueServiceStub(running.channel())
     for name in ("a", "b", "c"):
         tasks = [pb.TaskSpec(id=name)]
         await stub.AddTasks(pb.AddTasksRequest(project=PROJECT, tasks=tasks))

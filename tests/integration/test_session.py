@@ -10,7 +10,7 @@ from coord.errors import CoordError
 from coord.session import Outbox, SessionSettings, WorkerSession
 from coord.v1 import common_pb2, coordinator_pb2
 
-from tests.integration.fake_coordinator import FakeCoordinator, fake_coordinator
+from tests.integration.fake_coordinator import FakeCoordinator, Session, fake_coordinator
 
 ATTEMPT = common_pb2.AttemptRef(task_id="t1", fencing_token=7)
 QUICK = SessionSettings(backoff_initial_s=0.01, backoff_max_s=0.05, name_wait_s=0.2)
@@ -94,6 +94,7 @@ async def test_cut_streams_lose_nothing_and_repeat_nothing() -> None:
     said = [report.progress.summary for report in fake.said("progress")]
     assert said == [f"{round_}.{number}" for round_ in range(8) for number in range(3)]
     assert len({hello.instance for hello in fake.hellos}) == 1
+    assert len(fake.hellos) == 1 + 8
     numbers = [heard.sequence for heard in one.heard if heard.WhichOneof("message") == "revoke"]
     assert len(numbers) == len(set(numbers))
 
@@ -110,6 +111,21 @@ async def test_a_coordinator_that_forgot_the_session_gets_what_it_did_not_acknow
         await asyncio.wait_for(last, 5)
     assert len(fake.said("started")) == 1
     assert [report.progress.summary for report in fake.said("progress")] == ["kept", "kept"]
+    assert fake.effects[-1].sequence == 1
+
+
+async def test_a_new_session_is_known_also_where_its_welcome_was_lost() -> None:
+    async with fake_coordinator() as fake, worker(fake) as one:
+        await asyncio.wait_for(one.session.send(started()), 5)
+        fake.send(revoke=coordinator_pb2.Revoke(attempt=ATTEMPT))
+        await fake.until(lambda: one.kinds() == ["revoke"])
+        # The coordinator has forgotten all and met the worker again, but the worker never heard.
+        fake.sessions["i1"] = Session()
+        fake.cut()
+        await fake.until_hellos(2)
+        fake.send(cancel=coordinator_pb2.Cancel(attempt=ATTEMPT))
+        await asyncio.wait_for(one.session.send(progress("on")), 5)
+        await fake.until(lambda: one.kinds() == ["revoke", "cancel"])
     assert fake.effects[-1].sequence == 1
 
 

@@ -25,6 +25,12 @@ _ARROWS = {
         pb.TASK_STATE_FAILED,
         pb.TASK_STATE_CANCELLED,
     },
+    pb.TASK_STATE_MERGING: {
+        pb.TASK_STATE_COMPLETE,
+        pb.TASK_STATE_PENDING,
+        pb.TASK_STATE_FAILED,
+        pb.TASK_STATE_CANCELLED,
+    },
     pb.TASK_STATE_FAILED: {pb.TASK_STATE_PENDING},
     pb.TASK_STATE_ABORTED: {pb.TASK_STATE_PENDING},
     pb.TASK_STATE_COMPLETE: set(),
@@ -40,7 +46,7 @@ class HistoryChecker:
     """
 
     def __init__(self) -> None:
-        self.states: dict[str, int] = {}
+        self.states: dict[str, pb.TaskState] = {}
         self._sequence = 0
         self._token_max = 0
         self._tokens: dict[str, int] = {}

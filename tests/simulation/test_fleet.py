@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from coord.v1 import queue_pb2 as pb
@@ -23,9 +24,9 @@ _WORKERS = ("w1", "w2", "w3")
 async def _add_tasks(world: World) -> list[str]:
     """Add a random graph; return the ids that were acknowledged."""
     added: list[str] = []
-    queue = QueueServiceStub(world.operator("queue"))
+    queue: Any = QueueServiceStub(world.operator("queue"))
     while len(added) < _TASKS:
-        specs = []
+        specs: list[pb.TaskSpec] = []
         for number in range(len(added), len(added) + 4):
             known = [*added, *(spec.id for spec in specs)]
             deps = world.chance.sample(known, k=min(len(known), world.chance.randrange(3)))
@@ -56,7 +57,7 @@ async def _torment(world: World, until_s: float) -> None:
 
 async def _finish(world: World) -> HistoryChecker:
     """Wait until every task is done; check the whole history."""
-    queue = QueueServiceStub(world.operator("queue"))
+    queue: Any = QueueServiceStub(world.operator("queue"))
     deadline_s = asyncio.get_running_loop().time() + _CALM_S
     while True:
         stats = await insist(
@@ -69,7 +70,7 @@ async def _finish(world: World) -> HistoryChecker:
     return await _replay(queue)
 
 
-async def _replay(queue: QueueServiceStub) -> HistoryChecker:
+async def _replay(queue: Any) -> HistoryChecker:
     checker = HistoryChecker()
     call = queue.WatchQueueEvents(pb.WatchQueueEventsRequest(project=PROJECT))
     async for response in call:

@@ -326,6 +326,26 @@ async def test_grants_that_cannot_be_written_ahead_are_not_given(tmp_path: Path)
     await world.limiter.stop()
 
 
+async def test_what_a_caller_left_unwritten_covers_no_further_grants(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.start()
+    await world.configure()
+    sql = world.limiter._database._sql
+    sql.execute("PRAGMA query_only = 1")
+    call = asyncio.create_task(world.acquire(36, 4))
+    await asyncio.sleep(0)
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+    while world.limiter._writer._writes:
+        await asyncio.sleep(0)
+    sql.execute("PRAGMA query_only = 0")
+    changes = sql.total_changes
+    world.restarted = True  # The charge of the cancelled call stands, as nobody answered it.
+    await world.acquire(1, 4)
+    assert sql.total_changes > changes
+    await world.limiter.stop()
+
+
 async def test_grants_within_what_is_written_ahead_need_no_commit(tmp_path: Path) -> None:
     world = World(tmp_path)
     await world.start()

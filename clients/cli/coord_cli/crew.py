@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import click
+from coord.times import duration, from_seconds
 from coord.v1 import coordinator_pb2
 from coord_host import Place
 from coord_worker.agents import agent_of
@@ -18,6 +20,7 @@ from coord_cli.command import Services, UsageProblem
 from coord_cli.profiles import Profile
 
 _PREFIXES_MAX = 100
+_CALL_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,26 @@ async def make_pool(crew: Crew, place: Place, host: Minting, services: Services)
     }
     settings = PoolSettings(host.addresses["coordinator"], place.project, host.mint_worker)
     return WorkerPool(dict(workers), settings)
+
+
+async def dismiss(pool: WorkerPool, services: Services, deadline_s: float) -> None:
+    """Let a pool's workers go: what they have not finished by the deadline they give back.
+
+    The coordinator is told, and not the workers, so that it gives them nothing new.
+    """
+    request = coordinator_pb2.DrainWorkersRequest(
+        project=services.project,
+        workers=list(pool.states),
+        deadline=duration(max(from_seconds(deadline_s), 1)),
+        message="the command that had started the workers is about to end",
+    )
+    await services.coordinator.DrainWorkers(request, timeout=_CALL_S)
+
+
+def tell_given_up(pool: WorkerPool) -> None:
+    """Print why workers of a pool were given up."""
+    for name, error in pool.errors.items():
+        click.echo(f"coord: worker {name} was given up: {error}", err=True)
 
 
 async def _prefix(crew: Crew, services: Services) -> str:

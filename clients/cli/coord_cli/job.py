@@ -1,7 +1,7 @@
 """One run of a plan: its tasks are added, its workers started, and its end awaited."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -9,11 +9,12 @@ import grpc
 import grpc.aio
 from coord.environment import SYSTEM
 from coord.errors import CoordError, from_rpc
-from coord.times import duration, from_seconds
-from coord.v1 import coordinator_pb2, ledger_pb2, limiter_pb2, queue_pb2
+from coord.times import from_seconds
+from coord.v1 import ledger_pb2, limiter_pb2, queue_pb2
 from coord_worker.pool import WorkerPool, WorkerState
 
 from coord_cli.command import Services, UsageProblem
+from coord_cli.crew import dismiss
 from coord_cli.plan import RUN_LABEL, Plan
 from coord_cli.plan_specs import batches, bucket_limits, money, run_scope, task_specs
 from coord_cli.snapshot import Snapshot, take, tasks_of
@@ -55,12 +56,12 @@ class Patience:
     Attributes:
         drain_s: For agents to finish after an interrupt.
         stuck_s: For something to become possible again.
-        unreachable_s: For services that do not answer.
+        unreachable_s: For services that do not answer, before it asks whether they still run.
     """
 
     drain_s: float = 60.0
     stuck_s: float = 5.0
-    unreachable_s: float = 60.0
+    unreachable_s: float = 2.0
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,7 @@ class Job:
         pool: Its workers, started.
         interrupts: What the user asks for.
         show: Told how things stand, again and again.
+        still_there: Tells whether the services still run where they did.
         patience: How long it waits.
     """
 
@@ -153,10 +155,12 @@ class Job:
         *,
         interrupts: Interrupts,
         show: Callable[[Snapshot, Mapping[str, WorkerState], str], None],
+        still_there: Callable[[], Awaitable[bool]],
         patience: Patience,
     ) -> None:
         self._run, self._services, self._pool = run, services, pool
         self._interrupts, self._show, self._patience = interrupts, show, patience
+        self._still_there = still_there
         self._stuck = StuckWatch(services, patience.stuck_s)
         self._drain_until_ns: int | None = None
         self._unreachable_since_ns: int | None = None
@@ -186,7 +190,8 @@ class Job:
             return Outcome(Ending.INTERRUPTED, snapshot)
         if self._unreachable_since_ns is not None:
             waited_ns = SYSTEM.monotonic_ns() - self._unreachable_since_ns
-            lost = waited_ns > from_seconds(self._patience.unreachable_s)
+            late = waited_ns > from_seconds(self._patience.unreachable_s)
+            lost = late and not await self._still_there()
             return Outcome(Ending.SERVICES_LOST, snapshot) if lost else None
         if self._drain_until_ns is not None:
             return None
@@ -206,7 +211,8 @@ class Job:
             return False
         if self._drain_until_ns is None:
             await self._drain()
-        merging = snapshot.counts.get(queue_pb2.TASK_STATE_MERGING, 0)
+        paused = snapshot.merge_queue.HasField("paused")
+        merging = snapshot.counts.get(queue_pb2.TASK_STATE_MERGING, 0) and not paused
         gone = {WorkerState.LEFT, WorkerState.GIVEN_UP}
         done = set(self._pool.states.values()) <= gone and not merging
         late = SYSTEM.monotonic_ns() > (self._drain_until_ns or 0)
@@ -215,14 +221,8 @@ class Job:
     async def _drain(self) -> None:
         patience_s = self._patience.drain_s
         self._drain_until_ns = SYSTEM.monotonic_ns() + from_seconds(patience_s + _LEAVE_S)
-        request = coordinator_pb2.DrainWorkersRequest(
-            project=self._services.project,
-            workers=list(self._pool.states),
-            deadline=duration(from_seconds(patience_s)),
-            message="the run was interrupted",
-        )
         try:
-            await self._services.coordinator.DrainWorkers(request)
+            await dismiss(self._pool, self._services, patience_s)
         except grpc.aio.AioRpcError as error:
             self._note_error(from_rpc(error))
 

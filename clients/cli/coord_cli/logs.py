@@ -14,10 +14,12 @@ from coord_cli.command import (
     UsageProblem,
     attached,
     friendly_errors,
+    json_option,
     place_options,
     run_async,
 )
 from coord_cli.crew import work_folder
+from coord_cli.output import print_json
 from coord_cli.snapshot import FINAL
 
 _POLL_S = 0.2
@@ -29,14 +31,21 @@ _CHUNK_BYTES = 2**16
 @place_options
 @click.option("--follow", "-f", is_flag=True, help="Go on until the task has ended.")
 @click.option("--attempt", type=click.IntRange(1), help="Which attempt.  [default: the newest]")
-def logs(*, task: str, place: Place, follow: bool, attempt: int | None) -> None:
-    """Print what the agent of a task has printed. Needs no running services."""
+@json_option
+def logs(*, task: str, place: Place, follow: bool, attempt: int | None, as_json: bool) -> None:
+    """Print what the agent of a task has printed. Needs no running services.
+
+    As JSON: which attempt it is and where its log is kept.
+    """
     folder = work_folder(place)
     with friendly_errors():
         number = attempt or _newest(folder, task)
         if not follow and not log_path(folder, task, number).exists():
             raise UsageProblem(_missing(folder, task, attempt))
-    if follow:
+    if as_json:
+        path = log_path(folder, task, number)
+        print_json({"task": task, "attempt": number, "path": str(path)})
+    elif follow:
         run_async(lambda: _follow(place, task, attempt))
     else:
         _copy(log_path(folder, task, number), 0)

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import grpc.aio
 import structlog
 from coord.environment import SYSTEM
-from coord_host import Host, Overrides, Place, attach_or_start
+from coord_host import Host, Overrides, Place, attach_or_start, find
 
 from coord_cli.command import (
     EXIT_FAILED,
@@ -22,7 +23,7 @@ from coord_cli.command import (
     place_options,
     run_async,
 )
-from coord_cli.crew import Crew, make_pool
+from coord_cli.crew import Crew, dismiss, make_pool, tell_given_up
 from coord_cli.job import Ending, Interrupts, Job, Outcome, Patience, add_plan, retry_failed
 from coord_cli.output import console, print_json
 from coord_cli.plan import Plan, load_plan
@@ -34,6 +35,7 @@ from coord_cli.view import make_view
 
 _STOP_S = 15.0
 _HOST_DRAIN_S = 10.0
+_LOG_BYTES_MAX = 8 * 2**20
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,13 @@ class Order:
     show_default=True,
     help="Seconds that agents have to finish after Ctrl-C.",
 )
+@click.option(
+    "--stuck-after",
+    type=click.FloatRange(0),
+    default=5.0,
+    show_default=True,
+    help="Seconds after which the run ends if nothing can go on.",
+)
 @service_options
 @json_option
 def run(
@@ -76,6 +85,7 @@ def run(
     worker_prefix: str | None,
     retry_failed: bool,
     drain_timeout: float,
+    stuck_after: float,
     overrides: Overrides,
     as_json: bool,
 ) -> None:
@@ -90,7 +100,7 @@ def run(
         loaded.check_capabilities(list(crew.profiles))
         crew.check(place.repo or Path())
         require_check(place, overrides)
-    patience = Patience(drain_s=drain_timeout)
+    patience = Patience(drain_s=drain_timeout, stuck_s=stuck_after)
     order = Order(place, loaded, crew, overrides, patience, retry_failed, as_json)
     run_async(lambda: _run(order))
 
@@ -105,18 +115,21 @@ def _crew(plan: Plan, workers: str, agent: str, agent_args: str, prefix: str | N
 
 async def _run(order: Order) -> int:
     with _logs_to(order.place.state / "run.log"):
-        async with attach_or_start(order.place, order.overrides) as host:
-            begun_ns = SYSTEM.monotonic_ns()
-            services = Services.of(order.place.project, host)
-            await add_plan(order.plan, services)
-            if order.retry_failed:
-                await retry_failed(order.plan, services)
-            outcome = await _work(order, host, services)
-            elapsed_ns = SYSTEM.monotonic_ns() - begun_ns
-            if outcome.ending is not Ending.SERVICES_LOST:
-                await _tell(order, services, outcome, elapsed_ns)
-            await host.drain(_HOST_DRAIN_S)
-    return _status(outcome)
+        begun_ns, again = SYSTEM.monotonic_ns(), False
+        while True:
+            # Services that ran elsewhere may have gone: then others do, or this process does.
+            async with attach_or_start(order.place, order.overrides) as host:
+                services = Services.of(order.place.project, host)
+                await add_plan(order.plan, services)
+                if order.retry_failed and not again:
+                    await retry_failed(order.plan, services)
+                outcome = await _work(order, host, services)
+                if outcome.ending is not Ending.SERVICES_LOST:
+                    await _tell(order, services, outcome, SYSTEM.monotonic_ns() - begun_ns)
+                    await host.drain(_HOST_DRAIN_S)
+                    return _status(outcome)
+            again = True
+            require_check(order.place, order.overrides)
 
 
 async def _work(order: Order, host: Host, services: Services) -> Outcome:
@@ -134,11 +147,20 @@ async def _work(order: Order, host: Host, services: Services) -> Outcome:
                 pool,
                 interrupts=interrupts,
                 show=view.show,
+                still_there=lambda: _still_there(order.place, host),
                 patience=order.patience,
             )
             return await job.follow(snapshot)
         finally:
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                await dismiss(pool, services, 0)
             await pool.stop(_STOP_S)
+            tell_given_up(pool)
+
+
+async def _still_there(place: Place, host: Host) -> bool:
+    endpoint = await asyncio.to_thread(find, place)
+    return endpoint is not None and endpoint.addresses == host.addresses
 
 
 async def _tell(order: Order, services: Services, outcome: Outcome, elapsed_ns: int) -> None:
@@ -173,7 +195,9 @@ def _interrupts() -> Iterator[Interrupts]:
 @contextlib.contextmanager
 def _logs_to(path: Path) -> Iterator[None]:
     """Keep the services' logs out of the view, in a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if path.exists() and path.stat().st_size > _LOG_BYTES_MAX:
+        path.replace(path.with_suffix(".log.1"))
     with path.open("a") as file:
         structlog.configure(
             processors=[

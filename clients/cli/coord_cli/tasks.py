@@ -122,7 +122,13 @@ async def _add(place: Place, spec: queue_pb2.TaskSpec, *, as_json: bool) -> None
 
 @task.command("list")
 @place_options
-@click.option("--state", "states", multiple=True, type=click.Choice(_STATES, case_sensitive=False))
+@click.option(
+    "--only",
+    "states",
+    multiple=True,
+    type=click.Choice(_STATES, case_sensitive=False),
+    help="Only tasks in this state.",
+)
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE")
 @click.option("--worker", default="", help="Only tasks whose newest attempt is this worker's.")
 @json_option

@@ -6,7 +6,7 @@ from typing import Protocol, Self
 
 import click
 from coord.environment import SYSTEM
-from coord.times import timestamp_ns
+from coord.times import SECOND, timestamp_ns
 from coord.v1 import coordinator_pb2, integrator_pb2, limiter_pb2, queue_pb2
 from coord_worker.pool import WorkerState
 from rich.console import Console, Group, RenderableType
@@ -32,6 +32,8 @@ _STATES = (
     (queue_pb2.TASK_STATE_CANCELLED, "magenta"),
 )
 _ROWS_MAX = 16
+# A rate of the first moments would say nothing.
+_RATE_AFTER_NS = 10 * SECOND
 
 
 class View(Protocol):
@@ -138,7 +140,8 @@ def draw(
 ) -> Iterator[RenderableType]:
     """Yield the parts of the live view, top to bottom."""
     now_ns = SYSTEM.now_ns()
-    yield _headline(snapshot, elapsed_ns, now_ns)
+    left_ns = None if note else time_left_ns(snapshot, now_ns)
+    yield _headline(snapshot, elapsed_ns, left_ns)
     done = snapshot.counts.get(queue_pb2.TASK_STATE_COMPLETE, 0)
     yield ProgressBar(total=len(snapshot.tasks), completed=done)
     yield _counts(snapshot)
@@ -152,9 +155,8 @@ def draw(
         yield Text(note, style="bold yellow")
 
 
-def _headline(snapshot: Snapshot, elapsed_ns: int, now_ns: int) -> Text:
+def _headline(snapshot: Snapshot, elapsed_ns: int, left_ns: int | None) -> Text:
     parts = [snapshot.run, format_length(elapsed_ns)]
-    left_ns = time_left_ns(snapshot, now_ns)
     if left_ns is not None:
         parts.append(f"about {format_length(left_ns)} left")
     parts.append(_cost(snapshot, elapsed_ns))
@@ -168,7 +170,7 @@ def _cost(snapshot: Snapshot, elapsed_ns: int) -> str:
     if balance.HasField("cap"):
         text += f" of {format_money(balance.cap.nanos)}"
     hours = elapsed_ns / 3.6e12
-    if balance.posted.nanos and hours:
+    if balance.posted.nanos and elapsed_ns >= _RATE_AFTER_NS:
         text += f" ({format_money(round(balance.posted.nanos / hours))}/h)"
     return text
 

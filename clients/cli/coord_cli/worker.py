@@ -5,8 +5,6 @@ import shlex
 from pathlib import Path
 
 import click
-from coord.times import duration, from_seconds
-from coord.v1 import coordinator_pb2
 from coord_host import Place, attach_or_start, find
 from coord_runtime import logs
 from coord_worker.pool import WorkerPool
@@ -16,11 +14,13 @@ from coord_cli.command import (
     Services,
     UsageProblem,
     friendly_errors,
+    json_option,
     place_options,
     run_async,
     until_interrupted,
 )
-from coord_cli.crew import Crew, make_pool
+from coord_cli.crew import Crew, dismiss, make_pool, tell_given_up
+from coord_cli.output import print_json
 from coord_cli.profiles import BUILT_IN, parse_workers
 
 _STOP_S = 15.0
@@ -34,6 +34,7 @@ _STOP_S = 15.0
 @click.option("--bucket", "buckets", multiple=True, help="Rate limit that each task counts for.")
 @click.option("--worker-prefix", help="What the workers' names begin with.")
 @click.option("--drain-timeout", type=click.FloatRange(0), default=60.0, show_default=True)
+@json_option
 def worker(
     *,
     place: Place,
@@ -43,6 +44,7 @@ def worker(
     buckets: tuple[str, ...],
     worker_prefix: str | None,
     drain_timeout: float,
+    as_json: bool,
 ) -> None:
     """Run workers until they are drained or interrupted."""
     try:
@@ -55,22 +57,23 @@ def worker(
         if find(place) is None:
             raise UsageProblem("no services are running; start them with `coord up`")
     logs.configure()
-    run_async(lambda: _run(place, crew, drain_timeout))
+    run_async(lambda: _run(place, crew, drain_timeout, as_json=as_json))
 
 
-async def _run(place: Place, crew: Crew, drain_s: float) -> int:
+async def _run(place: Place, crew: Crew, drain_s: float, *, as_json: bool) -> int:
     async with attach_or_start(place, {}) as host, until_interrupted() as interrupted:
         services = Services.of(place.project, host)
         pool = await make_pool(crew, place, host, services)
         pool.start()
-        for name in pool.states:
+        if as_json:
+            print_json({"workers": list(pool.states)})
+        for name in () if as_json else pool.states:
             click.echo(f"worker {name}")
         try:
             await _work(pool, services, interrupted, drain_s)
         finally:
             await pool.stop(_STOP_S)
-    for name, error in pool.errors.items():
-        click.echo(f"coord: worker {name} was given up: {error}", err=True)
+    tell_given_up(pool)
     return EXIT_FAILED if pool.errors else 0
 
 
@@ -84,13 +87,7 @@ async def _work(
             return
         interrupted.clear()
         click.echo("draining; once more stops at once", err=True)
-        request = coordinator_pb2.DrainWorkersRequest(
-            project=services.project,
-            workers=list(pool.states),
-            deadline=duration(from_seconds(drain_s)),
-            message="the workers were interrupted",
-        )
-        await services.coordinator.DrainWorkers(request)
+        await dismiss(pool, services, drain_s)
         await _first(working, interrupted)
     finally:
         working.cancel()

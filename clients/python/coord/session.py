@@ -80,6 +80,7 @@ class Outbox:
         self._next = 1
         self._entries: deque[_Entry] = deque()
         self._written = 0
+        self._acknowledged = 0
 
     def __len__(self) -> int:
         """Return how many reports are not acknowledged."""
@@ -93,16 +94,25 @@ class Outbox:
         self._entries.append(_Entry(request, done))
         return done
 
+    def knows(self, acknowledged: int) -> bool:
+        """Return whether a coordinator that has handled so many reports can be at this session.
+
+        Its session may be newer than ours, where the Welcome to that one was lost.
+        """
+        return acknowledged >= self._acknowledged
+
     def welcome(self, *, resumed: bool) -> None:
         """Mark all reports as not yet written on this stream; number them anew in a new session."""
         self._written = 0
         if not resumed:
+            self._acknowledged = 0
             for number, entry in enumerate(self._entries, start=1):
                 entry.request.sequence = number
             self._next = 1 + len(self._entries)
 
     def acknowledge(self, number: int) -> None:
         """Forget the reports up to and including `number`."""
+        self._acknowledged = max(self._acknowledged, number)
         while self._entries and self._entries[0].request.sequence <= number:
             done = self._entries.popleft().done
             if not done.done():
@@ -225,7 +235,8 @@ class WorkerSession:
         hello.CopyFrom(self._hello)
         hello.protocol_version = PROTOCOL_VERSION
         hello.held.extend(self._held())
-        request = coordinator_pb2.ConnectRequest(acknowledged=self._handled, hello=hello)
+        # It acknowledges nothing: the numbers may be those of a session that is no more.
+        request = coordinator_pb2.ConnectRequest(hello=hello)
         async with asyncio.timeout(self._settings.welcome_timeout_s):
             with contextlib.suppress(asyncio.InvalidStateError):
                 await stream.write(request)
@@ -237,9 +248,10 @@ class WorkerSession:
 
     def _welcome(self, response: coordinator_pb2.ConnectResponse) -> None:
         welcome = response.welcome
-        if not welcome.resumed:
+        resumed = welcome.resumed and self._outbox.knows(response.acknowledged)
+        if not resumed:
             self._handled = 0
-        self._outbox.welcome(resumed=welcome.resumed)
+        self._outbox.welcome(resumed=resumed)
         self._outbox.acknowledge(response.acknowledged)
         self._failures, self._name_taken_since = 0, None
         if interval_ns := duration_ns(welcome.heartbeat_interval):

@@ -14,10 +14,12 @@ from coord.errors import CoordError
 from coord_worker.config import CONFIG, PARENT, Identity, WorkerConfig
 from coord_worker.worker import Worker
 
+EXIT_BROKEN = 1
 EXIT_USAGE = 2
 # The coordinator refuses this worker: starting it again would not help.
 EXIT_REFUSED = 3
-_GOODBYE_S = 5.0
+# How long the coordinator has to acknowledge what is given back. It may be gone, too.
+_GOODBYE_S = 2.0
 
 
 def main() -> int:
@@ -31,7 +33,9 @@ def main() -> int:
     try:
         asyncio.run(_run(identity, config))
     except CoordError as error:
-        return _complain(f"the coordinator refuses {identity.worker}: {error}", EXIT_REFUSED)
+        # A new process begins a new session, which mends a misunderstanding about numbers.
+        status = EXIT_BROKEN if error.reason == "PROTOCOL" else EXIT_REFUSED
+        return _complain(f"the coordinator refuses {identity.worker}: {error}", status)
     return 0
 
 
@@ -64,7 +68,8 @@ async def _run(identity: Identity, config: WorkerConfig) -> None:
         await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
             worker.stop()
-            await asyncio.wait({working}, timeout=config.stop_grace_s + _GOODBYE_S)
+            await worker.agents_gone()
+            await asyncio.wait({working}, timeout=_GOODBYE_S)
         stopping.cancel()
         working.cancel()
         with contextlib.suppress(asyncio.CancelledError):

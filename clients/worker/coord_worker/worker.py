@@ -53,6 +53,8 @@ class Worker:
         self._attempts: dict[int, Attempt] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._worktrees: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._running: set[Attempt] = set()
+        self._ended = asyncio.Event()
         self._draining = False
 
     async def run(self) -> None:
@@ -77,6 +79,12 @@ class Worker:
         for attempt in self._attempts.values():
             attempt.stop(Stop.RELEASED)
         self._leave_if_done()
+
+    async def agents_gone(self) -> None:
+        """Wait until no agent runs."""
+        while self._running:
+            self._ended.clear()
+            await self._ended.wait()
 
     def _held(self) -> list[common_pb2.AttemptRef]:
         return [attempt.ref for attempt in self._attempts.values()]
@@ -126,7 +134,10 @@ class Worker:
         # What was in the worktree before may still be on its way out.
         async with self._worktrees[worktree] if worktree else contextlib.nullcontext():
             self._session.send(coordinator_pb2.Started(attempt=attempt.ref))
+            self._running.add(attempt)
             report = await self._report_of(attempt)
+            self._running.remove(attempt)
+            self._ended.set()
         if report is not None:
             await self._session.send(report)
         attempt.clean_up()

@@ -115,6 +115,9 @@ class Dispatch:
         if worker is None:
             return self.obstacle(spec)
         shortage = await self._money.shortage(spec, worker.name)
+        if shortage is not None and shortage.code == "TASK_BUDGET_SPENT":
+            await self._end_spent(spec, worker, shortage.message)
+            return None
         if shortage is not None:
             return shortage
         grant_id = ""
@@ -127,20 +130,32 @@ class Dispatch:
         return None
 
     async def _assign(self, spec: queue_pb2.TaskSpec, worker: Worker, grant_id: str) -> None:
+        lease = await self._lease(spec, worker)
+        if lease is None:
+            if grant_id:
+                await self._money.release_grant(grant_id, worker.name)
+            return
+        attempt = self._attempt(lease, grant_id)
+        self._fleet.give(worker, attempt)
+        delivery = asyncio.create_task(self._deliver(worker, attempt, lease))
+        self._deliveries[delivery] = None
+        delivery.add_done_callback(self._deliveries.pop)
+
+    async def _end_spent(self, spec: queue_pb2.TaskSpec, worker: Worker, message: str) -> None:
+        """End a task whose own budget was spent by attempts that were lost: none can follow."""
+        lease = await self._lease(spec, worker)
+        if lease is not None:
+            reason = queue_pb2.FAILURE_REASON_OUT_OF_BUDGET
+            await self._fail(worker, self._attempt(lease, ""), reason, message)
+
+    async def _lease(self, spec: queue_pb2.TaskSpec, worker: Worker) -> queue_pb2.Lease | None:
+        """Give a task to a worker; None where it is not ready any more."""
         request = queue_pb2.AssignTasksRequest(
             project=self._fleet.project, worker=worker.name, task_ids=[spec.id]
         )
         response = await self._services.ask(self._services.queue.AssignTasks, request)
         result = response.results[0]
-        if not result.HasField("lease"):
-            if grant_id:
-                await self._money.release_grant(grant_id, worker.name)
-            return
-        attempt = self._attempt(result.lease, grant_id)
-        self._fleet.give(worker, attempt)
-        delivery = asyncio.create_task(self._deliver(worker, attempt, result.lease))
-        self._deliveries[delivery] = None
-        delivery.add_done_callback(self._deliveries.pop)
+        return result.lease if result.HasField("lease") else None
 
     async def _deliver(
         self, worker: Worker, attempt: WorkerAttempt, lease: queue_pb2.Lease
@@ -154,7 +169,8 @@ class Dispatch:
             worktree = await self._worktree(worker, attempt)
         except CoordError as error:
             log.warning("attempt not delivered", task=attempt.ref.task_id, error=str(error))
-            await self._fail(worker, attempt, error)
+            reason = queue_pb2.FAILURE_REASON_AGENT_ERROR
+            await self._fail(worker, attempt, reason, f"could not be prepared: {error}"[:1_000])
             return
         if attempt.token in worker.attempts:
             assigned = pb.Assigned(lease=lease, worktree=worktree, budget=attempt.budget)
@@ -182,12 +198,14 @@ class Dispatch:
         self._fleet.take(worker, attempt.token)
         await self._money.let_go(attempt, worker.name)
 
-    async def _fail(self, worker: Worker, attempt: WorkerAttempt, error: CoordError) -> None:
-        failure = queue_pb2.Failure(
-            attempt=attempt.ref,
-            reason=queue_pb2.FAILURE_REASON_AGENT_ERROR,
-            message=f"could not be prepared: {error}"[:1_000],
-        )
+    async def _fail(
+        self,
+        worker: Worker,
+        attempt: WorkerAttempt,
+        reason: queue_pb2.FailureReason,
+        message: str,
+    ) -> None:
+        failure = queue_pb2.Failure(attempt=attempt.ref, reason=reason, message=message)
         request = queue_pb2.FailTasksRequest(
             project=self._fleet.project, worker=worker.name, failures=[failure]
         )

@@ -166,8 +166,9 @@ def _budget_spent(balance: ledger_pb2.Balance, wanted: int) -> common_pb2.Reason
         f" {balance.cap.nanos / 1e9:.2f} ({balance.pending.nanos / 1e9:.2f} reserved); the task"
         f" needs {wanted / 1e9:.2f}"
     )
+    code = "TASK_BUDGET_SPENT" if kind == "task" else "BUDGET_SPENT"
     return common_pb2.Reason(
-        code="BUDGET_SPENT", message=message, metadata={"scope": f"{kind}/{balance.scope.id}"}
+        code=code, message=message, metadata={"scope": f"{kind}/{balance.scope.id}"}
     )
 
 

@@ -57,5 +57,8 @@ class AheadWriter:
         def forget(done: "asyncio.Task[None]") -> None:
             if self._writes.get(gauge) is done:
                 del self._writes[gauge]
+            # Nobody may be left to hear of it: what is not on disk must not cover further grants.
+            if done.cancelled() or done.exception() is not None:
+                gauge.record = None
 
         write.add_done_callback(forget)

@@ -1,12 +1,14 @@
 """Prometheus metrics of every call, and the port that serves them."""
 
+import threading
 from dataclasses import dataclass
-from typing import Any
+from http.server import ThreadingHTTPServer
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, MetricsHandler
 
 from coord_runtime.addresses import split_address
 
+_STOP_POLL_S = 0.02
 _LABELS = ("grpc_type", "grpc_service", "grpc_method")
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -70,8 +72,13 @@ class MetricsServer:
 
     def __init__(self, registry: CollectorRegistry, address: str) -> None:
         host, port = split_address(address)
-        self._server: Any
-        self._server, self._thread = start_http_server(port, addr=host, registry=registry)
+        handler = MetricsHandler.factory(registry)
+        self._server = ThreadingHTTPServer((host, port), handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(_STOP_POLL_S,), name="metrics", daemon=True
+        )
+        self._thread.start()
         self.address = f"{host}:{self._server.server_port}"
 
     def stop(self) -> None:

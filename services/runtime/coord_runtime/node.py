@@ -11,6 +11,7 @@ from coord.client import TokenChannel, connect
 from coord.environment import SYSTEM, Environment
 from prometheus_client import CollectorRegistry
 
+from coord_runtime.addresses import check_listen
 from coord_runtime.config import Sections, SectionSettings, load
 from coord_runtime.local import LocalChannel
 from coord_runtime.locks import FolderLock
@@ -140,6 +141,7 @@ class Node:
         self._server = Server(self._pipeline, self.settings.listen, self._tls())
         await self._server.start()
         if self.settings.metrics:
+            check_listen(self.settings.metrics, tls=False)
             self._metrics = MetricsServer(self.registry, self.settings.metrics)
         for opened in self._services:
             await opened.start()

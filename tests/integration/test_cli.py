@@ -1,0 +1,109 @@
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from coord_cli.main import main
+
+from tests.integration.repositories import make_repository
+
+PLAN = '[[tasks]]\nid = "a"\nprompt = "x"\n'
+
+
+class Cli:
+    def __init__(self, folder: Path) -> None:
+        self.repo = make_repository(folder / "repo")
+        self.state = folder / "state"
+        self.plan = folder / "plan.toml"
+        self.plan.write_text(PLAN)
+
+    def __call__(self, *arguments: str) -> Result:
+        return CliRunner().invoke(main, list(arguments))
+
+    def run(self, *arguments: str) -> Result:
+        where = ("--repo", str(self.repo), "--state", str(self.state))
+        return self("run", str(self.plan), *where, *arguments)
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    return Cli(tmp_path)
+
+
+CHECKED = ("--agent", "true", "--check", "true")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--agent", "true"), "no check: say how a merged tree is tested"),
+        (("--agent", "true", "--check", " "), "--check is empty"),
+        (("--agent", "true", "--check", "x", "--no-check"), "contradict each other"),
+        (("--check", "true"), "no agent: name one with --agent"),
+        (("--agent", "no-such-command x", "--check", "true"), "'no-such-command x' is not there"),
+        (("--agent", "true", "--agent-args=-x", "--check", "true"), "goes with a preset"),
+        ((*CHECKED, "--workers", "codr=1"), "there is no profile 'codr'; there are auditor"),
+        ((*CHECKED, "--workers", "0"), "no number of workers"),
+        ((*CHECKED, "--set", "lease=3"), "write it as section.key=value"),
+        ((*CHECKED, "--set", "queue.no_such=3"), "queue.no_such"),
+    ],
+)
+def test_what_is_missing_is_told_before_anything_is_started(
+    cli: Cli, arguments: tuple[str, ...], message: str
+) -> None:
+    result = cli.run(*arguments)
+    assert result.exit_code == 2, result.output
+    assert message in " ".join(result.output.split())
+    assert not (cli.state / "workers").exists()
+
+
+def test_a_missing_preset_is_told(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    result = cli.run("--agent", "claude", "--check", "true")
+    assert result.exit_code == 2
+    assert "needs the command 'claude', which is not installed" in result.output
+    assert not cli.state.exists()
+
+
+def test_problems_of_a_plan_are_told_with_file_and_line(cli: Cli) -> None:
+    cli.plan.write_text(PLAN + 'deps = ["b"]\n[[tasks]]\nid = "a"\nprompt = "x"\n')
+    result = cli.run(*CHECKED)
+    assert result.exit_code == 2
+    assert f"{cli.plan}:4: 'a' depends on 'b', which is no task of the plan" in result.output
+    assert f"{cli.plan}:6: tasks[0] already has the id 'a'" in result.output
+    assert not cli.state.exists()
+
+
+def test_a_capability_that_no_worker_has_is_told(cli: Cli) -> None:
+    cli.plan.write_text(PLAN + 'capabilities = ["deployment"]\n')
+    result = cli.run(*CHECKED, "--workers", "coder=2")
+    assert result.exit_code == 2
+    assert "no worker can do deployment, as 'a' requires" in result.output
+    assert not cli.state.exists()
+
+
+def test_a_folder_that_is_no_repository_is_told(cli: Cli, tmp_path: Path) -> None:
+    where = ("--repo", str(tmp_path), "--state", str(cli.state))
+    result = cli("run", str(cli.plan), *where, *CHECKED)
+    assert result.exit_code == 2
+    assert "is not (in) a git repository" in result.output
+    assert not cli.state.exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("status",), ("task", "list"), ("task", "show", "a"), ("events",), ("worker",)],
+)
+def test_commands_that_need_services_say_how_to_start_them(
+    cli: Cli, command: tuple[str, ...]
+) -> None:
+    where = ("--repo", str(cli.repo), "--state", str(cli.state))
+    agent = ("--agent", "true") if command == ("worker",) else ()
+    result = cli(*command, *where, *agent)
+    assert result.exit_code == 2
+    assert "coord up" in result.output
+
+
+def test_a_task_without_a_log_is_told(cli: Cli) -> None:
+    result = cli("logs", "a", "--repo", str(cli.repo), "--state", str(cli.state))
+    assert result.exit_code == 2
+    assert "has a log of 'a'" in result.output

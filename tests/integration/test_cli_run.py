@@ -1,0 +1,231 @@
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from click.testing import CliRunner
+from coord_cli.main import main
+
+from tests.integration.repositories import ENVIRONMENT, git, make_repository
+from tests.integration.waiting import gone, until
+
+COORD = [sys.executable, "-c", "from coord_cli.main import main; main()"]
+AGENT = """
+    echo "at $COORD_TASK_ID"
+    echo '{"cost_usd": 0.01}' >>$COORD_COST_FILE
+    cat >$COORD_TASK_ID.txt
+"""
+
+
+class Project:
+    """A repository, its state, and the command on both."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.repo = make_repository(folder / "repo")
+        self.where = ("--repo", str(self.repo), "--state", str(folder / "state"))
+
+    def plan(self, *tasks: str, head: str = "") -> str:
+        path = self.folder / "plan.toml"
+        path.write_text(head + "".join(f"[[tasks]]\nprompt = 'x'\n{task}\n" for task in tasks))
+        return str(path)
+
+    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *COORD,
+            *arguments,
+            *self.where,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=ENVIRONMENT,
+        )
+
+    async def call(self, *arguments: str) -> tuple[int, str]:
+        """Call a short command in this process."""
+        result = await asyncio.to_thread(CliRunner().invoke, main, [*arguments, *self.where])
+        return result.exit_code, result.output
+
+    async def run(self, plan: str, *arguments: str, agent: str = AGENT) -> tuple[int, str]:
+        process = await self.start(*self.command(plan, *arguments, agent=agent))
+        output, _ = await process.communicate()
+        return process.returncode or 0, output.decode()
+
+    async def run_json(self, plan: str, *arguments: str, agent: str = AGENT) -> tuple[int, Any]:
+        status, output = await self.run(plan, "--json", *arguments, agent=agent)
+        return status, json.loads(output.splitlines()[-1])
+
+    def command(self, plan: str, *arguments: str, agent: str = AGENT) -> Sequence[str]:
+        check = () if "--no-check" in arguments else ("--check", "test -f README")
+        return ("run", plan, "--agent", agent, "--workers", "2", *check, *arguments)
+
+    def landed(self) -> set[str]:
+        branches = git(self.repo, "branch", "--format=%(refname:short)").splitlines()
+        branch = "coord/main" if "coord/main" in branches else "main"
+        return set(git(self.repo, "ls-tree", "--name-only", branch).splitlines())
+
+    def pids(self) -> list[int]:
+        """Return what the agents have written into files named `*.pid`."""
+        found = (self.folder / "state").glob("worktrees/**/*.pid")
+        return [int(path.read_text()) for path in found if path.read_text()]
+
+    @asynccontextmanager
+    async def up(self, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+        process = await self.start("up", "--json", "--check", "test -f README", *arguments)
+        assert process.stdout is not None
+        line = b""
+        while not line.startswith(b'{"project"'):
+            line = await asyncio.wait_for(process.stdout.readline(), 30)
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.terminate()
+            await process.communicate()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+async def test_a_plan_is_run_landed_and_summed_up(project: Project) -> None:
+    plan = project.plan('id = "a"\ntitle = "First"', 'id = "b"\ndeps = ["a"]')
+    before = git(project.repo, "status", "--porcelain")
+    status, summary = await project.run_json(plan)
+    assert status == 0
+    assert {"README", "a.txt", "b.txt"} <= project.landed()
+    assert (summary["ending"], summary["landed"], summary["cost_usd"]) == ("finished", 2, 0.02)
+    first = summary["tasks"][0]
+    assert (first["id"], first["title"], first["cost_usd"]) == ("a", "First", 0.01)
+    assert git(project.repo, "cat-file", "-t", first["commit"]) == "commit"
+    assert git(project.repo, "status", "--porcelain") == before
+
+    status, log = await project.call("logs", "b")
+    assert (status, log) == (0, "at b\n")
+    status, again = await project.run_json(plan)
+    assert status == 0
+    commits = [task["commit"] for task in again["tasks"]]
+    assert commits == [task["commit"] for task in summary["tasks"]]
+
+    status, output = await project.run(project.plan('id = "a"\npriority = 3'))
+    assert status == 2
+    assert "give changed tasks new ids" in output
+
+
+async def test_what_did_not_land_is_explained_and_retried_when_asked(project: Project) -> None:
+    agent = f"test $COORD_TASK_ID = good || test -e {project.folder}/fixed || exit 1\n{AGENT}"
+    plan = project.plan('id = "bad"\nretries = 0', 'id = "next"\ndeps = ["bad"]', 'id = "good"')
+    status, output = await project.run(plan, agent=agent)
+    assert status == 1
+    assert "AGENT_ERROR: the agent exited with status 1" in output
+    assert "1 of 3 tasks landed" in output
+    (project.folder / "fixed").touch()
+    status, output = await project.run(plan, agent=agent)
+    assert (status, "1 of 3 tasks landed" in output) == (1, True)
+    status, output = await project.run(plan, "--retry-failed", agent=agent)
+    assert (status, "3 of 3 tasks landed" in output) == (0, True)
+
+
+async def test_a_run_whose_money_is_spent_ends_and_says_so(project: Project) -> None:
+    head = '[plan]\nbudget = "$0.01"\n'
+    plan = project.plan('id = "a"', 'id = "b"\ndeps = ["a"]', head=head)
+    status, summary = await project.run_json(plan, "--stuck-after", "0.5")
+    assert (status, summary["ending"]) == (1, "stuck")
+    landed, left = summary["tasks"]
+    assert (landed["state"], left["state"]) == ("COMPLETE", "PENDING")
+    assert "the budget of run plan" in left["message"]
+
+
+async def test_the_first_interrupt_lets_agents_finish(project: Project) -> None:
+    agent = f"echo $$ >a.pid; while ! test -e {project.folder}/go; do sleep 0.02; done"
+    run = await project.start(*project.command(project.plan('id = "a"', 'id = "b"'), agent=agent))
+    await until(lambda: len(project.pids()) == 2)
+    run.send_signal(signal.SIGINT)
+    await asyncio.sleep(0.5)
+    (project.folder / "go").touch()
+    output, _ = await run.communicate()
+    assert run.returncode == 130
+    assert b"draining" in output
+    assert "a.pid" in project.landed()
+
+
+async def test_the_second_interrupt_gives_back_what_is_not_done(project: Project) -> None:
+    plan = project.plan('id = "a"')
+    run = await project.start(*project.command(plan, agent="echo $$ >a.pid; sleep 100"))
+    await until(project.pids)
+    pids = project.pids()
+    run.send_signal(signal.SIGINT)
+    await asyncio.sleep(0.2)
+    run.send_signal(signal.SIGINT)
+    output, _ = await run.communicate()
+    assert run.returncode == 130
+    assert "the same command goes on with what is left" in output.decode()
+    assert all(map(gone, pids))
+    status, summary = await project.run_json(plan)
+    assert (status, summary["tasks"][0]["attempts"]) == (0, 2)
+
+
+async def test_after_a_kill_nothing_runs_on_and_the_same_command_finishes(
+    project: Project,
+) -> None:
+    plan = project.plan('id = "a"', 'id = "b"', 'id = "c"')
+    run = await project.start(*project.command(plan, agent="echo $$ >a.pid; sleep 100"))
+    await until(lambda: len(project.pids()) == 2)
+    pids = project.pids()
+    workers = [child.pid for child in psutil.Process(run.pid).children()]
+    run.kill()
+    await run.communicate()
+    await until(lambda: all(map(gone, [*pids, *workers])))
+    status, summary = await project.run_json(plan)
+    assert (status, summary["landed"]) == (0, 3)
+
+
+async def test_commands_talk_to_running_services(project: Project) -> None:
+    async with project.up():
+        status, task_id = await project.call("task", "add", "Do it", "--id", "x", "--priority", "7")
+        assert (status, task_id) == (0, "x\n")
+        status, told = await project.call("task", "explain", "x")
+        assert "NO_WORKER" in told
+        status, listed = await project.call("task", "list", "--only", "pending", "--json")
+        assert json.loads(listed)[0]["spec"]["priority"] == 7
+        assert (await project.call("task", "cancel", "x", "nope"))[0] == 1
+        assert (await project.call("task", "retry", "x"))[1] == "x: PENDING\n"
+        status, state = await project.call("status", "--json")
+        assert json.loads(state)["queue"]["counts"][0]["state"] == "TASK_STATE_PENDING"
+        workers = await project.start("worker", "--agent", AGENT)
+        status, log = await project.call("logs", "x", "--follow")
+        assert (status, log) == (0, "at x\n")
+        workers.terminate()
+        output, _ = await workers.communicate()
+        assert (workers.returncode, b"worker w1" in output) == (0, True)
+        status, events = await project.call("events", "--json")
+        names = [json.loads(line)["name"] for line in events.splitlines()]
+        assert names.count("coord:complete") == 1
+        assert (await project.call("task", "show", "x"))[0] == 0
+    assert "x.txt" in project.landed()
+
+
+async def test_a_run_goes_on_by_itself_when_the_services_are_killed(project: Project) -> None:
+    agent = f"while ! test -e {project.folder}/go; do sleep 0.02; done; {AGENT.strip()}"
+    async with project.up() as services:
+        plan = project.plan('id = "a"')
+        run = await project.start(*project.command(plan, agent=agent))
+        await until(lambda: list((project.folder / "state").glob("workers/logs/a/1.log")))
+        services.kill()
+        await services.wait()
+        (project.folder / "go").touch()
+        output, _ = await run.communicate()
+    assert run.returncode == 0, output.decode()
+    assert "a.txt" in project.landed()
+
+
+def test_the_environment_of_the_tests_has_no_settings() -> None:
+    assert not [name for name in os.environ if name.startswith("COORD_")]

@@ -1,0 +1,84 @@
+"""The demo's checker finds what was lost, so that the tests that rely on it can fail."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from demo import verify
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    path = tmp_path / "repo"
+    path.mkdir()
+    git(path, "init", "--quiet", "--initial-branch=main")
+    return path
+
+
+def git(repo: Path, *args: str) -> None:
+    author = ("-c", "user.name=Test", "-c", "user.email=test@localhost")
+    subprocess.run(["git", "-C", str(repo), *author, *args], check=True)
+
+
+def commit(repo: Path, files: dict[str, str], message: str = "Change") -> None:
+    for name, text in files.items():
+        path = repo / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    git(repo, "add", "--all")
+    git(repo, "commit", "--quiet", f"--message={message}")
+
+
+def journal_of(folder: Path, *lines: str) -> Path:
+    path = folder / "journal"
+    rows = [json.dumps({"task": "t", "path": "file", "line": line}) for line in lines]
+    path.write_text("".join(f"{row}\n" for row in rows))
+    return path
+
+
+def lost(repo: Path, journal: Path) -> list[str]:
+    return [line.text for line in verify.lines_lost(repo, repo.parent / "state", journal)]
+
+
+def test_a_line_is_kept_by_a_branch_or_a_wip_ref_and_by_nothing_else(
+    repo: Path, tmp_path: Path
+) -> None:
+    commit(repo, {"file": "on main\n"})
+    commit(repo, {"file": "replaced since\n"})
+    commit(repo, {"file": "in the working tree of a wip ref\n"})
+    git(repo, "update-ref", "refs/coord/wip/w1/1", "HEAD")
+    git(repo, "reset", "--quiet", "--hard", "HEAD~1")
+    commit(repo, {"file": "on nothing\n"})
+    git(repo, "reset", "--quiet", "--hard", "HEAD~1")
+    kept = ("on main", "replaced since", "in the working tree of a wip ref")
+    journal = journal_of(tmp_path, *kept, "on nothing", "never written")
+    assert lost(repo, journal) == ["on nothing", "never written"]
+
+
+def test_coords_own_repository_keeps_lines_too(repo: Path, tmp_path: Path) -> None:
+    commit(repo, {"file": "copied\n"})
+    own = tmp_path / "state" / "integrator" / "repo.git"
+    git(repo, "clone", "--quiet", "--bare", str(repo), str(own))
+    commit(repo, {"file": "first\n"}, "Change")
+    git(repo, "update-ref", "-d", "refs/heads/main")
+    assert lost(repo, journal_of(tmp_path, "copied", "first")) == ["first"]
+
+
+def test_a_task_that_landed_twice_is_counted(repo: Path) -> None:
+    commit(repo, {"file": "a\n"}, "Once\n\nCoord-Task: t")
+    git(repo, "branch", "coord/main")
+    assert verify.landed(repo) == {"t": 1}
+    git(repo, "switch", "--quiet", "coord/main")
+    commit(repo, {"file": "b\n"}, "Again\n\nCoord-Task: t")
+    git(repo, "switch", "--quiet", "main")
+    assert verify.landed(repo) == {"t": 2}
+
+
+def test_red_tests_are_told(repo: Path) -> None:
+    case = "from unittest import TestCase\n\n\nclass T(TestCase):\n    def test_it(self):\n        "
+    commit(repo, {"tests/__init__.py": "", "tests/test_it.py": case + "assert True\n"})
+    assert verify.red(repo) == ""
+    commit(repo, {"tests/test_it.py": case + "assert False\n"})
+    assert "test_it" in verify.red(repo)

@@ -1,0 +1,142 @@
+import io
+
+import pytest
+from coord.times import MINUTE, SECOND, timestamp
+from coord.v1 import (
+    common_pb2,
+    coordinator_pb2,
+    integrator_pb2,
+    ledger_pb2,
+    limiter_pb2,
+    queue_pb2,
+)
+from coord_cli.snapshot import Snapshot, time_left_ns
+from coord_cli.stuck import is_hopeless
+from coord_cli.view import LiveView, PlainView, QuietView, draw, make_view
+from coord_worker.pool import WorkerState
+from rich.console import Console
+
+COMPLETE = queue_pb2.TASK_STATE_COMPLETE
+PENDING = queue_pb2.TASK_STATE_PENDING
+RUNNING = queue_pb2.TASK_STATE_RUNNING
+
+
+def task(
+    task_id: str, state: queue_pb2.TaskState, *, took_s: int = 0, deps: tuple[str, ...] = ()
+) -> queue_pb2.Task:
+    attempt = queue_pb2.Attempt(number=1, worker="w1", started_at=timestamp(SECOND))
+    if took_s:
+        attempt.ended_at.CopyFrom(timestamp((1 + took_s) * SECOND))
+    attempts = [] if state == PENDING else [attempt]
+    spec = queue_pb2.TaskSpec(id=task_id, deps=deps)
+    return queue_pb2.Task(spec=spec, state=state, attempts=attempts)
+
+
+def snapshot(*tasks: queue_pb2.Task, slots: int = 1, paused: str = "") -> Snapshot:
+    attempt = coordinator_pb2.WorkerAttempt(
+        attempt=common_pb2.AttemptRef(task_id="busy[1]"),
+        progress=common_pb2.Progress(summary="half [way]"),
+        spent=common_pb2.Money(currency="USD", nanos=20_000_000),
+    )
+    worker = coordinator_pb2.Worker(name="w1", connected=True, slots=slots, attempts=[attempt])
+    changes = [
+        integrator_pb2.Change(
+            attempt=common_pb2.AttemptRef(task_id=f"c{number}"),
+            state=integrator_pb2.CHANGE_STATE_QUEUED,
+        )
+        for number in range(20)
+    ]
+    queue = integrator_pb2.MergeQueue(landing_branch="main")
+    if paused:
+        queue.paused.message = paused
+    usd = common_pb2.Money(currency="USD", nanos=1_500_000_000)
+    limit = limiter_pb2.RateLimit(per_minute=50, burst=50)
+    bucket = limiter_pb2.Bucket(
+        name="anthropic",
+        limits=limiter_pb2.BucketLimits(requests=limit),
+        available=limiter_pb2.Quantities(requests=42),
+    )
+    balance = ledger_pb2.Balance(posted=usd, cap=usd)
+    return Snapshot("spring", tasks, [worker], changes, queue, balance, [bucket])
+
+
+def drawn(of: Snapshot, note: str = "") -> str:
+    console = Console(file=io.StringIO(), width=120, markup=False, highlight=False)
+    pool = {"w1": WorkerState.RUNNING, "w2": WorkerState.RESTARTING}
+    for part in draw(of, pool, note, MINUTE):
+        console.print(part)
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]
+    return text
+
+
+def test_the_view_shows_tasks_workers_the_merge_queue_and_the_cost() -> None:
+    tasks = (task("a", COMPLETE, took_s=60), task("b", PENDING), task("c", RUNNING))
+    text = drawn(snapshot(*tasks, paused="main is red"))
+    assert "spring   1m 00s   about 2m 00s left   $1.50 of $1.50 ($90.00/h)" in text
+    assert "anthropic: 42/50 requests" in text
+    assert "1 complete  1 running  1 pending" in text
+    assert "busy[1]" in text
+    assert "half [way]" in text
+    assert "restarting" in text
+    assert "and 4 more" in text
+    assert "main is red" in text
+
+
+def test_a_note_takes_the_place_of_the_estimate() -> None:
+    text = drawn(snapshot(task("a", COMPLETE, took_s=60), task("b", PENDING)), "draining")
+    assert "draining" in text
+    assert "left" not in text
+
+
+def test_the_time_left_follows_the_longest_chain_or_the_slots() -> None:
+    done = task("a", COMPLETE, took_s=60)
+    chain = [task("b", PENDING), task("c", PENDING, deps=("b",)), task("d", PENDING)]
+    assert time_left_ns(snapshot(done, *chain, slots=8), 0) == 2 * MINUTE
+    assert time_left_ns(snapshot(done, *chain, slots=1), 0) == 3 * MINUTE
+    assert time_left_ns(snapshot(*chain), 0) is None
+    assert time_left_ns(snapshot(done), 0) is None
+
+
+def test_plain_output_tells_each_change_once(capsys: pytest.CaptureFixture[str]) -> None:
+    view, pool = PlainView(), {"w1": WorkerState.RUNNING}
+    failed = task("b", queue_pb2.TASK_STATE_FAILED)
+    failed.reason, failed.message = queue_pb2.FAILURE_REASON_TIMEOUT, "too slow\nmore"
+    for moment in (
+        snapshot(task("a", PENDING)),
+        snapshot(task("a", RUNNING)),
+        snapshot(task("a", RUNNING)),
+        snapshot(task("a", COMPLETE), failed),
+    ):
+        view.show(moment, pool, "")
+    view.show(moment, {"w1": WorkerState.GIVEN_UP}, "draining")
+    lines = [line.split("s  ", 1)[1] for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        "a RUNNING attempt 1 by w1",
+        "a COMPLETE",
+        "b FAILED (TIMEOUT: too slow)",
+        "draining",
+        "worker w1 given up",
+    ]
+
+
+def test_the_view_suits_where_the_output_goes() -> None:
+    assert isinstance(make_view(Console(file=io.StringIO()), quiet=False), PlainView)
+    terminal = Console(file=io.StringIO(), force_terminal=True)
+    assert isinstance(make_view(terminal, quiet=False), LiveView)
+    assert type(make_view(terminal, quiet=True)) is QuietView
+
+
+@pytest.mark.parametrize(
+    ("code", "metadata", "hopeless"),
+    [
+        ("BUDGET_SPENT", {}, True),
+        ("NO_WORKER", {}, True),
+        ("MERGING_PAUSED", {}, True),
+        ("RATE_LIMITED", {"seconds": "3"}, False),
+        ("RATE_LIMITED", {}, True),
+        ("ALL_BUSY", {}, False),
+        ("CHANGE_CHECKING", {}, False),
+    ],
+)
+def test_what_waiting_cannot_help(code: str, metadata: dict[str, str], *, hopeless: bool) -> None:
+    assert is_hopeless(common_pb2.Reason(code=code, metadata=metadata)) == hopeless
