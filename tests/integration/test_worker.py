@@ -21,6 +21,7 @@ from coord_worker.folders import log_path
 from tests.integration.fake_coordinator import FakeCoordinator, fake_coordinator
 from tests.integration.waiting import gone, until
 
+ANSWER = Path(__file__).parents[1] / "unit/answers/claude_success.json"
 QUICK = SessionSettings(backoff_initial_s=0.01, backoff_max_s=0.05)
 
 
@@ -229,6 +230,22 @@ async def test_a_lost_attempt_is_stopped_and_reported_no_more(tmp_path: Path, or
     assert [released.attempt.task_id for released in one.fake.said("released")] == ["t2"]
 
 
+async def test_the_next_attempt_waits_until_a_lost_one_has_left_the_worktree(
+    tmp_path: Path,
+) -> None:
+    agent = """
+        test -f pid && { kill -0 $(cat pid) && touch overlap; exit 0; }
+        trap '' TERM; echo $$ >pid; while true; do sleep 1; done
+    """
+    async with bench(tmp_path, agent, stop_grace_s=0.3) as one:
+        ref = one.assign()
+        await one.until_file("pid")
+        one.fake.send(revoke=coordinator_pb2.Revoke(attempt=ref))
+        one.assign("t2")
+        await one.fake.until_said("complete")
+    assert not (one.worktree / "overlap").exists()
+
+
 async def test_an_agent_is_stopped_when_its_budget_is_spent(tmp_path: Path) -> None:
     async with bench(tmp_path, "echo $$ >pid; sleep 100") as one:
         ref = one.assign()
@@ -246,6 +263,25 @@ async def test_an_agent_that_reports_more_than_its_budget_is_stopped(tmp_path: P
         (failed,) = await one.fake.until_said("failed")
     assert failed.reason == queue_pb2.FAILURE_REASON_OUT_OF_BUDGET
     assert one.fake.said("spent")[0].amount.nanos == 20_000_000
+
+
+async def test_the_preset_runs_claude_and_books_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "bin/claude"
+    script.parent.mkdir()
+    script.write_text(f'#!/bin/sh\necho "$@" >args; cat >prompt; cat {ANSWER}\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{script.parent}:{os.environ['PATH']}")
+    async with bench(tmp_path, "claude", agent_args=("--model", "m")) as one:
+        one.assign(budget_usd=0.5)
+        (complete,) = await one.fake.until_said("complete")
+    assert one.seen("args").split()[:4] == ["-p", "--output-format", "json", "--permission-mode"]
+    assert one.seen("args").endswith("--max-budget-usd 0.5 --model m\n")
+    assert one.seen("prompt") == "Do it."
+    assert complete.message == "I added `slugify` to text.py and tests for it."
+    spent = [(one.entry_id, one.amount.nanos) for one in one.fake.said("spent")]
+    assert spent == [("t1/1/1", 4_173_000), ("t1/1/2", 258_711_500)]
 
 
 async def test_a_drained_worker_finishes_what_it_has_and_goes(tmp_path: Path) -> None:
