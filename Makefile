@@ -17,7 +17,7 @@ define generate
 	rm -f $(1)/coord/v1/common_pb2_grpc.py*
 endef
 
-.PHONY: help setup lint fix proto test demo bench clean
+.PHONY: help setup lint fix proto test crash demo bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ proto: $(SETUP) ## Generate the Python code of the contract
 
 test: $(SETUP) ## Run the tests
 	$(BIN)/pytest
+
+crash: $(SETUP) ## Kill parts of the demo at random, RUNS=20 times embedded and split
+	$(BIN)/python -m tests.crash.campaign --runs $(or $(RUNS),20)
 
 demo: $(SETUP) ## Run the main job on a small project with scripted agents
 	$(BIN)/python -m demo.run

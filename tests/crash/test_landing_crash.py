@@ -16,6 +16,7 @@ import pytest
 from coord.client import connect
 from coord.v1 import integrator_pb2, queue_pb2
 from coord_integrator import checkout
+from coord_integrator.git import Git
 from coord_integrator.landing import MergeQueue
 from coord_integrator.names import LANDING
 from coord_integrator.queue_link import QueueLink
@@ -50,6 +51,7 @@ STEPS: list[tuple[str, Any, str, Callable[..., bool]]] = [
     ("landed", SqliteIntegratorStore, "move_change", moves_to(4)),
     ("bringing along", MergeQueue, "bring_along", lambda *_: True),
     ("checkout recorded", SqliteIntegratorStore, "begin_checkout_move", lambda *_: True),
+    ("checkout's files moved", Git, "run", lambda _, *arguments: "-u" in arguments),
     ("checkout moved", checkout, "_move_locked", lambda *_: True),
     ("checkout settled", checkout, "_settle", lambda *_: True),
     ("checkout move ended", SqliteIntegratorStore, "end_checkout_move", lambda *_: True),
@@ -65,10 +67,10 @@ def freeze_at(
     _, owner, name, applies = step
     original, frozen = getattr(owner, name), asyncio.Event()
 
-    async def deadly(*arguments: Any) -> Any:
+    async def deadly(*arguments: Any, **options: Any) -> Any:
         if frozen.is_set() or not applies(*arguments):
-            return await original(*arguments)
-        await original(*arguments)
+            return await original(*arguments, **options)
+        await original(*arguments, **options)
         frozen.set()
         return await asyncio.Event().wait()
 

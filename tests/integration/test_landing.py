@@ -359,6 +359,29 @@ async def test_a_cancelled_tasks_check_is_stopped_and_its_work_kept(tmp_path: Pa
     assert git(rig.repo, "rev-parse", "main") == main
 
 
+async def test_a_green_change_whose_lease_is_gone_does_not_land(tmp_path: Path) -> None:
+    began, go = tmp_path / "began", tmp_path / "go"
+    check = f"touch {began}; while ! test -e {go}; do sleep 0.02; done"
+    async with running(rig_at(tmp_path, check, renew_s=600)) as rig:
+        park(rig.repo)
+        main = git(rig.repo, "rev-parse", "main")
+        await rig.work("w1", "t", {"b.txt": "b\n"})
+
+        async def has_begun() -> bool:
+            return began.exists()
+
+        await until(has_begun)
+        await rig.queue.CancelTasks(
+            queue_pb2.CancelTasksRequest(project="demo", task_ids=["t"], message="enough")
+        )
+        go.touch()
+        change = await rig.ended("t")
+
+    assert change.state == STALE
+    assert [run.passed for run in change.runs] == [True]
+    assert git(rig.repo, "rev-parse", "main") == main
+
+
 async def test_an_attempt_without_a_change_completes_its_task(tmp_path: Path) -> None:
     async with running(rig_at(tmp_path)) as rig:
         change = await rig.work("w1", "t", {})

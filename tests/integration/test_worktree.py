@@ -112,12 +112,13 @@ async def test_an_unfinished_rebase_a_detached_head_and_locks_do_not_stop_it(
     assert git(rig.repo, "show", "coord/w1/t:a.txt") == "ours"
 
 
-async def test_flags_that_hide_changes_from_git_hide_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])
+async def test_flags_that_hide_changes_from_git_hide_nothing(tmp_path: Path, flag: str) -> None:
     rig = rig_at(tmp_path)
     commit(rig.repo, {"b.txt": "b\n"})
     async with running(rig):
         path = Path((await setup(rig, "t", 1)).path)
-        git(path, "update-index", "--assume-unchanged", "a.txt")
+        git(path, "update-index", flag, "a.txt")
         write(path, {"a.txt": "hidden\n"})
         await setup(rig, "u", 2)
 

@@ -9,7 +9,6 @@ is not touched.
 
 import asyncio
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +44,7 @@ class CheckoutFollower:
     async def follow(self, standing: Standing) -> bool:
         """Move the checkout of the target to the tip; False where that cannot be done cleanly."""
         checkout = await self._find(standing)
-        if checkout is None:
+        if checkout is None or self._store.checkout_move() is not None:
             return False
         git = self._repository.user.at(checkout.path)
         path, branch = str(checkout.path), self._target.branch
@@ -64,10 +63,16 @@ class CheckoutFollower:
             return
         log.info("repairing a move of the checkout", path=move.path)
         git = self._repository.user.at(Path(move.path))
-        with suppress(FileNotFoundError):
+        try:
             index = await _index_of(git)
             if index.is_ours():
                 await _settle(git, index, move)
+        except FileNotFoundError:
+            log.warning("the checkout is gone", path=move.path)
+        except GitError as error:
+            # Landings go on without it.
+            log.warning("checkout is not repaired yet", path=move.path, why=error.complaint)
+            return
         await self._store.end_checkout_move()
 
     async def _find(self, standing: Standing) -> Checkout | None:

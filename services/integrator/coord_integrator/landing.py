@@ -15,10 +15,12 @@ import structlog
 from coord.environment import Environment
 from coord.times import SECOND
 from coord.v1 import common_pb2, integrator_pb2, queue_pb2
+from coord_runtime.checks import MESSAGE_BYTES_MAX
 
 from coord_integrator import names
 from coord_integrator.checkout import CheckoutFollower
-from coord_integrator.merging import Merge, Merger
+from coord_integrator.git import GitError
+from coord_integrator.merging import Merge, Merger, clip
 from coord_integrator.metrics import IntegratorMetrics
 from coord_integrator.queue_link import QueueLink
 from coord_integrator.repository import Repository
@@ -101,8 +103,12 @@ class MergeQueue:
     async def bring_along(self) -> None:
         """Bring the user's checkout to what has landed, where that can be done cleanly."""
         standing = await self._parts.target.read()
-        if standing is not None:
+        if standing is None:
+            return
+        try:
             await self._parts.checkout.follow(standing)
+        except GitError as error:
+            log.warning("checkout was not brought along", why=str(error))
 
     async def _stand(self) -> Standing | None:
         """Return where the target stands, ready for a landing; None where nothing may land."""
@@ -271,6 +277,7 @@ class MergeQueue:
         message: str,
         detail: str,
     ) -> None:
+        message = clip(message, MESSAGE_BYTES_MAX)
         report: Report = queue_pb2.Failure(
             attempt=row.change.attempt, reason=reason, message=message, detail=detail
         )
@@ -291,7 +298,7 @@ class MergeQueue:
 
     async def pause(self, code: str, message: str) -> None:
         """Record why nothing lands for now."""
-        reason = common_pb2.Reason(code=code, message=message)
+        reason = common_pb2.Reason(code=code, message=clip(message, MESSAGE_BYTES_MAX))
         if await self._store.pause(reason):
             log.warning("merging is paused", code=code, why=message)
 

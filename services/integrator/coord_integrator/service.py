@@ -81,7 +81,6 @@ class IntegratorService(Service):
     def __init__(self, rooms: Rooms, settings: IntegratorSettings) -> None:
         self._rooms = rooms
         self._settings = settings
-        self._draining = False
         self._steps = 0
         self._underway: set[asyncio.Task[Any]] = set()
         self._merging = Loop("merging", self._merge)
@@ -118,7 +117,6 @@ class IntegratorService(Service):
     async def drain(self, deadline_s: float) -> None:
         """Begin no new check. One that runs is cut off: its change waits until the next start."""
         del deadline_s
-        self._draining = True
         await self._merging.stop()
 
     async def stop(self) -> None:

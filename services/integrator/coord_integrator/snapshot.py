@@ -115,7 +115,9 @@ async def _take_flags(files: Git, worktree: Git) -> None:
     there = [path for path in ignored if _is_file(worktree.folder / path)]
     if there:
         await files.run("update-index", "--add", "-z", "--stdin", stdin=join(there))
-    sparse = {item[2:] for item in tagged if item.startswith("S ")}
+    skipped = (item[2:] for item in tagged if item.startswith("S "))
+    # The same mark on a file that is there would only hide what is in it.
+    sparse = {path for path in skipped if not _is_file(worktree.folder / path)}
     if sparse:
         known = sparse.intersection(await files.items("ls-files", "-z", "-c"))
         await files.run("update-index", "--skip-worktree", "-z", "--stdin", stdin=join([*known]))
