@@ -70,8 +70,6 @@ async def served(
     chosen = [services] if isinstance(services, type) else services
     plan = NodePlan(chosen, PROJECT, state, flags=settings)
     plan.environment = clock.environment() if clock else SYSTEM
-    # Nobody listens there: a service that is away.
-    plan.peers = dict.fromkeys(("integrator", "ledger", "limiter", "queue"), "127.0.0.1:1")
     node = await Node.start(plan)
     running = Served(node, way)
     try:

@@ -103,6 +103,11 @@ class Worker:
         )
         return self._sequence
 
+    async def beat(self, *held: common_pb2.AttemptRef) -> None:
+        await self.stream.write(
+            pb.ConnectRequest(acknowledged=self.handled, heartbeat=pb.Heartbeat(held=held))
+        )
+
     async def hear(self, kind: str) -> Any:
         async with asyncio.timeout(10):
             while True:
@@ -249,6 +254,32 @@ async def test_a_cancelled_task_is_stopped_at_its_worker(fleet: Fleet) -> None:
     attempt = ref(await worker.hear("assigned"))
     await fleet.queue.CancelTasks(queue_pb2.CancelTasksRequest(project=PROJECT, task_ids=["a"]))
     assert (await worker.hear("cancel")).attempt == attempt
+
+
+async def test_a_stopped_attempt_keeps_its_slot_until_the_worker_has_let_go(fleet: Fleet) -> None:
+    await fleet.add(spec("a"), spec("b"))
+    worker = await fleet.worker("w")
+    attempt = ref(await worker.hear("assigned"))
+    await fleet.queue.CancelTasks(queue_pb2.CancelTasksRequest(project=PROJECT, task_ids=["a"]))
+    await worker.beat(attempt)
+    await worker.hear("cancel")
+    await worker.beat(attempt)
+    assert await fleet.why("b") == ["ALL_BUSY"]
+    await worker.beat()
+    assert (await worker.hear("assigned")).lease.spec.id == "b"
+
+
+async def test_what_a_lost_attempt_has_spent_is_booked_when_it_is_told(fleet: Fleet) -> None:
+    await fleet.add(spec("a", budget=usd(50)))
+    worker = await fleet.worker("w")
+    attempt = ref(await worker.hear("assigned"))
+    await worker.say(failed=pb.Failed(attempt=attempt, reason=queue_pb2.FAILURE_REASON_TIMEOUT))
+    await worker.acknowledgement(
+        await worker.say(spent=pb.Spent(attempt=attempt, entry_id="late", amount=usd(20)))
+    )
+    scope = ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_TASK, id="a")
+    request = ledger_pb2.GetBalanceRequest(project=PROJECT, scope=scope)
+    assert (await fleet.ledger.GetBalance(request)).balance.posted == usd(20)
 
 
 async def test_workers_take_turns(fleet: Fleet) -> None:

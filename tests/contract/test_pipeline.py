@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import grpc
 import pytest
@@ -200,6 +201,20 @@ async def test_a_folder_has_one_owner_and_the_next_is_told_who(tmp_path: Path) -
                 pass
     assert caught.value.reason == "FOLDER_LOCKED"
     assert caught.value.metadata["pid"].isdigit()
+
+
+async def test_metrics_are_served_on_a_port_of_their_own(tmp_path: Path) -> None:
+    flags = {"node": {"metrics": "127.0.0.1:0"}}
+    async with served(QueueService, tmp_path, "grpc", flags=flags) as running:
+        await QueueServiceStub(running.channel()).ListTasks(pb.ListTasksRequest(project=PROJECT))
+        url = f"http://{running.node.metrics_address}/metrics"
+        text = await asyncio.to_thread(lambda: urlopen(url).read().decode())
+    assert "grpc_server_handled_total" in text
+    assert "coord_queue_lease_expiries_total" in text
+    flags = {"node": {"metrics": "0.0.0.0:0"}}
+    with pytest.raises(CoordError, match="other machines"):
+        async with served(QueueService, tmp_path, "grpc", flags=flags):
+            pass
 
 
 async def test_health_and_reflection_answer(tmp_path: Path) -> None:

@@ -42,13 +42,15 @@ class Adoption:
 
     async def adopt(self, worker: Worker) -> None:
         """Take over the attempts that the queue has for a worker, as far as it holds them."""
-        held = {one.fencing_token for one in worker.hello.held}
+        held = {one.fencing_token: one for one in worker.hello.held}
         for task in await self._tasks_of(worker.name):
             attempt = _attempt(task)
-            if attempt.token in held:
+            if held.pop(attempt.token, None) is not None:
                 self._fleet.give(worker, attempt)
             elif task.state != queue_pb2.TASK_STATE_MERGING:
                 await self._disown(worker, task, attempt)
+        for stale in held.values():
+            worker.revoke(stale, "the attempt has ended without this worker")
 
     async def sweep(self) -> None:
         """Give back the money of attempts that ended while no coordinator was there to see it."""

@@ -136,6 +136,10 @@ class Dispatch:
                 await self._money.release_grant(grant_id, worker.name)
             return
         attempt = self._attempt(lease, grant_id)
+        if worker.free_slots <= 0:
+            # It went, or was drained, while the queue was asked.
+            await self._give_back(worker, attempt, "its worker has gone")
+            return
         self._fleet.give(worker, attempt)
         delivery = asyncio.create_task(self._deliver(worker, attempt, lease))
         self._deliveries[delivery] = None

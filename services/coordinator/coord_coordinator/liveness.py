@@ -5,8 +5,8 @@ import asyncio
 import structlog
 from coord.errors import CoordError
 from coord.times import from_seconds
-from coord.v1 import common_pb2, ledger_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
+from coord.v1 import ledger_pb2, queue_pb2
 
 from coord_coordinator.adoption import Adoption
 from coord_coordinator.fleet import Fleet
@@ -105,11 +105,9 @@ class Liveness:
         if directive == queue_pb2.LEASE_DIRECTIVE_CONTINUE or attempt.token not in worker.attempts:
             return
         if directive == queue_pb2.LEASE_DIRECTIVE_CANCEL:
-            reason = common_pb2.Reason(code="CANCELLED", message="the task was cancelled")
-            worker.session.push(cancel=pb.Cancel(attempt=attempt.ref, reason=reason))
+            worker.cancel(attempt.ref)
         else:
-            reason = common_pb2.Reason(code="STALE_TOKEN", message="the lease was lost")
-            worker.session.push(revoke=pb.Revoke(attempt=attempt.ref, reason=reason))
+            worker.revoke(attempt.ref, "the lease was lost")
         await self._reports.end(worker, attempt)
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import structlog
 from coord.errors import CoordError
-from coord.v1 import common_pb2, integrator_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
+from coord.v1 import integrator_pb2, queue_pb2
 
 from coord_coordinator.fleet import Fleet
 from coord_coordinator.money import Money, add_usage
@@ -41,7 +41,9 @@ class Reports:
         message = getattr(request, str(kind))
         attempt = worker.attempts.get(message.attempt.fencing_token)
         if attempt is None or attempt.ref.task_id != message.attempt.task_id:
-            self._revoke(worker, message.attempt, "the attempt is not this worker's (any more)")
+            if kind == "spent":
+                await self._spent_late(worker, message)
+            worker.revoke(message.attempt, "the attempt is not this worker's (any more)")
             return
         try:
             await handlers[str(kind)](worker, attempt, message)
@@ -77,7 +79,7 @@ class Reports:
 
     async def _refused(self, worker: Worker, attempt: WorkerAttempt, error: CoordError) -> None:
         """End an attempt whose report was refused: its worker cannot do better by repeating it."""
-        self._revoke(worker, attempt.ref, error.message)
+        worker.revoke(attempt.ref, error.message)
         if error.reason == "STALE_TOKEN":
             await self.end(worker, attempt)
             return
@@ -95,7 +97,7 @@ class Reports:
         )
         response = await self._services.insist(self._services.queue.StartTasks, request)
         if response.results[0].HasField("error"):
-            self._revoke(worker, attempt.ref, response.results[0].error.message)
+            worker.revoke(attempt.ref, response.results[0].error.message)
             await self.end(worker, attempt)
 
     async def _complete(self, worker: Worker, attempt: WorkerAttempt, message: pb.Complete) -> None:
@@ -165,11 +167,26 @@ class Reports:
         if not message.amount.currency:
             return
         exceeded = await self._money.spend(worker, attempt, message)
-        if exceeded is not None and not attempt.stopping:
-            attempt.stopping = True
+        if exceeded is not None and not attempt.overspent:
+            attempt.overspent = True
             worker.session.push(
                 budget_exceeded=pb.BudgetStop(attempt=attempt.ref, balance=exceeded)
             )
+
+    async def _spent_late(self, worker: Worker, message: pb.Spent) -> None:
+        """Book what was spent on an attempt of this worker's that has ended: it was spent."""
+        request = queue_pb2.GetTaskRequest(
+            project=self._fleet.project, task_id=message.attempt.task_id
+        )
+        try:
+            task = (await self._services.insist(self._services.queue.GetTask, request)).task
+        except CoordError as error:
+            log.warning("cost of an unknown task", worker=worker.name, error=str(error))
+            return
+        token = message.attempt.fencing_token
+        if (token, worker.name) in {(one.fencing_token, one.worker) for one in task.attempts}:
+            ended = WorkerAttempt(ref=message.attempt, spec=task.spec, assigned_ns=0)
+            await self._money.spend(worker, ended, message)
 
     async def _store_progress(self, attempt: WorkerAttempt) -> None:
         if attempt.progress_stored:
@@ -178,7 +195,3 @@ class Reports:
         request = queue_pb2.RenewLeasesRequest(project=self._fleet.project, renewals=[renewal])
         await self._services.insist(self._services.queue.RenewLeases, request)
         attempt.progress_stored = True
-
-    def _revoke(self, worker: Worker, attempt: common_pb2.AttemptRef, message: str) -> None:
-        reason = common_pb2.Reason(code="STALE_TOKEN", message=message)
-        worker.session.push(revoke=pb.Revoke(attempt=attempt, reason=reason))

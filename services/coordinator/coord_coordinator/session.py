@@ -23,8 +23,8 @@ class Session:
         self._unacknowledged: deque[pb.ConnectResponse] = deque()
         self._changed = Wakeups()
 
-    def push(self, **message: Any) -> None:
-        """Number a message and keep it until the worker has acknowledged it.
+    def push(self, **message: Any) -> int:
+        """Number a message and keep it until the worker has acknowledged it; return the number.
 
         Args:
             message: One field of ConnectResponse's oneof.
@@ -32,6 +32,7 @@ class Session:
         self._sent += 1
         self._unacknowledged.append(pb.ConnectResponse(sequence=self._sent, **message))
         self._changed.wake()
+        return self._sent
 
     def receive(self, request: pb.ConnectRequest) -> bool:
         """Note a numbered message; return whether it is new.

@@ -85,8 +85,9 @@ class Streams:
         return worker
 
     async def _converse(self, stream: Stream, worker: Worker, acknowledged: int) -> None:
+        worker.stream += 1
+        this_stream, ended = worker.stream, False
         writer = asyncio.create_task(_write(stream, worker, acknowledged))
-        ended = False
         try:
             await self._read(stream, worker)
             ended = True
@@ -94,10 +95,11 @@ class Streams:
             writer.cancel()
             with suppress(asyncio.CancelledError, Exception):
                 await writer
-            worker.connected = False
-            self._fleet.changed.wake()
-            if ended:
-                await self._leave(worker)
+            if worker.stream == this_stream:
+                worker.connected = False
+                self._fleet.changed.wake()
+                if ended:
+                    await self._leave(worker)
 
     async def _read(self, stream: Stream, worker: Worker) -> None:
         session = worker.session
@@ -105,6 +107,8 @@ class Streams:
             self._fleet.hear(worker)
             session.acknowledge(request.acknowledged)
             kind = request.WhichOneof("message")
+            if kind == "heartbeat" and worker.holds(request.heartbeat.held, request.acknowledged):
+                self._fleet.changed.wake()
             if kind in ("ack", "heartbeat"):
                 continue
             if kind is None or kind == "hello":

@@ -24,7 +24,7 @@ class WorkerAttempt:
         usage: What it has used, as far as this coordinator knows.
         progress: How far it has come.
         progress_stored: Whether the queue knows `progress`.
-        stopping: Whether the worker was told to stop it.
+        overspent: Whether the worker was told to stop it for its costs.
     """
 
     ref: common_pb2.AttemptRef
@@ -36,7 +36,7 @@ class WorkerAttempt:
     usage: common_pb2.Usage = field(default_factory=common_pb2.Usage)
     progress: common_pb2.Progress = field(default_factory=common_pb2.Progress)
     progress_stored: bool = True
-    stopping: bool = False
+    overspent: bool = False
 
     @property
     def token(self) -> int:
@@ -65,7 +65,10 @@ class Worker:
         heard_ns: When it was last heard of, by the monotonic clock.
         heard_at_ns: The same by the wall clock.
         attempts: What it has, by fencing token.
-        reserved: Slots promised to tasks that are on their way to it.
+        stopping: Fencing tokens of attempts that it was told to stop and has not let go of yet,
+            with the number of the message that told it. They keep their slot: until its agent is
+            gone, the worktree is in use.
+        stream: Counts its streams; the newest one counts.
         reason: Why it is where it is, where that needs saying.
     """
 
@@ -76,7 +79,8 @@ class Worker:
     lifecycle: pb.Lifecycle = pb.LIFECYCLE_INIT
     connected: bool = True
     attempts: dict[int, WorkerAttempt] = field(default_factory=dict)
-    reserved: int = 0
+    stopping: dict[int, int] = field(default_factory=dict)
+    stream: int = 0
     reason: common_pb2.Reason = field(default_factory=common_pb2.Reason)
 
     @property
@@ -94,12 +98,36 @@ class Worker:
         """How many more attempts it takes now."""
         if self.lifecycle != pb.LIFECYCLE_RUNNING or not self.connected:
             return 0
-        return self.hello.slots - len(self.attempts) - self.reserved
+        return self.hello.slots - len(self.attempts) - len(self.stopping)
 
     @property
     def load(self) -> float:
         """Share of its slots in use."""
-        return (len(self.attempts) + self.reserved) / self.hello.slots
+        return len(self.attempts) / self.hello.slots
+
+    def revoke(self, attempt: common_pb2.AttemptRef, message: str) -> None:
+        """Tell the worker to stop an attempt that has lost its lease."""
+        reason = common_pb2.Reason(code="STALE_TOKEN", message=message)
+        revoke = pb.Revoke(attempt=attempt, reason=reason)
+        self.stopping[attempt.fencing_token] = self.session.push(revoke=revoke)
+
+    def cancel(self, attempt: common_pb2.AttemptRef) -> None:
+        """Tell the worker to stop an attempt whose task was cancelled."""
+        reason = common_pb2.Reason(code="CANCELLED", message="the task was cancelled")
+        cancel = pb.Cancel(attempt=attempt, reason=reason)
+        self.stopping[attempt.fencing_token] = self.session.push(cancel=cancel)
+
+    def holds(self, held: Iterable[common_pb2.AttemptRef], acknowledged: int) -> bool:
+        """Note what the worker says that it holds; return whether that frees a slot."""
+        tokens = {attempt.fencing_token for attempt in held}
+        let_go = [
+            token
+            for token, told in self.stopping.items()
+            if token not in tokens and told <= acknowledged
+        ]
+        for token in let_go:
+            del self.stopping[token]
+        return bool(let_go)
 
     def heard(self, monotonic_ns: int, now_ns: int) -> None:
         """Note a sign of life."""

@@ -15,6 +15,7 @@ from coord_limiter.service import LimiterService
 from coord_queue.service import QueueService
 from coord_runtime.locks import FolderLock
 from coord_runtime.node import Node, NodePlan
+from coord_runtime.service import Service
 from coord_runtime.tokens import Kind, Principal, TokenMint, load_key
 
 from coord_host.endpoint import Endpoint, find, publish
@@ -22,7 +23,7 @@ from coord_host.places import Place
 
 Overrides = dict[str, dict[str, Any]]
 
-SERVICES = (
+_SERVICES: tuple[type[Service], ...] = (
     QueueService,
     LimiterService,
     LedgerService,
@@ -138,10 +139,12 @@ async def start(place: Place, overrides: Overrides) -> AsyncIterator[Embedded]:
     lock = FolderLock(place.state / "host")
     try:
         node = await Node.start(
-            NodePlan(SERVICES, place.project, place.state, flags=settings_for(place, overrides))
+            NodePlan(
+                services_of(place), place.project, place.state, flags=settings_for(place, overrides)
+            )
         )
         try:
-            host = Embedded(place, node, _endpoint(node, overrides))
+            host = Embedded(place, node, _endpoint(place, node, overrides))
             publish(place, host.endpoint)
             try:
                 yield host
@@ -151,6 +154,14 @@ async def start(place: Place, overrides: Overrides) -> AsyncIterator[Embedded]:
             await node.stop()
     finally:
         lock.release()
+
+
+def services_of(place: Place) -> list[type[Service]]:
+    """Return the services of a project; without a repository there is nothing to integrate.
+
+    The coordinator is the last: while it drains, it needs the others.
+    """
+    return [one for one in _SERVICES if place.repo is not None or one is not IntegratorService]
 
 
 def settings_for(place: Place, overrides: Overrides) -> Overrides:
@@ -163,8 +174,8 @@ def settings_for(place: Place, overrides: Overrides) -> Overrides:
     return flags
 
 
-def _endpoint(node: Node, overrides: Overrides) -> Endpoint:
-    names = [service.NAME for service in SERVICES]
+def _endpoint(place: Place, node: Node, overrides: Overrides) -> Endpoint:
+    names = [service.NAME for service in services_of(place)]
     return Endpoint(
         pid=os.getpid(),
         addresses=dict.fromkeys(names, node.address),

@@ -19,7 +19,7 @@ from coord_runtime.service import Service
 from coord_runtime.tokens import load_key
 
 from coord_host.endpoint import Endpoint, publish
-from coord_host.host import SERVICES, Overrides, settings_for
+from coord_host.host import Overrides, services_of, settings_for
 from coord_host.places import Place
 
 _READY_S = 60.0
@@ -110,7 +110,7 @@ async def start_split(place: Place, overrides: Overrides) -> AsyncIterator[Endpo
     """Run each service in a process of its own until the exit."""
     lock = FolderLock(place.state / "host")
     load_key(place.state / "token.key")
-    addresses = {service.NAME: f"127.0.0.1:{port}" for service, port in _ports()}
+    addresses = {service.NAME: f"127.0.0.1:{port}" for service, port in _ports(place)}
     processes = [
         ServiceProcess(name, _command(name, place, addresses, overrides)) for name in addresses
     ]
@@ -127,13 +127,14 @@ async def start_split(place: Place, overrides: Overrides) -> AsyncIterator[Endpo
         lock.release()
 
 
-def _ports() -> list[tuple[type[Service], int]]:
+def _ports(place: Place) -> list[tuple[type[Service], int]]:
     """Return a free port for each service. Fixed ones, so that a restart is found again."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in SERVICES]
+    services = services_of(place)
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in services]
     ports = [one.getsockname()[1] for one in sockets]
     for one in sockets:
         one.close()
-    return list(zip(SERVICES, ports, strict=True))
+    return list(zip(services, ports, strict=True))
 
 
 def _command(name: str, place: Place, addresses: dict[str, str], overrides: Overrides) -> list[str]:

@@ -164,7 +164,8 @@ class Node:
         )
 
     def _channel(self, name: str, token: str) -> grpc.aio.Channel:
-        if name in self._names:
+        if name in self._names or name not in self._plan.peers:
+            # A service that is nowhere answers UNIMPLEMENTED.
             return TokenChannel(self._local, token)
         channel = connect(self._plan.peers[name], token)
         self._channels.append(channel)

@@ -37,6 +37,8 @@ async def follow(
 ) -> AsyncIterator[Any]:
     """Yield the events of a Watch RPC for ever; after a break go on where it was.
 
+    Ends only where the service is not served at all.
+
     Args:
         watch: The stub's RPC.
         request: What to ask first; its `after` is moved along.
@@ -52,6 +54,8 @@ async def follow(
                     yield event
                     request.after = event.meta.sequence
         except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                return
             log.debug("a watch has ended", request=type(request).__name__, error=str(error.code()))
         finally:
             call.cancel()

@@ -1,0 +1,84 @@
+"""Starting, finding and sharing the services of a project."""
+
+import asyncio
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import psutil
+import pytest
+from coord.errors import CoordError
+from coord.v1 import queue_pb2
+from coord.v1.queue_pb2_grpc import QueueServiceStub
+from coord_host import attach_or_start, find, locate, start, start_split
+from coord_host.places import Place
+
+OVERRIDES: dict[str, dict[str, Any]] = {"node": {"metrics": ""}}
+
+
+def place(folder: Path) -> Place:
+    return Place("p", None, folder / "state")
+
+
+async def stats(host: Any) -> queue_pb2.GetQueueStatsResponse:
+    stub: Any = QueueServiceStub(host.channel("queue"))
+    return await stub.GetQueueStats(queue_pb2.GetQueueStatsRequest(project="p"), timeout=10)
+
+
+async def test_the_second_attaches_to_the_first(tmp_path: Path) -> None:
+    async with attach_or_start(place(tmp_path), OVERRIDES) as first:
+        assert first.embedded
+        async with attach_or_start(place(tmp_path), OVERRIDES) as second:
+            assert not second.embedded
+            assert await stats(second) == await stats(first)
+        await stats(first)
+    assert find(place(tmp_path)) is None
+
+
+async def test_services_that_run_with_another_check_are_not_silently_used(tmp_path: Path) -> None:
+    async with start(place(tmp_path), OVERRIDES):
+        other = OVERRIDES | {"integrator": {"check": "make test"}}
+        with pytest.raises(CoordError) as caught:
+            async with attach_or_start(place(tmp_path), other):
+                pass
+    assert caught.value.reason == "RUNNING_OTHERWISE"
+
+
+async def test_each_service_of_a_split_host_comes_back_after_a_kill(tmp_path: Path) -> None:
+    async with start_split(place(tmp_path), OVERRIDES):
+        async with attach_or_start(place(tmp_path), {}) as host:
+            before = {one.pid for one in psutil.Process().children()}
+            assert len(before) == 4
+            for pid in before:
+                psutil.Process(pid).kill()
+            async with asyncio.timeout(30):
+                while True:
+                    try:
+                        await stats(host)
+                        break
+                    except grpc.aio.AioRpcError:
+                        await asyncio.sleep(0.05)
+    assert not {one.pid for one in psutil.Process().children()} & before
+
+
+def test_all_worktrees_of_a_repository_share_a_place(tmp_path: Path) -> None:
+    repo = tmp_path / "my repo"
+    git = ["git", "-c", "user.name=x", "-c", "user.email=x@localhost", "-C", str(repo)]
+    subprocess.run(["git", "init", "-q", "-b", "main", str(repo)], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "one"], check=True)
+    subprocess.run([*git, "worktree", "add", "-q", str(tmp_path / "other")], check=True)
+    (repo / "deep").mkdir()
+    places = [locate(path) for path in (repo, repo / "deep", tmp_path / "other")]
+    assert len({one.project for one in places}) == 1
+    assert places[0].project.startswith("my-repo-")
+    assert places[0].repo == repo
+    assert os.path.commonpath([repo, places[0].state]) != str(repo)
+
+
+def test_a_folder_without_git_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CoordError) as caught:
+        locate(tmp_path)
+    assert caught.value.reason == "NOT_A_REPOSITORY"
