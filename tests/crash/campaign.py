@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import shlex
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -257,6 +258,8 @@ def _report(seed: int, *, split: bool) -> bool:
     }
     if problems:
         row["folder"] = str(folder)
+    else:
+        shutil.rmtree(folder)
     print(json.dumps(row), flush=True)  # noqa: T201
     return bool(problems)
 
