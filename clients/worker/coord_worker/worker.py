@@ -14,7 +14,7 @@ from coord.v1 import common_pb2, coordinator_pb2, queue_pb2
 from coord_worker.agents import agent_of
 from coord_worker.attempt import Attempt, Setting, Stop
 from coord_worker.config import Identity, WorkerConfig
-from coord_worker.leftovers import end_leftovers, report_costs
+from coord_worker.leftovers import Leftovers, end_leftovers, remove_unbegun
 
 _log = structlog.get_logger()
 
@@ -48,6 +48,7 @@ class Worker:
             environment=environment,
             settings=settings,
         )
+        self._leftovers = Leftovers(self._session.send)
         agent = agent_of(config.agent, config.agent_args)
         self._setting = Setting(identity, config, agent, environment, self._session.send)
         self._attempts: dict[int, Attempt] = {}
@@ -64,8 +65,9 @@ class Worker:
             CoordError: The coordinator refuses this worker.
         """
         name, grace_s = self._identity.worker, self._config.stop_grace_s
-        left = await end_leftovers(self._config.folder, name, grace_s)
-        report_costs(left, self._session.send)
+        remove_unbegun(self._config.folder, name)
+        for left in await end_leftovers(self._config.folder, name, grace_s):
+            self._leftovers.report(left)
         try:
             await self._session.run()
         finally:
@@ -87,7 +89,7 @@ class Worker:
             await self._ended.wait()
 
     def _held(self) -> list[common_pb2.AttemptRef]:
-        return [attempt.ref for attempt in self._attempts.values()]
+        return self._leftovers.held + [attempt.ref for attempt in self._attempts.values()]
 
     def _on_message(self, response: coordinator_pb2.ConnectResponse) -> None:
         match response.WhichOneof("message"):
