@@ -107,6 +107,8 @@ class friendly_errors:  # noqa: N801 - used as a context.
                 _exit(str(error), EXIT_USAGE)
             case grpc.aio.AioRpcError():
                 self.__exit__(None, from_rpc(error), trace)
+            case CoordError(reason="TRANSPORT"):
+                _exit(f"the services cannot be reached: {error.message}", EXIT_FAILED)
             case CoordError():
                 _exit(str(error), EXIT_USAGE if error.code in _USAGE_CODES else EXIT_FAILED)
             case KeyboardInterrupt():
