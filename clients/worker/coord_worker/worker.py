@@ -15,6 +15,7 @@ from coord_worker.agents import agent_of
 from coord_worker.attempt import Attempt, Setting, Stop
 from coord_worker.config import Identity, WorkerConfig
 from coord_worker.leftovers import Leftovers, end_leftovers, remove_unbegun
+from coord_worker.orphans import Orphans
 
 _log = structlog.get_logger()
 
@@ -28,6 +29,7 @@ class Worker:
         channel: Where its coordinator is, with its token.
         environment: Time, chance and ids.
         settings: How patient its session is.
+        orphans: Finds what its agents have started and hidden.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Worker:
         *,
         environment: Environment = SYSTEM,
         settings: SessionSettings | None = None,
+        orphans: Orphans | None = None,
     ) -> None:
         self._identity, self._config = identity, config
         self._session = WorkerSession(
@@ -50,7 +53,8 @@ class Worker:
         )
         self._leftovers = Leftovers(self._session.send)
         agent = agent_of(config.agent, config.agent_args)
-        self._setting = Setting(identity, config, agent, environment, self._session.send)
+        send, orphans = self._session.send, orphans or Orphans()
+        self._setting = Setting(identity, config, agent, environment, send, orphans)
         self._attempts: dict[int, Attempt] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._worktrees: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
