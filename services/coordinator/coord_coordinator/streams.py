@@ -31,6 +31,7 @@ from coord_coordinator.workers import Worker, WorkerAttempt
 PROTOCOL_VERSION = 1
 _SLOTS_MAX = 1_000
 _INBOX_MAX = 256
+_BACKLOG_MAX = 10_000
 
 log = structlog.get_logger(__name__)
 
@@ -135,6 +136,8 @@ class Streams:
         while (request := await stream.read()) is not None:
             self._fleet.hear(worker)
             check_request(request)
+            if session.backlog > _BACKLOG_MAX:
+                raise protocol_error(f"more than {_BACKLOG_MAX} messages are not acknowledged")
             session.acknowledge(request.acknowledged)
             kind = request.WhichOneof("message")
             if kind == "heartbeat" and worker.holds(request.heartbeat.held, request.acknowledged):
