@@ -291,7 +291,7 @@ async def test_a_preference_is_a_weight_from_0_to_1(fleet: Fleet, weight: float)
 
 
 async def test_a_worker_that_was_given_up_learns_of_it_and_comes_back(tmp_path: Path) -> None:
-    flags = {"coordinator": FLAGS["coordinator"] | {"grace_s": 0.3}}
+    flags = {"coordinator": FLAGS["coordinator"] | {"grace_s": 2.0}}
     async with served(SERVICES, tmp_path, "grpc", flags=flags) as running:
         fleet = Fleet(running)
         await fleet.add(spec("a"))
