@@ -234,8 +234,123 @@ async def test_a_stream_that_begins_otherwise_or_skips_a_number_is_ended(fleet: 
     assert (await refusal(stream.read())).reason == "PROTOCOL"
     worker = await fleet.worker("w")
     worker._sequence = 5
-    await worker.say(started=pb.Started())
+    attempt = common_pb2.AttemptRef(task_id="a", fencing_token=1)
+    await worker.say(started=pb.Started(attempt=attempt))
     assert (await refusal(worker.hear("ack"))).reason == "PROTOCOL"
+
+
+def _wrong_messages() -> list[dict[str, Any]]:
+    attempt = common_pb2.AttemptRef(task_id="a", fencing_token=1)
+    progress = [
+        common_pb2.Progress(summary="x" * 5_000),
+        common_pb2.Progress(fraction=float("nan")),
+        common_pb2.Progress(fraction=-1),
+    ]
+    spent = [
+        pb.Spent(entry_id="e", amount=common_pb2.Money(currency="", nanos=7)),
+        pb.Spent(entry_id="e", amount=common_pb2.Money(currency=USD, nanos=-7)),
+        pb.Spent(entry_id="e", usage=common_pb2.Usage(input_tokens=2**63 - 1)),
+        pb.Spent(amount=usd(1)),
+    ]
+    for one in spent:
+        one.attempt.CopyFrom(attempt)
+    return [
+        {"started": pb.Started()},
+        {"complete": pb.Complete(attempt=attempt, message="x" * 5_000)},
+        {"failed": pb.Failed(attempt=attempt)},
+        *({"progress": pb.ProgressReport(attempt=attempt, progress=one)} for one in progress),
+        *({"spent": one} for one in spent),
+    ]
+
+
+@pytest.mark.parametrize("message", _wrong_messages())
+async def test_a_wrong_message_ends_the_stream_of_its_worker_alone(
+    fleet: Fleet, message: dict[str, Any]
+) -> None:
+    other = await fleet.worker("other")
+    worker = await fleet.worker("w")
+    await worker.say(**message)
+    assert (await refusal(worker.hear("drain"))).reason == "INVALID_FIELD"
+    await fleet.add(spec("a"))
+    await other.hear("assigned")
+
+
+async def test_bytes_that_are_no_message_are_refused_as_such(tmp_path: Path) -> None:
+    async with served(SERVICES, tmp_path, "grpc", flags=FLAGS) as running:
+        channel: Any = running.channel(Kind.WORKER, "w")
+        stream = channel.stream_stream("/coord.v1.CoordinatorService/Connect")()
+        await stream.write(b"\xff\xff")
+        error = await refusal(stream.read())
+    assert error.code == grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize("weight", [float("nan"), -1.0, 2.0])
+async def test_a_preference_is_a_weight_from_0_to_1(fleet: Fleet, weight: float) -> None:
+    error = await refusal(fleet.worker("w", preferences={"code": weight}))
+    assert error.reason == "INVALID_FIELD"
+
+
+async def test_a_worker_that_was_given_up_learns_of_it_and_comes_back(tmp_path: Path) -> None:
+    flags = {"coordinator": FLAGS["coordinator"] | {"grace_s": 2.0}}
+    async with served(SERVICES, tmp_path, "grpc", flags=flags) as running:
+        fleet = Fleet(running)
+        await fleet.add(spec("a"))
+        worker = await fleet.worker("w")
+        attempt = ref(await worker.hear("assigned"))
+        error = await refusal(worker.hear("drain"))
+        assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "STREAM_OVER")
+        assert (await fleet.until("a", queue_pb2.TASK_STATE_PENDING)).workers_lost == 1
+        again = await fleet.worker("w", held=[attempt])
+        assert not again.welcome.resumed
+        assert (await again.hear("revoke")).attempt == attempt
+        await again.beat()
+        assert ref(await again.hear("assigned")).fencing_token > attempt.fencing_token
+
+
+async def test_a_newer_stream_of_a_worker_ends_the_older_one(fleet: Fleet) -> None:
+    older = await fleet.worker("w")
+    newer = await fleet.worker("w")
+    assert newer.welcome.resumed
+    assert (await refusal(older.hear("drain"))).reason == "STREAM_OVER"
+    await fleet.add(spec("a"))
+    await newer.hear("assigned")
+
+
+async def test_of_two_hellos_at_once_one_is_welcome(fleet: Fleet) -> None:
+    answers = await asyncio.gather(
+        *(fleet.worker("w", instance=f"w-{number}") for number in range(2)),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(answer, Worker) for answer in answers) == 1
+
+
+async def test_the_process_after_a_killed_one_tells_what_that_has_spent(fleet: Fleet) -> None:
+    await fleet.add(spec("a", budget=usd(50)))
+    worker = await fleet.worker("w")
+    attempt = ref(await worker.hear("assigned"))
+    worker.stream.cancel()
+    async with asyncio.timeout(10):
+        while (await _workers(fleet))["w"].connected:
+            await asyncio.sleep(0.01)
+    await fleet.worker("other")
+    successor = await fleet.worker("w", instance="w-2", held=[attempt])
+    await successor.say(spent=pb.Spent(attempt=attempt, entry_id="e", amount=usd(50)))
+    reason = queue_pb2.FAILURE_REASON_WORKER_LOST
+    await successor.say(failed=pb.Failed(attempt=attempt, reason=reason))
+    task = await fleet.until("a", queue_pb2.TASK_STATE_FAILED)
+    assert task.reason == queue_pb2.FAILURE_REASON_OUT_OF_BUDGET
+
+
+async def test_with_a_repository_a_worker_has_one_slot_and_cannot_skip_the_merge(
+    tmp_path: Path,
+) -> None:
+    flags = FLAGS | {"coordinator": {"repository": True}, "queue": {"repository": True}}
+    async with served(SERVICES, tmp_path, "grpc", flags=flags) as running:
+        fleet = Fleet(running)
+        assert (await refusal(fleet.worker("w", slots=2))).reason == "INVALID_FIELD"
+        stub: Any = QueueServiceStub(running.channel(Kind.WORKER, "w"))
+        request = queue_pb2.CompleteTasksRequest(project=PROJECT, worker="w")
+        assert (await refusal(stub.CompleteTasks(request))).reason == "NOT_FOR_WORKERS"
 
 
 async def test_another_workers_attempt_cannot_be_reported(fleet: Fleet) -> None:

@@ -7,6 +7,7 @@ from coord_cli.logs import logs
 from coord_cli.run import run
 from coord_cli.status import status
 from coord_cli.tasks import task
+from coord_cli.token import token
 from coord_cli.up import up
 from coord_cli.worker import worker
 
@@ -17,5 +18,5 @@ def main() -> None:
     """Let many coding agents work on one git repository."""
 
 
-for _command in (events, logs, run, status, task, up, worker):
+for _command in (events, logs, run, status, task, token, up, worker):
     main.add_command(_command)

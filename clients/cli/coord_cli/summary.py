@@ -190,7 +190,8 @@ def print_summary(summary: Summary) -> None:
 
 def _row(task: TaskLine) -> tuple[str, ...]:
     cost = format_money(task.cost_nanos)
-    return task.id, str(task.attempts), cost, task.commit[:10], task.title
+    commit = task.commit[:10] or "no change"
+    return task.id, str(task.attempts), cost, commit, task.title
 
 
 def _left_row(task: TaskLine) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ class Adoption:
 
     async def bury(self, worker: Worker, message: str) -> None:
         """End all that a lost worker had, its work saved first, so that it can go on elsewhere."""
-        worker.lifecycle = pb.LIFECYCLE_STOPPED
+        worker.stop()
         log.info("worker lost", worker=worker.name, reason=message)
         if worker.attempts:
             await self._reports.save(worker)
@@ -40,13 +40,31 @@ class Adoption:
             await self._reports.lose(worker, attempt, f"worker {worker.name} was lost: {message}")
         await self._fleet.part(worker, "LOST", message)
 
-    async def adopt(self, worker: Worker) -> None:
-        """Take over the attempts that the queue has for a worker, as far as it holds them."""
+    async def succeed(self, worker: Worker, hello: pb.Hello) -> dict[int, WorkerAttempt]:
+        """Bury a worker in whose place another process says Hello.
+
+        Returns:
+            The attempts that the new process names as its own: it has their last reports.
+        """
+        named = {one.fencing_token for one in hello.held}
+        kept = {token: one for token, one in worker.attempts.items() if token in named}
+        for token in kept:
+            del worker.attempts[token]
+        await self.bury(worker, "another process has taken its place")
+        return kept
+
+    async def adopt(self, worker: Worker, kept: dict[int, WorkerAttempt]) -> None:
+        """Take over the attempts that the queue has for a worker, as far as it holds them.
+
+        Args:
+            worker: Who has just said Hello.
+            kept: What is known of the attempts of the process before it.
+        """
         held = {one.fencing_token: one for one in worker.hello.held}
         for task in await self._tasks_of(worker.name):
             attempt = _attempt(task)
             if held.pop(attempt.token, None) is not None:
-                self._fleet.give(worker, attempt)
+                self._fleet.give(worker, kept.get(attempt.token, attempt))
             elif task.state != queue_pb2.TASK_STATE_MERGING:
                 await self._disown(worker, task, attempt)
         for stale in held.values():

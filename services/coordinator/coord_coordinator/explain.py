@@ -50,7 +50,14 @@ class Explainer:
             integrator.ListChanges,
             integrator_pb2.ListChangesRequest(project=self._project, page_size=1),
         )
-        reasons = [changes.merge_queue.paused] if changes.merge_queue.HasField("paused") else []
+        reasons = []
+        if changes.merge_queue.HasField("paused"):
+            paused = changes.merge_queue.paused
+            metadata = {"cause": paused.code, **paused.metadata}
+            message = f"merging is paused: {paused.message}"
+            reasons.append(
+                common_pb2.Reason(code="MERGING_PAUSED", message=message, metadata=metadata)
+            )
         try:
             found = await self._services.ask(
                 integrator.GetChange,

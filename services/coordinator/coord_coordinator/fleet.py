@@ -18,6 +18,7 @@ class Fleet:
 
     Attributes:
         project: The project.
+        environment: Time.
         workers: Those that are there, by name.
         gone: Those that went lately, by name.
         changed: Woken whenever a worker or its load changes.
@@ -28,7 +29,7 @@ class Fleet:
         self.workers: dict[str, Worker] = {}
         self.gone: dict[str, Worker] = {}
         self.changed = Wakeups()
-        self._environment = environment
+        self.environment = environment
         self._store = store
 
     def resume(self, hello: pb.Hello) -> Worker | None:
@@ -36,9 +37,7 @@ class Fleet:
         worker = self.workers.get(hello.worker)
         if worker is None or worker.hello.instance != hello.instance:
             return None
-        worker.connected = True
         self.hear(worker)
-        self.changed.wake()
         return worker
 
     def rival(self, hello: pb.Hello) -> Worker | None:
@@ -54,7 +53,7 @@ class Fleet:
 
     def join(self, hello: pb.Hello) -> Worker:
         """Take in a new instance; it gets nothing before `welcome`."""
-        now = self._environment
+        now = self.environment
         worker = Worker(hello, Session(), now.monotonic_ns(), now.now_ns())
         self.workers[worker.name] = worker
         self.gone.pop(worker.name, None)
@@ -73,8 +72,7 @@ class Fleet:
 
     async def part(self, worker: Worker, code: str, message: str) -> None:
         """Let a worker go."""
-        worker.lifecycle = pb.LIFECYCLE_STOPPED
-        worker.connected = False
+        worker.stop()
         if self.workers.get(worker.name) is worker:
             del self.workers[worker.name]
         self.gone[worker.name] = worker
@@ -96,12 +94,21 @@ class Fleet:
 
     def hear(self, worker: Worker) -> None:
         """Note a sign of life."""
-        worker.heard(self._environment.monotonic_ns(), self._environment.now_ns())
+        worker.heard(self.environment.monotonic_ns(), self.environment.now_ns())
+
+    def hear_all(self) -> None:
+        """Begin to count every worker's silence anew."""
+        for worker in self.workers.values():
+            self.hear(worker)
 
     def silent(self, grace_ns: int) -> list[Worker]:
         """Return the workers that were not heard of for longer than `grace_ns`."""
-        oldest_ns = self._environment.monotonic_ns() - grace_ns
-        return [one for one in self.workers.values() if one.heard_ns < oldest_ns]
+        oldest_ns = self.environment.monotonic_ns() - grace_ns
+        return [
+            one
+            for one in self.workers.values()
+            if one.heard_ns < oldest_ns and one.lifecycle != pb.LIFECYCLE_STOPPED
+        ]
 
     def give(self, worker: Worker, attempt: WorkerAttempt) -> None:
         """Note that a worker has an attempt."""

@@ -18,6 +18,8 @@ from coord_coordinator.workers import Worker, WorkerAttempt
 log = structlog.get_logger(__name__)
 
 _BATCH_MAX = 1_000
+# A pause of ours longer than this share of the grace is not held against the workers.
+_PAUSE_SHARE = 4
 
 
 class Liveness:
@@ -31,6 +33,7 @@ class Liveness:
         adoption: Adoption,
         settings: CoordinatorSettings,
     ) -> None:
+        self._burials: dict[asyncio.Task[None], None] = {}
         self._fleet = fleet
         self._services = services
         self._reports = reports
@@ -41,11 +44,35 @@ class Liveness:
         """Renew and look, until cancelled."""
         renew_s, grace_ns = self._settings.renew_s, from_seconds(self._settings.grace_s)
         while True:
+            begin_ns = self._fleet.environment.monotonic_ns()
             await asyncio.sleep(renew_s)
-            for worker in self._fleet.silent(grace_ns):
-                silence = f"nothing was heard of it for {self._settings.grace_s:g} s"
-                await self._adoption.bury(worker, silence)
+            paused_ns = self._fleet.environment.monotonic_ns() - begin_ns - from_seconds(renew_s)
+            if paused_ns > grace_ns / _PAUSE_SHARE:
+                # We were not there to hear: the silence was ours.
+                self._fleet.hear_all()
+            self._bury_silent(grace_ns)
             await self._renew()
+
+    async def stop(self) -> None:
+        """Stop burying."""
+        for burial in self._burials:
+            burial.cancel()
+        await asyncio.gather(*self._burials, return_exceptions=True)
+
+    def _bury_silent(self, grace_ns: int) -> None:
+        """Bury each silent worker beside the renewals: saving its work may take long."""
+        for worker in self._fleet.silent(grace_ns):
+            worker.stop()
+            silence = f"nothing was heard of it for {self._settings.grace_s:g} s"
+            burial = asyncio.create_task(self._bury(worker, silence))
+            self._burials[burial] = None
+            burial.add_done_callback(self._burials.pop)
+
+    async def _bury(self, worker: Worker, message: str) -> None:
+        try:
+            await self._adoption.bury(worker, message)
+        except CoordError as error:
+            log.warning("burial failed", worker=worker.name, error=str(error))
 
     async def watch_tasks(self) -> None:
         """Wake the dispatch with every change of a task; stop cancelled attempts at once."""
@@ -92,9 +119,14 @@ class Liveness:
         request = queue_pb2.RenewLeasesRequest(
             project=self._fleet.project, renewals=[_renewal(attempt) for _, attempt in held]
         )
-        response = await self._services.ask(self._services.queue.RenewLeases, request)
         for attempt in stored:
             attempt.progress_stored = True
+        try:
+            response = await self._services.ask(self._services.queue.RenewLeases, request)
+        except CoordError:
+            for attempt in stored:
+                attempt.progress_stored = False
+            raise
         for (worker, attempt), result in zip(held, response.results, strict=True):
             await self._obey(worker, attempt, result.directive)
 

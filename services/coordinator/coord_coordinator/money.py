@@ -1,11 +1,21 @@
 """The money and the rate of an attempt: held at dispatch, booked when spent, let go at the end."""
 
+from coord.errors import failed_precondition
 from coord.times import SECOND, duration_ns
 from coord.v1 import common_pb2, ledger_pb2, limiter_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
 
 from coord_coordinator.services import Services
 from coord_coordinator.workers import Worker, WorkerAttempt, cost_scopes
+
+_TOTAL_MAX = 2**62
+_COUNTS = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "requests",
+)
 
 
 class Money:
@@ -75,7 +85,11 @@ class Money:
     async def spend(
         self, worker: Worker, attempt: WorkerAttempt, spent: pb.Spent
     ) -> ledger_pb2.Balance | None:
-        """Book a cost; return the balance that says that the attempt must stop, if one does."""
+        """Book a cost; return the balance that says that the attempt must stop, if one does.
+
+        Raises:
+            CoordError: FAILED_PRECONDITION, with the reason for which the ledger does not book it.
+        """
         cost = ledger_pb2.Cost(
             entry_id=spent.entry_id,
             scopes=attempt.scopes(self._project, worker.name),
@@ -83,14 +97,21 @@ class Money:
             usage=spent.usage,
             reservation_id=attempt.reservation_id if attempt.budget is not None else "",
         )
-        response = await self._services.insist(
-            self._services.ledger.RecordCosts,
-            ledger_pb2.RecordCostsRequest(project=self._project, costs=[cost]),
-        )
+        result = await self._record(cost)
+        if result.error.reason == "RESERVATION_NOT_FOUND":
+            # A restart may have found an attempt whose reservation did not come about.
+            cost.reservation_id = ""
+            result = await self._record(cost)
+        if result.HasField("error"):
+            raise failed_precondition(result.error.reason, result.error.message)
         attempt.spent.currency = spent.amount.currency
-        attempt.spent.nanos += spent.amount.nanos
-        exceeded = response.results[0].exceeded
-        return exceeded[0] if exceeded else None
+        attempt.spent.nanos = min(attempt.spent.nanos + spent.amount.nanos, _TOTAL_MAX)
+        return result.exceeded[0] if result.exceeded else None
+
+    async def _record(self, cost: ledger_pb2.Cost) -> ledger_pb2.RecordCostsResult:
+        request = ledger_pb2.RecordCostsRequest(project=self._project, costs=[cost])
+        response = await self._services.insist(self._services.ledger.RecordCosts, request)
+        return response.results[0]
 
     async def let_go(self, attempt: WorkerAttempt, worker: str) -> None:
         """Give back what an ended attempt still holds, and settle its rate."""
@@ -164,11 +185,8 @@ def _left(balance: ledger_pb2.Balance) -> int:
 def add_usage(total: common_pb2.Usage, part: common_pb2.Usage) -> None:
     """Add what was used since the last report."""
     total.model = part.model or total.model
-    total.input_tokens += part.input_tokens
-    total.output_tokens += part.output_tokens
-    total.cache_read_tokens += part.cache_read_tokens
-    total.cache_write_tokens += part.cache_write_tokens
-    total.requests += part.requests
+    for field in _COUNTS:
+        setattr(total, field, min(getattr(total, field) + getattr(part, field), _TOTAL_MAX))
 
 
 def _money(currency: str, nanos: int) -> common_pb2.Money:

@@ -163,10 +163,10 @@ class Reports:
         attempt.progress_stored = False
 
     async def _spent(self, worker: Worker, attempt: WorkerAttempt, message: pb.Spent) -> None:
+        exceeded = None
+        if message.HasField("amount"):
+            exceeded = await self._money.spend(worker, attempt, message)
         add_usage(attempt.usage, message.usage)
-        if not message.amount.currency:
-            return
-        exceeded = await self._money.spend(worker, attempt, message)
         if exceeded is not None and not attempt.overspent:
             attempt.overspent = True
             worker.session.push(
@@ -183,15 +183,23 @@ class Reports:
         except CoordError as error:
             log.warning("cost of an unknown task", worker=worker.name, error=str(error))
             return
-        token = message.attempt.fencing_token
-        if (token, worker.name) in {(one.fencing_token, one.worker) for one in task.attempts}:
+        told = (message.attempt.fencing_token, worker.name)
+        known = {(one.fencing_token, one.worker) for one in task.attempts}
+        if message.HasField("amount") and told in known:
             ended = WorkerAttempt(ref=message.attempt, spec=task.spec, assigned_ns=0)
-            await self._money.spend(worker, ended, message)
+            try:
+                await self._money.spend(worker, ended, message)
+            except CoordError as error:
+                log.warning("late cost refused", worker=worker.name, error=str(error))
 
     async def _store_progress(self, attempt: WorkerAttempt) -> None:
         if attempt.progress_stored:
             return
         renewal = queue_pb2.LeaseRenewal(attempt=attempt.ref, progress=attempt.progress)
         request = queue_pb2.RenewLeasesRequest(project=self._fleet.project, renewals=[renewal])
-        await self._services.insist(self._services.queue.RenewLeases, request)
-        attempt.progress_stored = True
+        try:
+            await self._services.insist(self._services.queue.RenewLeases, request)
+            attempt.progress_stored = True
+        except CoordError as error:
+            # The end of an attempt does not hang on its progress.
+            log.warning("progress refused", task=attempt.ref.task_id, error=str(error))

@@ -107,6 +107,7 @@ class CoordinatorService(Service):
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
         await self._dispatch.stop()
+        await self._liveness.stop()
         await self._streams.stop()
         await self._store.close()
 

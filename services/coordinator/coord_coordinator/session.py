@@ -34,6 +34,11 @@ class Session:
         self._changed.wake()
         return self._sent
 
+    @property
+    def backlog(self) -> int:
+        """How many messages the worker has not acknowledged."""
+        return len(self._unacknowledged)
+
     def receive(self, request: pb.ConnectRequest) -> bool:
         """Note a numbered message; return whether it is new.
 

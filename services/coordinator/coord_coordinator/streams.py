@@ -9,19 +9,29 @@ from coord.errors import failed_precondition, unavailable
 from coord.times import SECOND, duration, from_seconds
 from coord.v1 import coordinator_pb2 as pb
 from coord_runtime.calls import Call, Stream
-from coord_runtime.checks import check_id, check_ids, check_project, check_range, check_worker
+from coord_runtime.checks import (
+    check_attempt,
+    check_id,
+    check_ids,
+    check_project,
+    check_range,
+    check_worker,
+    invalid_field,
+)
 from coord_runtime.pipeline import check_own_project, check_own_worker
 
 from coord_coordinator.adoption import Adoption
 from coord_coordinator.fleet import Fleet
+from coord_coordinator.messages import check_request
 from coord_coordinator.reports import Reports
 from coord_coordinator.session import protocol_error
 from coord_coordinator.settings import CoordinatorSettings
-from coord_coordinator.workers import Worker
+from coord_coordinator.workers import Worker, WorkerAttempt
 
 PROTOCOL_VERSION = 1
 _SLOTS_MAX = 1_000
 _INBOX_MAX = 256
+_BACKLOG_MAX = 10_000
 
 log = structlog.get_logger(__name__)
 
@@ -43,20 +53,26 @@ class Streams:
         self._settings = settings
         self._lifecycle = lifecycle
         self._inboxes: dict[str, _Inbox] = {}
+        self._joining: dict[str, asyncio.Lock] = {}
 
     async def serve(self, stream: Stream, call: Call) -> None:
         """Serve one stream until its end."""
         first = await stream.read()
         hello = _hello(first, call)
-        worker = self._fleet.resume(hello)
-        resumed = worker is not None
-        if worker is None:
-            worker = await self._join(hello)
-        else:
-            worker.session.acknowledge(first.acknowledged)
+        self._check_slots(hello)
+        # One after another: two Hellos of one name must not both find it free.
+        async with self._joining.setdefault(hello.worker, asyncio.Lock()):
+            worker = self._fleet.resume(hello)
+            resumed = worker is not None
+            if worker is None:
+                worker = await self._join(hello)
+            else:
+                worker.session.acknowledge(first.acknowledged)
+            over = worker.new_stream()
+        self._fleet.changed.wake()
         welcome = self._welcome(worker, resumed=resumed)
         await stream.write(welcome)
-        await self._converse(stream, worker, welcome.acknowledged)
+        await self._converse(stream, worker, over, welcome.acknowledged)
 
     async def stop(self) -> None:
         """Stop handling what workers have said; they will say it again."""
@@ -69,14 +85,15 @@ class Streams:
                 "DRAINING", "the coordinator takes no workers now", retry_after_ns=SECOND
             )
         rival = self._fleet.rival(hello)
+        kept: dict[int, WorkerAttempt] = {}
         if rival is not None:
-            await self._adoption.bury(rival, "another process has taken its place")
+            kept = await self._adoption.succeed(rival, hello)
         earlier = self._inboxes.pop(hello.worker, None)
         if earlier is not None:
             await earlier.stop()
         worker = self._fleet.join(hello)
         try:
-            await self._adoption.adopt(worker)
+            await self._adoption.adopt(worker, kept)
             await self._fleet.welcome(worker)
         except BaseException:
             self._fleet.forget(worker)
@@ -84,27 +101,43 @@ class Streams:
         self._inboxes[worker.name] = _Inbox(worker, self._reports)
         return worker
 
-    async def _converse(self, stream: Stream, worker: Worker, acknowledged: int) -> None:
-        worker.stream += 1
-        this_stream, ended = worker.stream, False
-        writer = asyncio.create_task(_write(stream, worker, acknowledged))
+    def _check_slots(self, hello: pb.Hello) -> None:
+        if self._settings.repository and hello.slots > 1:
+            raise invalid_field("slots", "with a repository a worker has one worktree: one slot")
+
+    async def _converse(
+        self, stream: Stream, worker: Worker, over: asyncio.Event, acknowledged: int
+    ) -> None:
+        parts = [
+            asyncio.create_task(self._read(stream, worker)),
+            asyncio.create_task(over.wait()),
+            asyncio.create_task(_write(stream, worker, acknowledged)),
+        ]
         try:
-            await self._read(stream, worker)
-            ended = True
+            await asyncio.wait(parts[:2], return_when=asyncio.FIRST_COMPLETED)
+            if over.is_set():
+                raise unavailable(
+                    "STREAM_OVER",
+                    "a newer stream has taken over, or the worker was given up; connect again",
+                    retry_after_ns=0,
+                )
+            parts[0].result()
         finally:
-            writer.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await writer
-            if worker.stream == this_stream:
+            for part in parts:
+                part.cancel()
+            await asyncio.gather(*parts, return_exceptions=True)
+            if not over.is_set():
                 worker.connected = False
                 self._fleet.changed.wake()
-                if ended:
-                    await self._leave(worker)
+        await self._leave(worker)
 
     async def _read(self, stream: Stream, worker: Worker) -> None:
         session = worker.session
         while (request := await stream.read()) is not None:
             self._fleet.hear(worker)
+            check_request(request)
+            if session.backlog > _BACKLOG_MAX:
+                raise protocol_error(f"more than {_BACKLOG_MAX} messages are not acknowledged")
             session.acknowledge(request.acknowledged)
             kind = request.WhichOneof("message")
             if kind == "heartbeat" and worker.holds(request.heartbeat.held, request.acknowledged):
@@ -148,6 +181,7 @@ class _Inbox:
         await self._queue.put(request)
 
     async def flush(self) -> None:
+        """Wait until what was put is handled."""
         await self._queue.join()
 
     async def stop(self) -> None:
@@ -156,13 +190,15 @@ class _Inbox:
             await self._task
 
     async def _run(self) -> None:
-        while self._worker.lifecycle != pb.LIFECYCLE_STOPPED:
+        while True:
             request = await self._queue.get()
             try:
                 await self._reports.handle(self._worker, request)
+                self._worker.session.note_handled(request.sequence)
             except Exception:
+                # Not acknowledged: the worker says it again in a new session.
                 log.exception("report failed", worker=self._worker.name)
-            self._worker.session.note_handled(request.sequence)
+                self._worker.stream_over.set()
             self._queue.task_done()
 
 
@@ -200,4 +236,8 @@ def _hello(first: pb.ConnectRequest | None, call: Call) -> pb.Hello:
     check_ids("capabilities", hello.capabilities)
     check_ids("buckets", hello.buckets)
     check_range("slots", hello.slots, 1, _SLOTS_MAX)
+    for category, weight in hello.preferences.items():
+        check_range(f"preferences.{category}", weight, 0, 1)
+    for attempt in hello.held:
+        check_attempt("held", attempt)
     return hello

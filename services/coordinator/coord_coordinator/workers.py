@@ -1,5 +1,6 @@
 """The live workers and what they have."""
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -68,7 +69,7 @@ class Worker:
         stopping: Fencing tokens of attempts that it was told to stop and has not let go of yet,
             with the number of the message that told it. They keep their slot: until its agent is
             gone, the worktree is in use.
-        stream: Counts its streams; the newest one counts.
+        stream_over: Set when its present stream is to end: a newer one has begun, or it is lost.
         reason: Why it is where it is, where that needs saying.
     """
 
@@ -80,7 +81,7 @@ class Worker:
     connected: bool = True
     attempts: dict[int, WorkerAttempt] = field(default_factory=dict)
     stopping: dict[int, int] = field(default_factory=dict)
-    stream: int = 0
+    stream_over: asyncio.Event = field(default_factory=asyncio.Event)
     reason: common_pb2.Reason = field(default_factory=common_pb2.Reason)
 
     @property
@@ -104,6 +105,19 @@ class Worker:
     def load(self) -> float:
         """Share of its slots in use."""
         return len(self.attempts) / self.hello.slots
+
+    def new_stream(self) -> asyncio.Event:
+        """Begin a stream, which ends the one before; return what ends the new one."""
+        self.stream_over.set()
+        self.stream_over = asyncio.Event()
+        self.connected = True
+        return self.stream_over
+
+    def stop(self) -> None:
+        """Give the worker up: its stream ends, and its next Hello is that of a new session."""
+        self.lifecycle = pb.LIFECYCLE_STOPPED
+        self.connected = False
+        self.stream_over.set()
 
     def revoke(self, attempt: common_pb2.AttemptRef, message: str) -> None:
         """Tell the worker to stop an attempt that has lost its lease."""

@@ -166,7 +166,11 @@ def services_of(place: Place) -> list[type[Service]]:
 
 def settings_for(place: Place, overrides: Overrides) -> Overrides:
     """Return the settings of a host: what follows from its place, then what was asked for."""
-    flags: Overrides = {"coordinator": {"repository": place.repo is not None}}
+    has_repository = place.repo is not None
+    flags: Overrides = {
+        "coordinator": {"repository": has_repository},
+        "queue": {"repository": has_repository},
+    }
     if place.repo is not None:
         flags["integrator"] = {"repo": str(place.repo)}
     for section, values in overrides.items():

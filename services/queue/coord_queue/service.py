@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import ClassVar, Self
 
 import structlog
-from coord.errors import CoordError, not_found
+from coord.errors import CoordError, not_found, permission_denied
 from coord.times import SECOND, duration_ns, from_seconds, timestamp
 from coord.v1 import queue_pb2 as pb
 from coord_runtime.calls import Call
@@ -18,6 +18,7 @@ from coord_runtime.checks import (
     check_attempt,
     check_ids,
     check_one_of,
+    check_progress,
     check_range,
     check_text,
     check_worker,
@@ -26,6 +27,7 @@ from coord_runtime.checks import (
 )
 from coord_runtime.config import SectionSettings
 from coord_runtime.service import Service, ServiceContext
+from coord_runtime.tokens import Kind
 from coord_runtime.wakeups import Wakeups
 from google.protobuf.timestamp_pb2 import Timestamp
 from prometheus_client import Counter
@@ -49,10 +51,13 @@ class QueueSettings(SectionSettings):
 
     Attributes:
         lease_s: How long a lease lasts that nobody renews.
+        repository: Whether tasks are work on a repository: then done means landed, and a worker's
+            token may not complete them.
     """
 
     SECTION: ClassVar[str] = "queue"
     lease_s: float = 30.0
+    repository: bool = False
 
 
 class QueueService(Service):
@@ -80,7 +85,8 @@ class QueueService(Service):
     def __init__(self, context: ServiceContext, store: QueueStore) -> None:
         self._environment = context.environment
         self._store = store
-        self._lease_ns = from_seconds(context.settings(QueueSettings).lease_s)
+        self._settings = context.settings(QueueSettings)
+        self._lease_ns = from_seconds(self._settings.lease_s)
         self._leases = LeaseClock(self._lease_ns)
         self._ready = Wakeups()
         self._expiry: asyncio.Task[None] | None = None
@@ -147,7 +153,10 @@ class QueueService(Service):
         self, request: pb.CompleteTasksRequest, call: Call
     ) -> pb.CompleteTasksResponse:
         """End attempts with success."""
-        del call
+        if self._settings.repository and call.principal.kind is Kind.WORKER:
+            raise permission_denied(
+                "NOT_FOR_WORKERS", "done means landed: say Complete on the worker's stream"
+            )
         for item in request.completions:
             check_attempt("completions.attempt", item.attempt)
             check_text("completions.message", item.message, MESSAGE_BYTES_MAX)
@@ -243,7 +252,7 @@ class QueueService(Service):
         del call
         for item in request.renewals:
             check_attempt("renewals.attempt", item.attempt)
-            check_text("renewals.progress.summary", item.progress.summary, MESSAGE_BYTES_MAX)
+            check_progress("renewals.progress", item.progress)
         changed = [item for item in request.renewals if item.HasField("progress")]
         if changed:
             await self._store.report_progress(request.project, changed)

@@ -85,6 +85,12 @@ def check_money(field: str, value: common_pb2.Money, *, positive: bool = False) 
     check_range(f"{field}.nanos", value.nanos, 1 if positive else 0, _NANOS_MAX)
 
 
+def check_progress(field: str, value: common_pb2.Progress) -> None:
+    """Check how far an attempt has come: at most 4,096 bytes of text, and a share of 0 to 1."""
+    check_text(f"{field}.summary", value.summary, MESSAGE_BYTES_MAX)
+    check_range(f"{field}.fraction", value.fraction, 0, 1)
+
+
 def check_attempt(field: str, value: common_pb2.AttemptRef) -> None:
     """Check the name of an attempt."""
     check_id(f"{field}.task_id", value.task_id)

@@ -8,7 +8,8 @@ from typing import Any
 import grpc
 import grpc.aio
 from coord.client import MESSAGE_BYTES_MAX
-from coord.errors import STATUS_KEY, CoordError
+from coord.errors import STATUS_KEY, CoordError, invalid_argument
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
@@ -159,7 +160,10 @@ class _GrpcStream:
         self.write = context.write
 
     async def read(self) -> Any:
-        message = await self._context.read()
+        try:
+            message = await self._context.read()
+        except DecodeError:
+            raise invalid_argument("MALFORMED", "a message is not valid protobuf") from None
         return None if message is grpc.aio.EOF else message
 
 

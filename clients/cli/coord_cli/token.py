@@ -1,0 +1,38 @@
+"""`coord token`: what a worker needs that Coord does not start."""
+
+import shlex
+
+import click
+from coord_host import Place, attach_or_start, find
+
+from coord_cli.command import UsageProblem, json_option, place_options, run_async
+from coord_cli.output import print_json
+
+
+@click.command()
+@click.argument("worker")
+@place_options
+@json_option
+def token(*, worker: str, place: Place, as_json: bool) -> None:
+    """Print the address, the project and a token for a WORKER of your own.
+
+    For the shell: eval "$(coord token NAME)". The token acts for the worker of that name alone.
+    """
+    run_async(lambda: _token(place, worker, as_json=as_json))
+
+
+async def _token(place: Place, worker: str, *, as_json: bool) -> None:
+    if find(place) is None:
+        raise UsageProblem("nothing is running here: start `coord up` or `coord run` first")
+    async with attach_or_start(place, {}) as host:
+        variables = {
+            "COORD_ADDRESS": host.addresses["coordinator"],
+            "COORD_PROJECT": place.project,
+            "COORD_WORKER": worker,
+            "COORD_TOKEN": host.mint_worker(worker),
+        }
+    if as_json:
+        print_json(variables)
+    else:
+        for name, value in variables.items():
+            click.echo(f"export {name}={shlex.quote(value)}")
