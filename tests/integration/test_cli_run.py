@@ -227,6 +227,32 @@ async def test_a_run_goes_on_by_itself_when_the_services_are_killed(project: Pro
     assert "a.txt" in project.landed()
 
 
+async def test_what_agents_of_killed_workers_have_spent_counts_before_the_next_begins(
+    project: Project,
+) -> None:
+    agent = f"""
+        echo '{{"cost_usd": 0.4}}' >>$COORD_COST_FILE
+        echo x >>{project.folder}/agents
+        kill -9 $PPID; sleep 100
+    """
+    plan = project.plan('id = "a"\nbudget = "$0.50"')
+    status, summary = await project.run_json(plan, "--workers", "1", agent=agent)
+    assert (status, summary["cost_usd"]) == (1, 0.8)
+    assert (project.folder / "agents").read_text() == "x\nx\n"
+
+
+async def test_two_runs_that_begin_together_have_workers_of_their_own(project: Project) -> None:
+    agent = f"echo $COORD_WORKER >>{project.folder}/agents; sleep 1"
+    plan = project.plan(*(f'id = "{one}"' for one in "abcd"))
+    async with project.up():
+        command = project.command(plan, "--workers", "2", agent=agent)
+        runs = [await project.start(*command) for _ in range(2)]
+        outputs = [(await run.communicate())[0].decode() for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], outputs
+    assert all("4 of 4 tasks landed" in output for output in outputs), outputs
+    assert len((project.folder / "agents").read_text().splitlines()) == 4
+
+
 async def test_a_run_tells_its_summary_though_the_services_ended_before(
     project: Project,
 ) -> None:

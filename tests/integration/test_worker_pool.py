@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import pytest
 from coord.errors import CoordError
 from coord.v1 import coordinator_pb2, integrator_pb2, queue_pb2
 from coord_worker.config import WorkerConfig
+from coord_worker.names import claim
 from coord_worker.pool import PoolSettings, Restarts, WorkerPool, WorkerState, worker_names
 
 from tests.integration.fake_coordinator import FakeCoordinator, fake_coordinator
@@ -164,6 +166,20 @@ async def test_when_the_pool_is_killed_its_workers_and_agents_end(tmp_path: Path
         agent = int((tmp_path / "pid").read_text())
         await until(lambda: gone(agent) and gone(worker.pid))
         assert fake.said("released")
+
+
+def test_a_name_belongs_to_one_process_at_a_time(tmp_path: Path) -> None:
+    def free(*names: str) -> bool:
+        kept = claim(tmp_path, names)
+        with kept or contextlib.nullcontext():
+            return kept is not None
+
+    first = claim(tmp_path, ["w1", "w2"])
+    assert first is not None
+    with first:
+        assert not free("w3", "w2")
+        assert free("w3")
+    assert free("w2")
 
 
 def test_workers_are_named_after_their_profiles() -> None:

@@ -1,5 +1,6 @@
 """The workers that a command starts: their agents, their names, their pool."""
 
+import contextlib
 import shlex
 import shutil
 import subprocess
@@ -14,12 +15,13 @@ from coord.v1 import coordinator_pb2
 from coord_host import Place
 from coord_worker.agents import agent_of
 from coord_worker.config import WorkerConfig
+from coord_worker.names import claim
 from coord_worker.pool import PoolSettings, WorkerPool, worker_names
 
 from coord_cli.command import Services, UsageProblem
 from coord_cli.profiles import Profile
 
-_PREFIXES_MAX = 100
+_PREFIXES = ["", *(f"p{number}-" for number in range(2, 100))]
 _CALL_S = 5.0
 
 
@@ -78,13 +80,13 @@ def work_folder(place: Place) -> Path:
 
 async def make_pool(crew: Crew, place: Place, host: Minting, services: Services) -> WorkerPool:
     """Return the pool of a crew, not started yet, under names that nobody has."""
-    names = worker_names([profile.name for profile in crew.profiles], await _prefix(crew, services))
+    names, kept = await _claim_names(crew, work_folder(place), services)
     workers: Mapping[str, WorkerConfig] = {
         name: crew.config(profile, work_folder(place))
         for name, profile in zip(names, crew.profiles, strict=True)
     }
     settings = PoolSettings(host.addresses["coordinator"], place.project, host.mint_worker)
-    return WorkerPool(dict(workers), settings)
+    return WorkerPool(dict(workers), settings, claim=kept)
 
 
 async def dismiss(pool: WorkerPool, services: Services, deadline_s: float) -> None:
@@ -107,17 +109,20 @@ def tell_given_up(pool: WorkerPool) -> None:
         click.echo(f"coord: worker {name} was given up: {error}", err=True)
 
 
-async def _prefix(crew: Crew, services: Services) -> str:
-    if crew.prefix is not None:
-        return crew.prefix
+async def _claim_names(
+    crew: Crew, folder: Path, services: Services
+) -> tuple[list[str], contextlib.ExitStack]:
     request = coordinator_pb2.ListWorkersRequest(project=services.project)
     listed = await services.coordinator.ListWorkers(request)
     taken = {worker.name for worker in listed.workers if worker.connected}
-    for number in range(1, _PREFIXES_MAX):
-        prefix = f"p{number}-" if number > 1 else ""
-        if not taken & set(worker_names([one.name for one in crew.profiles], prefix)):
-            return prefix
-    raise UsageProblem("too many workers have the usual names; name a --worker-prefix")
+    for prefix in _PREFIXES if crew.prefix is None else [crew.prefix]:
+        names = worker_names([one.name for one in crew.profiles], prefix)
+        free = crew.prefix is not None or not taken & set(names)
+        # Workers of another command may be on their way and not connected yet.
+        kept = claim(folder, names) if free else None
+        if kept is not None:
+            return names, kept
+    raise UsageProblem("workers of these names run already; name another --worker-prefix")
 
 
 def _check_agent(name: str, args: Sequence[str], folder: Path) -> None:

@@ -85,6 +85,7 @@ class WorkerPool:
         workers: The workers' names and configurations. All have one folder.
         settings: What they share.
         environment: Time and chance for the restarts.
+        claim: Keeps the workers' names; closed when no worker is left.
     """
 
     def __init__(
@@ -92,7 +93,9 @@ class WorkerPool:
         workers: dict[str, WorkerConfig],
         settings: PoolSettings,
         environment: Environment = SYSTEM,
+        claim: contextlib.ExitStack | None = None,
     ) -> None:
+        self._claim = claim or contextlib.ExitStack()
         self._keepers = {
             name: _Keeper(name, config, settings, environment) for name, config in workers.items()
         }
@@ -131,6 +134,7 @@ class WorkerPool:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(keeper.end_agents() for keeper in self._keepers.values()))
+        self._claim.close()
 
 
 class _Keeper:
