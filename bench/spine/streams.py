@@ -47,7 +47,6 @@ class Worker:
         response: Any = await self._stream.read()
         if response is grpc.aio.EOF:
             return None
-        assert not response.HasField("revoke")
         self._received = max(self._received, response.sequence)
         self.acknowledged = max(self.acknowledged, response.acknowledged)
         return cast("coordinator_pb2.ConnectResponse", response)
@@ -116,6 +115,12 @@ class Client:
         await asyncio.gather(*working)
         return figure
 
+    async def check(self) -> None:
+        """See that every task was done."""
+        request = queue_pb2.GetQueueStatsRequest(project=self._project)
+        (count,) = (await self._queue.GetQueueStats(request)).counts
+        assert count.state == queue_pb2.TASK_STATE_COMPLETE
+
     async def _work(self, worker: Worker, workers: Sequence[Worker], done: asyncio.Event) -> None:
         while (response := await worker.read()) is not None:
             if response.HasField("assigned") and self._left > 0:
@@ -157,6 +162,7 @@ async def run(state: Path) -> list[Row]:
         }
         reports = await in_turns({name: one.reports for name, one in clients.items()})
         tasks = await in_turns({name: one.tasks for name, one in clients.items()})
+        await clients["coord"].check()
     return [
         *compared("report + ack over 32 streams", "messages/s", reports, goal=0.5),
         *compared("tasks over 16 streams of 4 slots, add to completion", "tasks/s", tasks),
