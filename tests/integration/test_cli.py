@@ -1,3 +1,5 @@
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,40 @@ def test_what_is_missing_is_told_before_anything_is_started(
     assert result.exit_code == 2, result.output
     assert message in " ".join(result.output.split())
     assert not (cli.state / "workers").exists()
+
+
+def test_a_state_folder_that_cannot_be_used_is_one_error(cli: Cli) -> None:
+    cli.state = cli.plan / "below-a-file"
+    result = cli.run(*CHECKED)
+    assert result.exit_code == 1, result.exception
+    assert result.output == f"coord: {cli.state}: Not a directory\n"
+
+
+def test_a_database_that_cannot_be_opened_is_one_error(cli: Cli) -> None:
+    (cli.state / "queue/queue.db").mkdir(parents=True)
+    result = cli.run(*CHECKED)
+    assert result.exit_code == 1, result.exception
+    assert result.output == (
+        "coord: the state folder cannot be used: unable to open database file\n"
+    )
+
+
+def test_a_full_disk_is_one_error(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("coord_host.host.FolderLock", full)
+    result = cli.run(*CHECKED)
+    assert result.exit_code == 1, result.exception
+    assert "written: No space left on device\n" in result.output
+
+
+def test_a_log_that_cannot_be_written_does_not_end_the_run(cli: Cli) -> None:
+    cli.state.mkdir()
+    (cli.state / "run.log").symlink_to("/dev/full")
+    result = cli.run(*CHECKED)
+    assert result.exit_code == 0, result.exception
+    assert "1 of 1 tasks landed" in result.output
 
 
 def test_a_missing_preset_is_told(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

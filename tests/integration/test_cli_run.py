@@ -227,5 +227,27 @@ async def test_a_run_goes_on_by_itself_when_the_services_are_killed(project: Pro
     assert "a.txt" in project.landed()
 
 
+async def test_a_run_tells_its_summary_though_the_services_ended_before(
+    project: Project,
+) -> None:
+    agent = f"echo $$ >a.pid; while ! test -e {project.folder}/go; do sleep 0.02; done"
+    async with project.up() as services:
+        plan = project.plan('id = "a"')
+        run = await project.start(*project.command(plan, agent=agent))
+        await until(project.pids)
+        (idle,) = [one for one in psutil.Process(run.pid).children() if not one.children()]
+        # While it stands still, the run waits for it between its end and its summary.
+        idle.suspend()
+        (project.folder / "go").touch()
+        assert run.stdout is not None
+        while b"COMPLETE" not in (line := await run.stdout.readline()):
+            assert line
+        services.kill()
+        await services.wait()
+        idle.resume()
+        output, _ = await run.communicate()
+    assert (run.returncode, "1 of 1 tasks landed" in output.decode()) == (0, True), output.decode()
+
+
 def test_the_environment_of_the_tests_has_no_settings() -> None:
     assert not [name for name in os.environ if name.startswith("COORD_")]

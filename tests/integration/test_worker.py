@@ -62,8 +62,11 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(folder: Path, agent: str, **config: Any) -> AsyncIterator[Bench]:
+async def bench(
+    folder: Path, agent: str, *, acknowledges: bool = True, **config: Any
+) -> AsyncIterator[Bench]:
     async with fake_coordinator() as fake:
+        fake.acknowledges = acknowledges
         identity = Identity(fake.address, "secret", "p", "w1")
         given = WorkerConfig(folder=folder / "state", agent=agent, stop_grace_s=2.0)
         async with connect(fake.address, "secret") as channel:
@@ -347,19 +350,43 @@ async def test_the_processes_of_a_dead_worker_are_ended_and_its_costs_reported(
         "created": psutil.Process(agent.pid).create_time(),
         "marker": "attempt-left",
     }
-    stale = record | {"pid": bystander.pid, "created": 1.0, "marker": "attempt-other"}
+    stale = record | {"fencing_token": 8, "pid": bystander.pid, "created": 1.0, "marker": "other"}
     (folder / "processes.json").write_text(json.dumps(record))
     (folder / "cost").write_text('{"cost_usd": 0.1}\n')
     (folder.parent / "8").mkdir()
     (folder.parent / "8/processes.json").write_text(json.dumps(stale))
+    (folder.parent / "9").mkdir()
     try:
         async with bench(tmp_path, "true") as one:
             assert gone(agent.pid)
             assert not gone(bystander.pid)
-            (spent,) = await one.fake.until_said("spent")
+            await one.fake.until_said("failed", 2)
+            await until(lambda: not list(folder.parent.iterdir()))
     finally:
         bystander.kill()
         await bystander.wait()
         await agent.wait()
+    (spent,) = one.fake.said("spent")
     assert (spent.attempt.fencing_token, spent.entry_id) == (7, "t0/7/1")
-    assert not list((tmp_path / "state/attempts/w1").iterdir())
+    assert [ref.fencing_token for ref in one.fake.hellos[0].held] == [7, 8]
+    kinds = [request.WhichOneof("message") for request in one.fake.effects]
+    assert kinds == ["spent", "failed", "failed"]
+
+
+async def test_what_a_dead_worker_left_is_held_until_its_end_is_acknowledged(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "state/attempts/w1/7"
+    folder.mkdir(parents=True)
+    record = {"task_id": "t0", "fencing_token": 7, "pid": 1, "created": 1.0, "marker": "m"}
+    (folder / "processes.json").write_text(json.dumps(record))
+    async with bench(tmp_path, "true", acknowledges=False) as one:
+        (failed,) = await one.fake.until_said("failed")
+        await one.fake.until(lambda: one.fake.heartbeats)
+        assert list(one.fake.heartbeats[-1].held) == [failed.attempt]
+        assert folder.exists()
+        one.fake.acknowledges = True
+        one.fake.cut()
+        await until(lambda: not folder.exists())
+        await one.fake.until(lambda: not one.fake.heartbeats[-1].held)
+    assert len(one.fake.said("failed")) == 1

@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 import psutil
+import pytest
 from coord.errors import CoordError
 from coord.v1 import coordinator_pb2, integrator_pb2, queue_pb2
 from coord_worker.config import WorkerConfig
@@ -59,18 +60,41 @@ async def test_a_worker_has_its_own_token_and_session_and_stops_when_told(tmp_pa
 
 
 async def test_a_killed_worker_comes_back_and_ends_what_it_had_left(tmp_path: Path) -> None:
-    async with fake_coordinator() as fake, pool(fake, tmp_path, "echo $$ >pid; sleep 100"):
+    agent = """echo '{"cost_usd": 0.4}' >>$COORD_COST_FILE; echo $$ >pid; sleep 100"""
+    async with fake_coordinator() as fake, pool(fake, tmp_path, agent):
         await fake.until_hellos()
         assign(fake, tmp_path)
         await until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
-        agent = int((tmp_path / "pid").read_text())
+        pid = int((tmp_path / "pid").read_text())
         os.kill(worker_pids()[0], signal.SIGKILL)
         await fake.until_hellos(2)
-        assert gone(agent)
+        assert gone(pid)
+        (failed,) = await fake.until_said("failed")
         first, second = fake.hellos
     assert first.worker == second.worker == "w1"
     assert first.instance != second.instance
-    assert not second.held
+    assert [held.fencing_token for held in second.held] == [1]
+    assert (failed.attempt, failed.reason) == (
+        second.held[0],
+        queue_pb2.FAILURE_REASON_WORKER_LOST,
+    )
+    assert {spent.entry_id for spent in fake.said("spent")} == {"t1/1/1"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives orphans to a subreaper")
+async def test_what_an_agent_hides_is_ended_and_reaped(tmp_path: Path) -> None:
+    agent = """
+        (env -i sleep 0.01 &)
+        (env -i setsid sh -c 'echo $$ >pid; sleep 100; true' >/dev/null 2>&1 &)
+        while ! test -s pid; do sleep 0.01; done
+    """
+    async with fake_coordinator() as fake, pool(fake, tmp_path, agent):
+        await fake.until_hellos()
+        assign(fake, tmp_path)
+        await fake.until_said("complete")
+        assert gone(int((tmp_path / "pid").read_text()))
+        (worker,) = worker_pids()
+        assert not psutil.Process(worker).children()
 
 
 async def test_a_worker_that_keeps_crashing_is_given_up(tmp_path: Path) -> None:

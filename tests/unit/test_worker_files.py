@@ -41,6 +41,15 @@ def test_a_watched_file_tells_whole_lines_once(tmp_path: Path) -> None:
     assert told == ["one", "two", "three"]
 
 
+def test_lines_after_a_very_long_one_are_told(tmp_path: Path) -> None:
+    told: list[str] = []
+    path = tmp_path / "cost"
+    path.write_text("x" * 3 * 2**20 + "\nafter\nlast")
+    WatchedFile(path, told.append).finish()
+    assert told[1:] == ["after", "last"]
+    assert len(told[0]) == 2**16
+
+
 def test_the_end_of_a_stream_is_kept() -> None:
     tail = Tail(10)
     for number in range(100):

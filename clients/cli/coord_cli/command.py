@@ -1,8 +1,10 @@
 """What all commands share: their errors, their options, and the way to the services."""
 
 import asyncio
+import errno
 import functools
 import signal
+import sqlite3
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -33,6 +35,28 @@ _USAGE_CODES = frozenset(
         grpc.StatusCode.FAILED_PRECONDITION,
         grpc.StatusCode.INVALID_ARGUMENT,
         grpc.StatusCode.NOT_FOUND,
+    }
+)
+# What is wrong with a disk or a folder, and not with the program.
+_FILE_TROUBLE = frozenset(
+    {
+        errno.EACCES,
+        errno.EDQUOT,
+        errno.EIO,
+        errno.ENOSPC,
+        errno.ENOTDIR,
+        errno.EEXIST,
+        errno.EPERM,
+        errno.EROFS,
+    }
+)
+_DATABASE_TROUBLE = frozenset(
+    {
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_READONLY,
     }
 )
 
@@ -107,6 +131,8 @@ class friendly_errors:  # noqa: N801 - used as a context.
                 _exit(str(error), EXIT_USAGE)
             case grpc.aio.AioRpcError():
                 self.__exit__(None, from_rpc(error), trace)
+            case CoordError(reason="TRANSPORT"):
+                _exit(f"the services cannot be reached: {error.message}", EXIT_FAILED)
             case CoordError():
                 _exit(str(error), EXIT_USAGE if error.code in _USAGE_CODES else EXIT_FAILED)
             case KeyboardInterrupt():
@@ -115,6 +141,11 @@ class friendly_errors:  # noqa: N801 - used as a context.
                 # The reader of our output has seen enough.
                 sys.stderr.close()
                 sys.exit(EXIT_FAILED)
+            case OSError() if error.errno in _FILE_TROUBLE:
+                where = error.filename or "a file could not be read or written"
+                _exit(f"{where}: {error.strerror}", EXIT_FAILED)
+            case sqlite3.OperationalError() if error.sqlite_errorcode & 0xFF in _DATABASE_TROUBLE:
+                _exit(f"the state folder cannot be used: {error}", EXIT_FAILED)
 
 
 def _exit(message: str, status: int) -> None:

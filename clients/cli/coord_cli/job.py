@@ -24,7 +24,14 @@ _POLL_S = 0.5
 _TASKS_A_POLL = 1_000
 _LEAVE_S = 5.0
 
-_TRANSIENT = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
+# What calls end with while a host ends or begins.
+TRANSIENT = frozenset(
+    {
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.UNAVAILABLE,
+    }
+)
 
 
 class Ending(Enum):
@@ -254,7 +261,7 @@ class Job:
         return snapshot
 
     def _note_error(self, error: CoordError) -> None:
-        if error.code not in _TRANSIENT:
+        if error.code not in TRANSIENT:
             raise error
         if self._unreachable_since_ns is None:
             self._unreachable_since_ns = SYSTEM.monotonic_ns()

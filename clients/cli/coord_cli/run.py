@@ -2,16 +2,19 @@
 
 import asyncio
 import contextlib
+import io
 import shlex
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO, cast
 
 import click
 import grpc.aio
 import structlog
 from coord.environment import SYSTEM
+from coord.times import from_seconds
 from coord_host import Host, Overrides, Place, attach_or_start, find
 
 from coord_cli.command import (
@@ -24,7 +27,16 @@ from coord_cli.command import (
     run_async,
 )
 from coord_cli.crew import Crew, dismiss, make_pool, tell_given_up
-from coord_cli.job import Ending, Interrupts, Job, Outcome, Patience, add_plan, retry_failed
+from coord_cli.job import (
+    TRANSIENT,
+    Ending,
+    Interrupts,
+    Job,
+    Outcome,
+    Patience,
+    add_plan,
+    retry_failed,
+)
 from coord_cli.output import console, print_json
 from coord_cli.plan import Plan, load_plan
 from coord_cli.profiles import parse_workers
@@ -35,6 +47,9 @@ from coord_cli.view import make_view
 
 _STOP_S = 15.0
 _HOST_DRAIN_S = 10.0
+# A host that another command ends answers no more, but holds its place while it drains.
+_TROUBLE_S = 60.0
+_AGAIN_S = 0.2
 _LOG_BYTES_MAX = 8 * 2**20
 
 
@@ -115,21 +130,62 @@ def _crew(plan: Plan, workers: str, agent: str, agent_args: str, prefix: str | N
 
 async def _run(order: Order) -> int:
     with _logs_to(order.place.state / "run.log"):
-        begun_ns, again = SYSTEM.monotonic_ns(), False
+        errand = _Errand(order)
         while True:
             # Services that ran elsewhere may have gone: then others do, or this process does.
             async with attach_or_start(order.place, order.overrides) as host:
-                services = Services.of(order.place.project, host)
-                await add_plan(order.plan, services)
-                if order.retry_failed and not again:
-                    await retry_failed(order.plan, services)
-                outcome = await _work(order, host, services)
-                if outcome.ending is not Ending.SERVICES_LOST:
-                    await _tell(order, services, outcome, SYSTEM.monotonic_ns() - begun_ns)
+                outcome = await errand.go_on(host)
+                if outcome is not None:
                     await host.drain(_HOST_DRAIN_S)
                     return _status(outcome)
-            again = True
             require_check(order.place, order.overrides)
+
+
+class _Errand:
+    """Brings a run to its summary, on as many hosts as that takes."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._begun_ns = SYSTEM.monotonic_ns()
+        self._trouble_since_ns: int | None = None
+        self._to_retry = order.retry_failed
+        self._outcome: Outcome | None = None
+
+    async def go_on(self, host: Host) -> Outcome | None:
+        """Return what came of the run, once it is told; None to find the services anew.
+
+        Raises:
+            AioRpcError: Asking again does not help.
+        """
+        try:
+            return await self._work_and_tell(host)
+        except grpc.aio.AioRpcError as error:
+            if host.embedded or error.code() not in TRANSIENT or self._is_lasting():
+                raise
+        await asyncio.sleep(_AGAIN_S)
+        return None
+
+    async def _work_and_tell(self, host: Host) -> Outcome | None:
+        services = Services.of(self._order.place.project, host)
+        if self._outcome is None:
+            await add_plan(self._order.plan, services)
+            if self._to_retry:
+                await retry_failed(self._order.plan, services)
+                self._to_retry = False
+            outcome = await _work(self._order, host, services)
+            self._trouble_since_ns = None
+            if outcome.ending is Ending.SERVICES_LOST:
+                return None
+            self._outcome = outcome
+        elapsed_ns = SYSTEM.monotonic_ns() - self._begun_ns
+        await _tell(self._order, services, self._outcome, elapsed_ns)
+        return self._outcome
+
+    def _is_lasting(self) -> bool:
+        """Return whether the services have not answered for longer than a host takes to end."""
+        now_ns = SYSTEM.monotonic_ns()
+        self._trouble_since_ns = self._trouble_since_ns or now_ns
+        return now_ns - self._trouble_since_ns > from_seconds(_TROUBLE_S)
 
 
 async def _work(order: Order, host: Host, services: Services) -> Outcome:
@@ -192,13 +248,28 @@ def _interrupts() -> Iterator[Interrupts]:
             loop.remove_signal_handler(number)
 
 
+class _LogFile:
+    """A log on a disk that may be full: that costs its lines, not the run."""
+
+    def __init__(self, file: io.RawIOBase) -> None:
+        self._file = file
+
+    def write(self, text: str) -> None:
+        """Write what there is room for."""
+        with contextlib.suppress(OSError):
+            self._file.write(text.encode())
+
+    def flush(self) -> None:
+        """Do nothing: nothing is held back."""
+
+
 @contextlib.contextmanager
 def _logs_to(path: Path) -> Iterator[None]:
     """Keep the services' logs out of the view, in a file."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if path.exists() and path.stat().st_size > _LOG_BYTES_MAX:
         path.replace(path.with_suffix(".log.1"))
-    with path.open("a") as file:
+    with path.open("ab", buffering=0) as file:
         structlog.configure(
             processors=[
                 structlog.processors.add_log_level,
@@ -206,7 +277,7 @@ def _logs_to(path: Path) -> Iterator[None]:
                 structlog.processors.format_exc_info,
                 structlog.processors.JSONRenderer(),
             ],
-            logger_factory=structlog.WriteLoggerFactory(file),
+            logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _LogFile(file))),
             cache_logger_on_first_use=False,
         )
         try:

@@ -12,6 +12,7 @@ from coord.client import connect
 from coord.errors import CoordError
 
 from coord_worker.config import CONFIG, PARENT, Identity, WorkerConfig
+from coord_worker.orphans import Orphans
 from coord_worker.worker import Worker
 
 EXIT_BROKEN = 1
@@ -62,8 +63,10 @@ async def _run(identity: Identity, config: WorkerConfig) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     _watch_parent(stop)
+    orphans = Orphans()
+    orphans.adopt()
     async with connect(identity.address, identity.token) as channel:
-        worker = Worker(identity, config, channel)
+        worker = Worker(identity, config, channel, orphans=orphans)
         working, stopping = asyncio.create_task(worker.run()), asyncio.create_task(stop.wait())
         await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():

@@ -16,6 +16,7 @@ from coord_worker import processes
 from coord_worker.agents import Agent, Answer
 from coord_worker.config import Identity, WorkerConfig
 from coord_worker.folders import AttemptFolder, ProcessRecord, encode, log_path, worker_folder
+from coord_worker.orphans import Orphans
 from coord_worker.output import OutputLog, Reader, Tail
 from coord_worker.prompts import handoff_json, prompt_bytes
 from coord_worker.reports import MESSAGE_BYTES_MAX, Expenses, ProgressNotes, cut
@@ -50,6 +51,7 @@ class Setting:
     agent: Agent
     environment: Environment
     send: Callable[[Report], object]
+    orphans: Orphans
 
 
 class Attempt:
@@ -99,7 +101,8 @@ class Attempt:
             return self._report(Answer(queue_pb2.FAILURE_REASON_AGENT_ERROR), "")
         try:
             self._prepare()
-            answer, output = await self._run_agent()
+            with self._setting.orphans.attempt():
+                answer, output = await self._run_agent()
         except OSError as error:
             message = f"the agent could not be started: {error}"
             answer, output = Answer(queue_pb2.FAILURE_REASON_AGENT_ERROR, message), ""
@@ -133,7 +136,8 @@ class Attempt:
             try:
                 await self._watch(running.process)
             finally:
-                await processes.end(running.record, self._grace_s)
+                orphans = self._setting.orphans
+                await processes.end(running.record, self._grace_s, orphans=orphans)
             exit_status = await running.process.wait()
             for reader in readers:
                 await reader.wait(_PIPE_WAIT_S)

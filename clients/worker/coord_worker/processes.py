@@ -1,7 +1,7 @@
 """An agent's processes: begun in a session of their own, and ended all together.
 
 What an agent starts may leave its process group, so that each of its processes is also known by a
-marker in its environment.
+marker in its environment. What has dropped that, too, is found among the worker's orphans.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ import psutil
 import structlog
 
 from coord_worker.folders import ProcessRecord
+from coord_worker.orphans import Orphans
 
 MARKER = "COORD_ATTEMPT_KEY"
 
@@ -120,18 +121,21 @@ def _created(pid: int) -> float | None:
         return None
 
 
-async def end(record: ProcessRecord, grace_s: float, *, own: bool = True) -> None:
+async def end(
+    record: ProcessRecord, grace_s: float, *, own: bool = True, orphans: Orphans | None = None
+) -> None:
     """End an agent and everything that it has started.
 
     Args:
         record: Which agent.
         grace_s: How long its processes have between SIGTERM and SIGKILL.
         own: See `members`.
+        orphans: Finds what it has started and cannot be known otherwise.
     """
     loop = asyncio.get_running_loop()
     kill_at = loop.time() + grace_s
     asked: set[psutil.Process] = set()
-    while living := members(record, own=own):
+    while living := _all_of(record, own=own, orphans=orphans):
         late = loop.time() >= kill_at
         if loop.time() >= kill_at + _KILL_WAIT_S:
             _log.error("processes outlive SIGKILL", pids=[process.pid for process in living])
@@ -140,6 +144,12 @@ async def end(record: ProcessRecord, grace_s: float, *, own: bool = True) -> Non
             _send(process, signal.SIGKILL if late else signal.SIGTERM)
         asked.update(living)
         await _until_gone(living, loop.time() + 0.1 if late else kill_at)
+
+
+def _all_of(record: ProcessRecord, *, own: bool, orphans: Orphans | None) -> list[psutil.Process]:
+    known = members(record, own=own)
+    adopted = orphans.living(record.pid) if orphans is not None else []
+    return known + [process for process in adopted if process not in known]
 
 
 def _send(process: psutil.Process, number: signal.Signals) -> None:

@@ -23,24 +23,27 @@ class WatchedFile:
 
     def poll(self) -> None:
         """Tell the lines that were completed since the last time, at most 1 MiB of them."""
-        for line in self._read():
+        for line in self._read() or ():
             self._tell(line)
 
     def finish(self) -> None:
         """Tell all that is left; the last line needs no end."""
-        while lines := self._read():
+        while (lines := self._read()) is not None:
             for line in lines:
                 self._tell(line)
         self._tell(self._rest)
         self._rest = b""
 
-    def _read(self) -> list[bytes]:
+    def _read(self) -> list[bytes] | None:
+        """Return the lines that the next part of the file completes; None at its end."""
         try:
             with self._path.open("rb") as file:
                 file.seek(self._offset)
                 chunk = file.read(_READ_BYTES_MAX)
         except OSError:
-            return []
+            return None
+        if not chunk:
+            return None
         self._offset += len(chunk)
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         if len(self._rest) > _LINE_BYTES_MAX:

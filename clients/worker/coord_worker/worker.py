@@ -14,7 +14,8 @@ from coord.v1 import common_pb2, coordinator_pb2, queue_pb2
 from coord_worker.agents import agent_of
 from coord_worker.attempt import Attempt, Setting, Stop
 from coord_worker.config import Identity, WorkerConfig
-from coord_worker.leftovers import end_leftovers, report_costs
+from coord_worker.leftovers import Leftovers, end_leftovers, remove_unbegun
+from coord_worker.orphans import Orphans
 
 _log = structlog.get_logger()
 
@@ -28,6 +29,7 @@ class Worker:
         channel: Where its coordinator is, with its token.
         environment: Time, chance and ids.
         settings: How patient its session is.
+        orphans: Finds what its agents have started and hidden.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Worker:
         *,
         environment: Environment = SYSTEM,
         settings: SessionSettings | None = None,
+        orphans: Orphans | None = None,
     ) -> None:
         self._identity, self._config = identity, config
         self._session = WorkerSession(
@@ -48,8 +51,10 @@ class Worker:
             environment=environment,
             settings=settings,
         )
+        self._leftovers = Leftovers(self._session.send)
         agent = agent_of(config.agent, config.agent_args)
-        self._setting = Setting(identity, config, agent, environment, self._session.send)
+        send, orphans = self._session.send, orphans or Orphans()
+        self._setting = Setting(identity, config, agent, environment, send, orphans)
         self._attempts: dict[int, Attempt] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._worktrees: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -64,8 +69,9 @@ class Worker:
             CoordError: The coordinator refuses this worker.
         """
         name, grace_s = self._identity.worker, self._config.stop_grace_s
-        left = await end_leftovers(self._config.folder, name, grace_s)
-        report_costs(left, self._session.send)
+        remove_unbegun(self._config.folder, name)
+        for left in await end_leftovers(self._config.folder, name, grace_s):
+            self._leftovers.report(left)
         try:
             await self._session.run()
         finally:
@@ -87,7 +93,7 @@ class Worker:
             await self._ended.wait()
 
     def _held(self) -> list[common_pb2.AttemptRef]:
-        return [attempt.ref for attempt in self._attempts.values()]
+        return self._leftovers.held + [attempt.ref for attempt in self._attempts.values()]
 
     def _on_message(self, response: coordinator_pb2.ConnectResponse) -> None:
         match response.WhichOneof("message"):
