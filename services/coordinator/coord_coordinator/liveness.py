@@ -134,7 +134,8 @@ class Liveness:
         self, worker: Worker, attempt: WorkerAttempt, directive: queue_pb2.LeaseDirective
     ) -> None:
         """Tell a worker to stop an attempt that the queue does not let go on."""
-        if directive == queue_pb2.LEASE_DIRECTIVE_CONTINUE or attempt.token not in worker.attempts:
+        ended = attempt.ending or attempt.token not in worker.attempts
+        if directive == queue_pb2.LEASE_DIRECTIVE_CONTINUE or ended:
             return
         if directive == queue_pb2.LEASE_DIRECTIVE_CANCEL:
             worker.cancel(attempt.ref)

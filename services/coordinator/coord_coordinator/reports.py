@@ -13,6 +13,8 @@ from coord_coordinator.money import Money, add_usage
 from coord_coordinator.services import Services
 from coord_coordinator.workers import Worker, WorkerAttempt
 
+_LAST = frozenset({"complete", "failed", "released"})
+
 log = structlog.get_logger(__name__)
 
 
@@ -45,6 +47,7 @@ class Reports:
                 await self._spent_late(worker, message)
             worker.revoke(message.attempt, "the attempt is not this worker's (any more)")
             return
+        attempt.ending = kind in _LAST
         try:
             await handlers[str(kind)](worker, attempt, message)
         except CoordError as error:

@@ -7,12 +7,16 @@ can break it; and no configuration that an agent can write has a say in it.
 
 import asyncio
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from coord_integrator import names
 from coord_integrator.git import MARKER, Git, GitError, split
+
+_LIST_TRIES = 10
+_LIST_WAIT_S = 0.05
 
 _FALLBACK = ("coord", "coord@localhost")
 _OWN_CONFIG = (
@@ -146,6 +150,14 @@ class Repository:
 
     async def checkouts(self) -> list[Checkout]:
         """Return the checkouts of the user's repository."""
+        for _ in range(_LIST_TRIES):
+            # A worktree that somebody is adding right now is half there, and git gives up on it.
+            with suppress(GitError):
+                return await self._checkouts()
+            await asyncio.sleep(_LIST_WAIT_S)
+        return await self._checkouts()
+
+    async def _checkouts(self) -> list[Checkout]:
         items = await self.user.items("worktree", "list", "--porcelain", "-z")
         return [_checkout(block) for block in _blocks(items)]
 

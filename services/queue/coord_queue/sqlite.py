@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from coord.environment import Random
+from coord.times import timestamp
 from coord.v1 import common_pb2
 from coord.v1 import queue_pb2 as pb
 from coord_runtime.calls import Once
@@ -395,12 +396,16 @@ def _assign(moves: Moves, task_id: str, row: TaskRow | None, worker: str) -> pb.
 
 
 def _lease(moves: Moves, row: TaskRow, worker: str) -> pb.Lease:
+    spec, sql = pb.TaskSpec.FromString(row.spec), moves.transaction.sql
+    earlier = attempts_by_token(sql, [row.token])[row.token] if row.token else None
     moves.assign(row, worker)
-    attempts = attempts_of(moves.transaction.sql, row.number)
-    lease = pb.Lease(spec=pb.TaskSpec.FromString(row.spec), attempt=attempts[-1])
-    if len(attempts) > 1:
-        lease.previous.CopyFrom(attempts[-2])
-    return lease
+    attempt = pb.Attempt(
+        number=earlier.number + 1 if earlier else 1,
+        fencing_token=row.token,
+        worker=worker,
+        assigned_at=timestamp(moves.transaction.now_ns),
+    )
+    return pb.Lease(spec=spec, attempt=attempt, previous=earlier)
 
 
 def _cancel(moves: Moves, task_id: str, message: str) -> pb.ReportResult:

@@ -34,11 +34,13 @@ class Moves:
             (row.number, worker, now_ns, row.number),
         )
         row.token, row.worker = int(cursor.lastrowid or 0), worker
+        # One statement for what `_move` would write, too: this is the hottest of all moves.
         sql.execute(
-            "UPDATE tasks SET token = ?, worker = ?, not_before_ns = 0 WHERE number = ?",
-            (row.token, worker, row.number),
+            "UPDATE tasks SET state = ?, changed_ns = ?, reason = 0, message = '', token = ?,"
+            " worker = ?, not_before_ns = 0 WHERE number = ?",
+            (pb.TASK_STATE_ASSIGNED, now_ns, row.token, worker, row.number),
         )
-        self._move(row, pb.TASK_STATE_ASSIGNED)
+        self._tell(row, pb.TASK_STATE_ASSIGNED)
 
     def start(self, rows: Sequence[TaskRow]) -> None:
         """ASSIGNED -> RUNNING."""
@@ -190,6 +192,17 @@ class Moves:
             "UPDATE tasks SET state = ?, changed_ns = ?, reason = ?, message = ? WHERE number = ?",
             (state, self.transaction.now_ns, reason, message, row.number),
         )
+        self._tell(row, state, reason, message, cause)
+
+    def _tell(
+        self,
+        row: TaskRow,
+        state: pb.TaskState,
+        reason: pb.FailureReason = pb.FAILURE_REASON_UNSPECIFIED,
+        message: str = "",
+        cause: common_pb2.EventRef | None = None,
+    ) -> None:
+        """Write the event of a move that is stored, and bring `row` along."""
         event = pb.QueueEvent(
             task_id=row.id,
             from_state=row.state,

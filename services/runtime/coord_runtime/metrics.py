@@ -8,7 +8,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metr
 
 from coord_runtime.addresses import split_address
 
-_STOP_POLL_S = 0.02
+# How soon a stop is noticed; also how often the thread wakes at rest.
+_STOP_POLL_S = 0.2
 _LABELS = ("grpc_type", "grpc_service", "grpc_method")
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 

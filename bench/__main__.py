@@ -1,0 +1,43 @@
+"""Runs benchmark suites.
+
+python -m bench [SUITE ...]
+"""
+
+import argparse
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from bench import report, spine
+
+_OUT = Path(__file__).resolve().parent / "out"
+
+SUITES: dict[str, Callable[[Path], Awaitable[list[report.Row]]]] = {"spine": spine.run}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Runs benchmark suites.")
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"one of: {', '.join(SUITES)}")
+    suites = parser.parse_args().suites or list(SUITES)
+    unknown = [suite for suite in suites if suite not in SUITES]
+    if unknown:
+        parser.error(f"there is no suite {unknown[0]!r}; there are: {', '.join(SUITES)}")
+    for suite in suites:
+        rows = asyncio.run(_run(suite))
+        print(f"{suite}\n{report.table(rows)}\n-> {report.write(_OUT, suite, rows)}", flush=True)
+
+
+async def _run(suite: str) -> list[report.Row]:
+    # Not in /tmp: where that is memory, a sync to disk costs nothing.
+    _OUT.mkdir(exist_ok=True)
+    state = Path(tempfile.mkdtemp(prefix=f"{suite}-", dir=_OUT))
+    try:
+        return await SUITES[suite](state)
+    finally:
+        shutil.rmtree(state)
+
+
+if __name__ == "__main__":
+    main()

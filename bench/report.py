@@ -1,0 +1,102 @@
+"""Rows of a benchmark: medians, ratios, spread; as a table and as JSON."""
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+OURS = "coord"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure of a suite.
+
+    Attributes:
+        case: What was measured.
+        value: The median over the rounds.
+        unit: Of the value and the goal.
+        goal: What the value is to reach (or, where less is better, to stay below); None for none.
+        met: Whether it does; None without a goal.
+        against: Median, over the rounds, of the value divided by that of another side.
+        spread: Difference of the largest and the smallest round, as a share of the median.
+    """
+
+    case: str
+    value: float
+    unit: str
+    goal: float | None = None
+    met: bool | None = None
+    against: Mapping[str, float] = field(default_factory=dict)
+    spread: float = 0.0
+
+
+def spread(rounds: Sequence[float]) -> float:
+    middle = statistics.median(rounds)
+    return (max(rounds) - min(rounds)) / middle if middle else 0.0
+
+
+def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
+    """Divide round by round: neighbours in time had the same machine to themselves."""
+    return [one / other for one, other in zip(ours, theirs, strict=True)]
+
+
+def row(
+    case: str,
+    unit: str,
+    rounds: Sequence[float],
+    *,
+    against: Mapping[str, Sequence[float]] | None = None,
+    goal: float | None = None,
+    less_is_better: bool = False,
+) -> Row:
+    value = statistics.median(rounds)
+    met = None if goal is None else (value <= goal if less_is_better else value >= goal)
+    shares = {
+        name: statistics.median(ratios(rounds, theirs)) for name, theirs in (against or {}).items()
+    }
+    return Row(case, value, unit, goal, met, shares, spread(rounds))
+
+
+def compared(
+    case: str, unit: str, sides: Mapping[str, Sequence[float]], goal: float | None = None
+) -> list[Row]:
+    """Return a row with our figure, and one with its share of the no-op's, which has the goal."""
+    ours = sides[OURS]
+    others = {name: rounds for name, rounds in sides.items() if name != OURS}
+    share = ratios(ours, others["no-op"])
+    return [
+        row(case, unit, ours, against=others),
+        row(f"{case}: share of no-op", "share", share, goal=goal),
+    ]
+
+
+def table(rows: Sequence[Row]) -> str:
+    lines: list[tuple[str, ...]] = [("case", "value", "unit", "goal", "met", "against", "spread")]
+    lines += [_cells(one) for one in rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return "\n".join(_line(line, widths) for line in lines)
+
+
+def write(folder: Path, suite: str, rows: Sequence[Row]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{suite}.json"
+    path.write_text(json.dumps([asdict(one) for one in rows], indent=1) + "\n")
+    return path
+
+
+def _cells(one: Row) -> tuple[str, ...]:
+    goal = "" if one.goal is None else _number(one.goal)
+    met = "" if one.met is None else ("yes" if one.met else "no")
+    against = ", ".join(f"{name} {ratio:.2f}" for name, ratio in one.against.items())
+    return one.case, _number(one.value), one.unit, goal, met, against, f"{one.spread:.0%}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    first, *rest = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+    return "  ".join((first, *rest)).rstrip()
