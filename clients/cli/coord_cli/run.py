@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TextIO, cast
 
 import click
+import grpc
 import grpc.aio
 import structlog
 from coord.environment import SYSTEM
@@ -50,6 +51,8 @@ _HOST_DRAIN_S = 10.0
 # A host that another command ends answers no more, but holds its place while it drains.
 _TROUBLE_S = 60.0
 _AGAIN_S = 0.2
+_END_S = 5.0
+_BROKEN = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN})
 _LOG_BYTES_MAX = 8 * 2**20
 
 
@@ -160,9 +163,8 @@ class _Errand:
         try:
             return await self._work_and_tell(host)
         except grpc.aio.AioRpcError as error:
-            if host.embedded or error.code() not in TRANSIENT or self._is_lasting():
+            if host.embedded or not await self._may_pass(error.code(), host):
                 raise
-        await asyncio.sleep(_AGAIN_S)
         return None
 
     async def _work_and_tell(self, host: Host) -> Outcome | None:
@@ -181,11 +183,20 @@ class _Errand:
         await _tell(self._order, services, self._outcome, elapsed_ns)
         return self._outcome
 
-    def _is_lasting(self) -> bool:
-        """Return whether the services have not answered for longer than a host takes to end."""
-        now_ns = SYSTEM.monotonic_ns()
-        self._trouble_since_ns = self._trouble_since_ns or now_ns
-        return now_ns - self._trouble_since_ns > from_seconds(_TROUBLE_S)
+    async def _may_pass(self, code: grpc.StatusCode, host: Host) -> bool:
+        """Return whether an error may come from the end of services elsewhere, after a while."""
+        if code in TRANSIENT:
+            await asyncio.sleep(_AGAIN_S)
+            now_ns = SYSTEM.monotonic_ns()
+            self._trouble_since_ns = self._trouble_since_ns or now_ns
+            return now_ns - self._trouble_since_ns <= from_seconds(_TROUBLE_S)
+        # What a host has begun to answer when it stops can break in any way.
+        until_ns = SYSTEM.monotonic_ns() + from_seconds(_END_S if code in _BROKEN else 0)
+        while await _still_there(self._order.place, host):
+            if SYSTEM.monotonic_ns() >= until_ns:
+                return False
+            await asyncio.sleep(_AGAIN_S)
+        return True
 
 
 async def _work(order: Order, host: Host, services: Services) -> Outcome:
