@@ -402,3 +402,70 @@ async def test_changes_are_listed_in_pages(tmp_path: Path) -> None:
     assert [change.change_id for change in first.changes] == ["t0@1", "t1@2"]
     assert [change.change_id for change in second.changes] == ["t2@3"]
     assert second.next_page_token == ""
+
+
+async def test_a_commit_of_somebody_elses_on_the_landing_branch_is_no_tip(tmp_path: Path) -> None:
+    """An agent commits to `coord/main` itself; what it has there lands by the check or not."""
+    async with running(rig_at(tmp_path)) as rig:
+        write(rig.repo, {"a.txt": "dirty\n"})
+        await rig.work("w1", "one", {"b.txt": "b\n"})
+        landed = await rig.ended("one")
+        worktree = await rig.begin("w1", "two")
+        git(worktree, "checkout", "-q", "coord/main")
+        commit(worktree, {"bad.txt": "bad\n"})
+        bad = git(worktree, "rev-parse", "HEAD")
+        await rig.submit("w1", "two")
+        rejected = await rig.ended("two")
+        await rig.work("w2", "three", {"c.txt": "c\n"})
+        last = await rig.ended("three")
+
+    assert (rejected.state, last.state) == (REJECTED, LANDED)
+    assert git(rig.repo, "rev-parse", "coord/main") == last.landed_commit
+    assert git(rig.repo, "rev-parse", f"{last.landed_commit}^") == landed.landed_commit
+    kept = git(rig.repo, "for-each-ref", "--format=%(refname)", "--contains", bad, "refs/coord/wip")
+    assert kept
+
+
+@pytest.mark.parametrize("name", ["b.txt", "bad.txt"])
+async def test_without_a_record_of_landings_the_check_tells_whether_to_go_on_from_them(
+    tmp_path: Path, name: str
+) -> None:
+    """As where the state folder is new and the repository is not."""
+    rig = rig_at(tmp_path)
+    git(rig.repo, "checkout", "-q", "-b", "coord/main")
+    commit(rig.repo, {name: "from earlier\n"})
+    earlier = git(rig.repo, "rev-parse", "HEAD")
+    git(rig.repo, "checkout", "-q", "main")
+    write(rig.repo, {"a.txt": "dirty\n"})
+    async with running(rig):
+        await until_taken(rig, earlier, taken=name == "b.txt")
+        await rig.work("w1", "t", {"c.txt": "c\n"})
+        change = await rig.ended("t")
+
+    assert change.state == LANDED
+    names = git(rig.repo, "ls-tree", "--name-only", "coord/main").split()
+    assert names == (["a.txt", "b.txt", "c.txt"] if name == "b.txt" else ["a.txt", "c.txt"])
+
+
+async def until_taken(rig: Rig, earlier: str, *, taken: bool) -> None:
+    """Wait until a commit of an earlier run is the tip, or is off the landing branch."""
+
+    async def is_settled() -> bool:
+        tip = (await rig.merge_queue()).target_commit
+        at = git(rig.repo, "rev-parse", "coord/main")
+        return tip == at and (at == earlier) == taken
+
+    await until(is_settled)
+
+
+async def test_a_deleted_landing_branch_is_put_back(tmp_path: Path) -> None:
+    async with running(rig_at(tmp_path)) as rig:
+        write(rig.repo, {"a.txt": "dirty\n"})
+        await rig.work("w1", "one", {"b.txt": "b\n"})
+        landed = await rig.ended("one")
+        git(rig.repo, "branch", "-q", "-D", "coord/main")
+
+        async def is_back() -> bool:
+            return landed.landed_commit in git(rig.repo, "for-each-ref", "refs/heads/coord/main")
+
+        await until(is_back)

@@ -32,9 +32,10 @@ from coord_integrator.merging import Merger
 from coord_integrator.metrics import IntegratorMetrics
 from coord_integrator.queue_link import QueueLink
 from coord_integrator.repository import Repository
+from coord_integrator.schema import MIGRATIONS
 from coord_integrator.settings import IntegratorSettings
 from coord_integrator.snapshot import Snapshots
-from coord_integrator.sqlite import MIGRATIONS, SqliteIntegratorStore
+from coord_integrator.sqlite import SqliteIntegratorStore
 from coord_integrator.store import IntegratorStore
 from coord_integrator.submissions import Submissions
 from coord_integrator.target import Target, default_target
@@ -101,11 +102,12 @@ class IntegratorService(Service):
             repository = await Repository.open(settings.repo.expanduser().resolve(), folder)
         except (GitError, OSError) as error:
             raise _no_repository(settings.repo, error) from error
-        target = Target(repository, settings.target or await default_target(repository))
-        if not target.branch:
+        branch = settings.target or await default_target(repository)
+        if not branch:
             message = "HEAD is detached: name the branch to land on by integrator.target"
             raise invalid_argument("NO_TARGET", message)
         store = SqliteIntegratorStore(await context.open_database(MIGRATIONS), context.project)
+        target = Target(repository, store, branch)
         rooms = await _furnish(context, settings, repository, target, store)
         return cls(rooms, settings)
 

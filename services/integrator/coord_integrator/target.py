@@ -2,14 +2,18 @@
 
 A branch that some checkout has is never moved under it. While one has the target, landings go to
 `coord/<target>`; what the user commits to the target himself is followed.
+
+`coord/<target>` is Coord's own branch. Where it is put is recorded, before and after: a commit that
+somebody else has put there was checked by nobody, and is no tip.
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from coord_integrator import names
 from coord_integrator.repository import Repository
+from coord_integrator.store import IntegratorStore, LandingTip
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,7 @@ class Standing:
         target: The commit of the target itself.
         tip: The newest landed commit: what worktrees start from and changes merge into.
         diverged: Whether `target` holds commits that `tip` does not, and the other way round.
+        foreign: What somebody else has put on `coord/<target>`; empty where there is no such.
     """
 
     branch: str
@@ -29,14 +34,16 @@ class Standing:
     target: str
     tip: str
     diverged: bool
+    foreign: str = ""
 
 
 class Target:
     """The branch that the operator wants changes in."""
 
-    def __init__(self, repository: Repository, branch: str) -> None:
+    def __init__(self, repository: Repository, store: IntegratorStore, branch: str) -> None:
         self.branch = branch
         self._repository = repository
+        self._store = store
         self._brought: dict[str, str] = {}
         self._lock = asyncio.Lock()
 
@@ -46,19 +53,47 @@ class Target:
             target = await self._commit(self.branch)
             if target is None:
                 return None
-            landed = await self._commit(names.landing_branch(self.branch))
+            found = await self._commit(names.landing_branch(self.branch))
             taken = await self.is_checked_out(self.branch)
             branch = names.landing_branch(self.branch) if taken else self.branch
-            at = (landed or "") if taken else target
-            return await self._compare(branch, at, target, landed)
+            at = (found or "") if taken else target
+            standing = await self._compare(branch, at, target, await self._landed(found))
+            foreign = await self._foreign(found, standing.tip)
+            return replace(standing, foreign=foreign)
 
     async def follow(self, standing: Standing) -> bool:
-        """Move the landing branch on to the tip, where it is behind; False where it has moved."""
+        """Move the landing branch to the tip, where it is elsewhere; False where it has moved."""
         if standing.diverged or standing.at == standing.tip:
             return True
-        return await self._repository.move_branch(
-            standing.branch, standing.tip, standing.at or None, "follow what has landed"
-        )
+        await self._repository.hand_over(standing.tip, names.LANDING)
+        source = standing.at or None
+        return await self.move(standing.branch, standing.tip, source, "follow what has landed")
+
+    async def move(self, branch: str, new: str, old: str | None, why: str) -> bool:
+        """Move the branch that landings move; False where it is not at `old` (None: not there)."""
+        if branch == self.branch:
+            return await self._repository.move_branch(branch, new, old, why)
+        tip = self._store.landing_tip(branch) or LandingTip("")
+        await self._store.put_landing_tip(branch, replace(tip, to=new))
+        moved = await self._repository.move_branch(branch, new, old, why)
+        after = LandingTip(new) if moved else replace(tip, to="")
+        await self._store.put_landing_tip(branch, after)
+        return moved
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether it is recorded where Coord has put `coord/<target>`."""
+        return self._store.landing_tip(names.landing_branch(self.branch)) is not None
+
+    async def adopt(self, commit: str) -> None:
+        """Take a commit for the one that Coord has put on `coord/<target>`."""
+        await self._store.put_landing_tip(names.landing_branch(self.branch), LandingTip(commit))
+
+    async def keep_foreign(self, commit: str) -> str:
+        """Keep what somebody else has put on `coord/<target>`; return the ref that does."""
+        ref = names.foreign_ref(self.branch, commit)
+        await self._repository.keep(commit, ref)
+        return ref
 
     async def is_checked_out(self, branch: str) -> bool:
         """Tell whether a checkout has a branch, or is rebasing or bisecting it."""
@@ -76,6 +111,24 @@ class Target:
             await self._repository.bring(commit, ref)
             self._brought[ref] = commit
         return commit
+
+    async def _landed(self, found: str | None) -> str | None:
+        """Return the newest commit that Coord has put on `coord/<target>`; None without one.
+
+        Args:
+            found: Where the branch is; None where it is not there.
+        """
+        tip = self._store.landing_tip(names.landing_branch(self.branch))
+        if tip is None:
+            return None
+        if tip.to and found and await self._repository.is_ancestor(tip.to, found):
+            return tip.to
+        return tip.at or None
+
+    async def _foreign(self, found: str | None, tip: str) -> str:
+        if found is None or await self._repository.is_ancestor(found, tip):
+            return ""
+        return found
 
     async def _compare(self, branch: str, at: str, target: str, landed: str | None) -> Standing:
         if landed is None or await self._repository.is_ancestor(landed, target):
