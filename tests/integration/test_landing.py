@@ -469,3 +469,22 @@ async def test_a_deleted_landing_branch_is_put_back(tmp_path: Path) -> None:
             return landed.landed_commit in git(rig.repo, "for-each-ref", "refs/heads/coord/main")
 
         await until(is_back)
+
+
+async def test_nothing_that_a_check_does_to_its_folder_reaches_the_next_run(
+    tmp_path: Path,
+) -> None:
+    """A change brings a check that has git leave out the folder that the next change breaks."""
+    check = "if test -e hook.sh; then git sparse-checkout set --cone e; fi; ! test -e d/bad"
+    async with running(rig_at(tmp_path, check)) as rig:
+        park(rig.repo)
+        await rig.work("w1", "one", {"hook.sh": "hook\n", "d/good": "good\n"})
+        first = await rig.ended("one")
+        worktree = await rig.begin("w1", "two")
+        (worktree / "hook.sh").unlink()
+        write(worktree, {"d/bad": "bad\n"})
+        await rig.submit("w1", "two")
+        second = await rig.ended("two")
+
+    assert (first.state, second.state) == (LANDED, REJECTED)
+    assert not (rig.state / "integrator" / "check").exists()

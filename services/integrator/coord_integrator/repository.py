@@ -160,10 +160,15 @@ class Repository:
         output = await self.user.run(*arguments, ok=(0, 1))
         return [item.replace("\n", "=", 1) for item in split(output.stdout)]
 
-    def copy_info(self) -> None:
-        """Copy what the user ignores, and his attributes, from `info/` into Coord's own."""
+    def copy_info(self, target: Path | None = None) -> None:
+        """Copy what the user ignores, and his attributes, from `info/` into another.
+
+        Args:
+            target: Where to; by default that of Coord's own repository.
+        """
+        target = target or self.own.folder / "info"
         for name in ("attributes", "exclude"):
-            _copy_if_other(self.common_folder / "info" / name, self.own.folder / "info" / name)
+            _copy_if_other(self.common_folder / "info" / name, target / name)
 
 
 async def _top(user: Git) -> Path | None:
