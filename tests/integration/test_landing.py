@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+import grpc.aio
 import pytest
-from coord.v1 import integrator_pb2, queue_pb2
+from coord.client import connect
+from coord.errors import from_rpc
+from coord.v1 import integrator_pb2, integrator_pb2_grpc, queue_pb2
+from coord_runtime.tokens import Kind, Principal
 
 from tests.integrator_rig import (
     Rig,
@@ -488,3 +492,29 @@ async def test_nothing_that_a_check_does_to_its_folder_reaches_the_next_run(
 
     assert (first.state, second.state) == (LANDED, REJECTED)
     assert not (rig.state / "integrator" / "check").exists()
+
+
+async def test_nobody_lands_anything_as_another_workers_attempt(tmp_path: Path) -> None:
+    async with running(rig_at(tmp_path)) as rig:
+        await rig.begin("w1", "t")
+        write(await rig.setup("w2", "t"), {"b.txt": "by w2\n"})
+        with pytest.raises(grpc.aio.AioRpcError) as refusal:
+            await rig.submit("w2", "t")
+        task = await rig.task("t")
+
+    assert from_rpc(refusal.value).reason == "STALE_TOKEN"
+    assert task.state == queue_pb2.TASK_STATE_ASSIGNED
+
+
+@pytest.mark.parametrize("method", ["SetupWorktree", "SubmitChange", "TeardownWorktree"])
+async def test_a_workers_token_changes_no_worktree(tmp_path: Path, method: str) -> None:
+    async with running(rig_at(tmp_path)) as rig:
+        assert rig.node is not None
+        token = rig.node.mint.mint(Principal(Kind.WORKER, "w1", "demo"))
+        request = getattr(integrator_pb2, f"{method}Request")(project="demo", worker="w1")
+        async with connect(rig.node.address, token) as channel:
+            stub = integrator_pb2_grpc.IntegratorServiceStub(channel)
+            with pytest.raises(grpc.aio.AioRpcError) as refusal:
+                await getattr(stub, method)(request)
+
+    assert from_rpc(refusal.value).reason == "NOT_FOR_WORKERS"

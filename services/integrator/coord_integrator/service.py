@@ -68,15 +68,7 @@ class IntegratorService(Service):
     NAME: ClassVar[str] = "integrator"
     DESCRIPTOR = pb.DESCRIPTOR.services_by_name["IntegratorService"]
     WORKER_METHODS: ClassVar[frozenset[str]] = frozenset(
-        {
-            "GetChange",
-            "ListChanges",
-            "SetupWorktree",
-            "SnapshotWorktree",
-            "SubmitChange",
-            "TeardownWorktree",
-            "WatchIntegratorEvents",
-        }
+        {"GetChange", "ListChanges", "WatchIntegratorEvents"}
     )
 
     def __init__(self, rooms: Rooms, settings: IntegratorSettings) -> None:
