@@ -518,3 +518,33 @@ async def test_a_workers_token_changes_no_worktree(tmp_path: Path, method: str) 
                 await getattr(stub, method)(request)
 
     assert from_rpc(refusal.value).reason == "NOT_FOR_WORKERS"
+
+
+async def test_an_ignored_file_where_a_landing_needs_a_folder_stays(tmp_path: Path) -> None:
+    rig = rig_at(tmp_path)
+    commit(rig.repo, {".gitignore": "data\n"})
+    write(rig.repo, {"data": "precious\n"})
+    async with running(rig):
+        worktree = await rig.begin("w1", "t")
+        write(worktree, {"data/x/y": "theirs\n"})
+        git(worktree, "add", "-f", "data/x/y")
+        await rig.submit("w1", "t")
+        change = await rig.ended("t")
+        await rig.work("w2", "next", {"c.txt": "c\n"})
+        await rig.ended("next")
+
+    assert change.state == LANDED
+    assert (rig.repo / "data").read_text() == "precious\n"
+
+
+async def test_a_tracked_file_that_becomes_a_folder_is_brought_along(tmp_path: Path) -> None:
+    async with running(rig_at(tmp_path)) as rig:
+        worktree = await rig.begin("w1", "t")
+        (worktree / "a.txt").unlink()
+        write(worktree, {"a.txt/x": "x\n"})
+        await rig.submit("w1", "t")
+        change = await rig.ended("t")
+        await until_at(rig.repo, "HEAD", change.landed_commit)
+        await until_clean(rig.repo)
+
+    assert (rig.repo / "a.txt" / "x").read_text() == "x\n"
