@@ -548,3 +548,18 @@ async def test_a_tracked_file_that_becomes_a_folder_is_brought_along(tmp_path: P
         await until_clean(rig.repo)
 
     assert (rig.repo / "a.txt" / "x").read_text() == "x\n"
+
+
+async def test_what_was_committed_lands_though_the_agent_has_removed_its_worktree(
+    tmp_path: Path,
+) -> None:
+    async with running(rig_at(tmp_path)) as rig:
+        park(rig.repo)
+        worktree = await rig.begin("w1", "t")
+        commit(worktree, {"b.txt": "b\n"})
+        git(rig.repo, "worktree", "remove", "--force", str(worktree))
+        await rig.submit("w1", "t")
+        change = await rig.ended("t")
+
+    assert change.state == LANDED
+    assert git(rig.repo, "show", "main:b.txt") == "b"

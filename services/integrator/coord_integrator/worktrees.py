@@ -91,13 +91,15 @@ class Worktrees:
             tip: The newest landed commit; stands in for a base where none is recorded.
             title: The commit's message, where there is something to commit.
 
+        Where the folder is gone, what was committed in it counts.
+
         Returns:
-            None where it holds nothing that its base does not, or is gone.
+            None where it holds nothing that its base does not.
         """
         kept = await self._settle_aside(place, tip)
         folder = self.path(place.worker)
         if not folder.is_dir():
-            return kept
+            return kept or await self._keep_commits(place)
         return await self._keep_folder(place, tip, folder, title) or kept
 
     async def is_whole(self, place: Place) -> bool:
@@ -175,6 +177,19 @@ class Worktrees:
         kept = earlier or Kept(ref, capture)
         await self._repository.keep(kept.capture.commit, kept.ref)
         return kept
+
+    async def _keep_commits(self, place: Place) -> Kept | None:
+        """Keep the branch of a worktree whose folder is gone."""
+        commit = None
+        if place.branch:
+            commit = await self._repository.user_commit(f"refs/heads/{place.branch}")
+        if commit is None or commit == place.base:
+            return None
+        ref = names.wip_ref(place.worker, place.token, commit)
+        await self._repository.bring(commit, ref)
+        await self._repository.keep(commit, ref)
+        tree = await self._repository.tree(commit)
+        return Kept(ref, Capture(commit, tree, commit, changed=False))
 
     async def _last_head(self, place: Place, tip: str) -> str:
         head = None
