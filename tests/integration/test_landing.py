@@ -563,3 +563,17 @@ async def test_what_was_committed_lands_though_the_agent_has_removed_its_worktre
 
     assert change.state == LANDED
     assert git(rig.repo, "show", "main:b.txt") == "b"
+
+
+async def test_a_tree_that_git_cannot_check_out_is_rejected(tmp_path: Path) -> None:
+    async with running(rig_at(tmp_path)) as rig:
+        park(rig.repo)
+        await rig.work(
+            "w1", "t", {".gitattributes": "z.txt working-tree-encoding\n", "z.txt": "z\n"}
+        )
+        change = await rig.ended("t")
+        queue = await rig.merge_queue()
+
+    assert change.state == REJECTED
+    assert "git cannot check out this tree" in change.detail
+    assert not queue.HasField("paused")

@@ -15,6 +15,7 @@ from pathlib import Path
 import structlog
 
 from coord_integrator.commands import CommandResult, run_command
+from coord_integrator.git import GitError
 from coord_integrator.repository import Repository
 from coord_integrator.worktrees import delete_tree
 
@@ -39,13 +40,19 @@ class Checker:
     async def run(self, commit: str) -> CommandResult:
         """Run the check on a commit of Coord's own repository.
 
+        A tree that git cannot check out fails it.
+
         Raises:
-            GitError: where the tree cannot be checked out.
             OSError: where there cannot be a folder for it.
         """
         marker = self.repository.folder
         async with self._new_folder() as folder:
-            await self._lay_out(folder, commit)
+            try:
+                await self._lay_out(folder, commit)
+            except GitError as error:
+                # As with a file that is not in the encoding that its attributes name. Where git
+                # itself is broken, the target fares no better, and no change is blamed.
+                return CommandResult(error.status, f"git cannot check out this tree: {error}\n")
             return await run_command(self.command, folder, marker, self.timeout_s)
 
     @asynccontextmanager

@@ -160,15 +160,17 @@ class Repository:
         output = await self.user.run(*arguments, ok=(0, 1))
         return [item.replace("\n", "=", 1) for item in split(output.stdout)]
 
-    def copy_info(self, target: Path | None = None) -> None:
+    def copy_info(self, target: Path | None = None, attributes: bytes = b"") -> None:
         """Copy what the user ignores, and his attributes, from `info/` into another.
 
         Args:
             target: Where to; by default that of Coord's own repository.
+            attributes: More attributes; they come last, so that they hold.
         """
         target = target or self.own.folder / "info"
-        for name in ("attributes", "exclude"):
-            _copy_if_other(self.common_folder / "info" / name, target / name)
+        source = self.common_folder / "info"
+        _copy_if_other(source / "attributes", target / "attributes", attributes)
+        _copy_if_other(source / "exclude", target / "exclude")
 
 
 async def _top(user: Git) -> Path | None:
@@ -217,8 +219,9 @@ def _checkout(lines: list[str]) -> Checkout:
     return Checkout(Path(values["worktree"]), values.get("branch", ""), "bare" in values)
 
 
-def _copy_if_other(source: Path, target: Path) -> None:
+def _copy_if_other(source: Path, target: Path, more: bytes = b"") -> None:
     content = source.read_bytes() if source.is_file() else b""
+    content += more and b"\n" + more
     if target.is_file() and target.read_bytes() == content:
         return
     target.parent.mkdir(exist_ok=True)

@@ -6,6 +6,7 @@ folder that git does not know any more is read all the same.
 
 import asyncio
 import fcntl
+import itertools
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable
@@ -136,6 +137,21 @@ class Worktrees:
             kept = await self._settle_aside(place, tip) or kept
             await self._forget(git, folder)
         return kept
+
+    async def set_aside(self, place: Place) -> list[Path]:
+        """Move a worktree that cannot be kept to where nothing is reset or removed.
+
+        Returns:
+            Where it is now, with what an earlier removal has left of it.
+        """
+        async with self._locked():
+            name = names.component(place.worker)
+            folders = (self._root / name, self._aside / name)
+            return [
+                await asyncio.to_thread(self._move_to_safety, folder, place.token)
+                for folder in folders
+                if folder.is_dir()
+            ]
 
     async def drop_branch(self, branch: str, base: str, tip: str) -> None:
         """Delete an attempt's branch where it holds nothing that `tip` does not."""
@@ -275,6 +291,15 @@ class Worktrees:
     def _move_aside(self, worker: str) -> None:
         self._aside.mkdir(parents=True, exist_ok=True)
         self.path(worker).rename(self._aside / names.component(worker))
+
+    def _move_to_safety(self, folder: Path, token: int) -> Path:
+        safe = self._root / ".unkept"
+        safe.mkdir(exist_ok=True)
+        for number in itertools.count(1):
+            place = safe / f"{folder.name}-{token}-{number}"
+            if not place.exists():
+                break
+        return folder.rename(place)
 
     async def _settle_aside(self, place: Place, tip: str) -> Kept | None:
         """Keep and delete what was moved aside, now or before a crash."""
