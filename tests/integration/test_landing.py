@@ -577,3 +577,43 @@ async def test_a_tree_that_git_cannot_check_out_is_rejected(tmp_path: Path) -> N
     assert change.state == REJECTED
     assert "git cannot check out this tree" in change.detail
     assert not queue.HasField("paused")
+
+
+async def test_merging_waits_while_a_checkout_has_the_landing_branch(tmp_path: Path) -> None:
+    rig = rig_at(tmp_path)
+    look = tmp_path / "look"
+    git(rig.repo, "worktree", "add", "-q", "-b", "coord/main", str(look))
+    async with running(rig):
+        await rig.work("w1", "t", {"b.txt": "b\n"})
+
+        async def is_paused() -> bool:
+            return (await rig.merge_queue()).paused.code == "BRANCH_CHECKED_OUT"
+
+        await until(is_paused)
+        queue, status = await rig.merge_queue(), git(look, "status", "--porcelain")
+        git(look, "checkout", "-q", "--detach")
+        change = await rig.ended("t")
+        going = await rig.merge_queue()
+
+    assert str(look) in queue.paused.message
+    assert status == ""
+    assert change.state == LANDED
+    assert not going.HasField("paused")
+
+
+async def test_a_worktree_of_coords_own_does_not_hold_the_landing_branch(tmp_path: Path) -> None:
+    async with running(rig_at(tmp_path)) as rig:
+        write(rig.repo, {"a.txt": "dirty\n"})
+        worktree = await rig.begin("w1", "one")
+        await rig.work("w2", "two", {"b.txt": "b\n"})
+        first = await rig.ended("two")
+        git(worktree, "checkout", "-q", "coord/main")
+        write(worktree, {"c.txt": "c\n"})
+        await rig.work("w2", "three", {"d.txt": "d\n"})
+        landed = await rig.ended("three")
+        status = git(worktree, "status", "--porcelain")
+        head = git(worktree, "rev-parse", "HEAD")
+
+    assert landed.state == LANDED
+    assert status == "?? c.txt"
+    assert head == first.landed_commit

@@ -119,10 +119,22 @@ class MergeQueue:
         if standing is None:
             await self.pause("NO_TARGET", _no_target(self._parts.target.branch))
             return None
-        if self._is_blocked(standing) or not await self._is_sound(standing):
+        if self._is_blocked(standing) or await self._is_held(standing):
+            return None
+        if not await self._is_sound(standing):
             return None
         await self._go_on()
         return replace(standing, at=standing.tip)
+
+    async def _is_held(self, standing: Standing) -> bool:
+        """Tell whether a checkout has the landing branch itself; a move would be under its feet."""
+        holder = await self._parts.target.holder(standing.branch)
+        if holder:
+            message = (
+                f"{standing.branch} is checked out in {holder}: check out something else there"
+            )
+            await self.pause("BRANCH_CHECKED_OUT", message)
+        return bool(holder)
 
     async def _is_sound(self, standing: Standing) -> bool:
         """Tell whether the landing branch is at the tip, and the tip is not known to be red."""
@@ -262,8 +274,7 @@ class MergeQueue:
 
     async def _move_branch(self, row: ChangeRow) -> bool:
         parts = self._parts
-        is_target = row.landing_branch == parts.target.branch
-        if is_target and await parts.target.is_checked_out(row.landing_branch):
+        if await parts.target.holder(row.landing_branch):
             return False
         commit = row.change.landed_commit
         await parts.repository.hand_over(commit, names.LANDING)

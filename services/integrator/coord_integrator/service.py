@@ -99,7 +99,7 @@ class IntegratorService(Service):
             message = "HEAD is detached: name the branch to land on by integrator.target"
             raise invalid_argument("NO_TARGET", message)
         store = SqliteIntegratorStore(await context.open_database(MIGRATIONS), context.project)
-        target = Target(repository, store, branch)
+        target = Target(repository, store, branch, _worktrees(context))
         rooms = await _furnish(context, settings, repository, target, store)
         return cls(rooms, settings)
 
@@ -261,8 +261,7 @@ async def _furnish(
     metrics = IntegratorMetrics(context.registry)
     snapshots = Snapshots(repository)
     await snapshots.open()
-    root = context.folder.resolve().parent / "worktrees"
-    worktrees = Worktrees(repository, snapshots, root, target.branch)
+    worktrees = Worktrees(repository, snapshots, _worktrees(context), target.branch)
     queue = QueueLink(context.channel("queue"), context.project)
     merger = Merger(repository)
     checker = Checker(repository, settings.check, settings.check_timeout_s)
@@ -293,6 +292,10 @@ async def _furnish(
         LeaseKeeper(store, queue, merging, judge),
         Reporter(store, queue),
     )
+
+
+def _worktrees(context: ServiceContext) -> Path:
+    return context.folder.resolve().parent / "worktrees"
 
 
 def _no_repository(path: Path, error: Exception) -> CoordError:

@@ -40,8 +40,11 @@ class Standing:
 class Target:
     """The branch that the operator wants changes in."""
 
-    def __init__(self, repository: Repository, store: IntegratorStore, branch: str) -> None:
+    def __init__(
+        self, repository: Repository, store: IntegratorStore, branch: str, worktrees: Path
+    ) -> None:
         self.branch = branch
+        self._worktrees = worktrees
         self._repository = repository
         self._store = store
         self._brought: dict[str, str] = {}
@@ -97,11 +100,37 @@ class Target:
 
     async def is_checked_out(self, branch: str) -> bool:
         """Tell whether a checkout has a branch, or is rebasing or bisecting it."""
+        return bool(await self._holders(branch))
+
+    async def holder(self, branch: str) -> str:
+        """Return the checkout that keeps a branch from being moved; empty where none does.
+
+        `coord/<target>` is nobody's to work on: worktrees of Coord's own are taken off it.
+        """
+        holders = await self._holders(branch)
+        if branch != self.branch:
+            ours = [path for path in holders if path.parent == self._worktrees]
+            for path in ours:
+                await self._detach(path, branch)
+            holders = await self._holders(branch) if ours else holders
+        return str(holders[0]) if holders else ""
+
+    async def _detach(self, path: Path, branch: str) -> None:
+        """Take a worktree off its branch; its files and its index stay as they are."""
+        git = self._repository.user.at(path)
+        head = await git.optional("symbolic-ref", "--quiet", "HEAD")
+        if head != f"refs/heads/{branch}":
+            return  # It is rebasing or bisecting the branch.
+        commit = await git.text("rev-parse", "--verify", "HEAD^{commit}")
+        why = "coord: off the landing branch"
+        await git.run("update-ref", "--no-deref", "-m", why, "HEAD", commit, commit)
+
+    async def _holders(self, branch: str) -> list[Path]:
+        """Return the checkouts that have a branch, or are rebasing or bisecting it."""
         ref = f"refs/heads/{branch}"
         checkouts = await self._repository.checkouts()
-        if any(checkout.branch == ref for checkout in checkouts):
-            return True
-        return ref in await asyncio.to_thread(_busy_refs, self._repository.common_folder)
+        holders = [checkout.path for checkout in checkouts if checkout.branch == ref]
+        return holders or await asyncio.to_thread(_busy, self._repository.common_folder, ref)
 
     async def _commit(self, branch: str) -> str | None:
         """Return a branch's commit, after it was fetched into Coord's own repository."""
@@ -142,14 +171,22 @@ async def default_target(repository: Repository) -> str:
     return await repository.user.optional("symbolic-ref", "--quiet", "--short", "HEAD") or ""
 
 
-def _busy_refs(common_folder: Path) -> set[str]:
-    """Return the branches that are being rebased or bisected: HEAD is detached meanwhile."""
-    refs: set[str] = set()
-    for folder in (common_folder, *common_folder.glob("worktrees/*")):
-        for name in ("rebase-merge/head-name", "rebase-apply/head-name"):
-            refs.add(_first_line(folder / name))
-        refs.add(f"refs/heads/{_first_line(folder / 'BISECT_START')}")
-    return refs
+def _busy(common_folder: Path, ref: str) -> list[Path]:
+    """Return the checkouts that rebase or bisect a branch: their HEAD is detached meanwhile."""
+    folders = (common_folder, *common_folder.glob("worktrees/*"))
+    return [_checkout_of(folder) for folder in folders if ref in _busy_refs(folder)]
+
+
+def _busy_refs(folder: Path) -> set[str]:
+    files = ("rebase-merge/head-name", "rebase-apply/head-name")
+    refs = {_first_line(folder / name) for name in files}
+    return {*refs, f"refs/heads/{_first_line(folder / 'BISECT_START')}"}
+
+
+def _checkout_of(folder: Path) -> Path:
+    """Return the checkout that a git folder belongs to."""
+    link = _first_line(folder / "gitdir")
+    return Path(link or folder).parent
 
 
 def _first_line(path: Path) -> str:
