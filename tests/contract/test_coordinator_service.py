@@ -299,7 +299,9 @@ async def test_a_worker_that_was_given_up_learns_of_it_and_comes_back(tmp_path: 
         attempt = ref(await worker.hear("assigned"))
         error = await refusal(worker.hear("drain"))
         assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "STREAM_OVER")
-        assert (await fleet.until("a", queue_pb2.TASK_STATE_PENDING)).workers_lost == 1
+        async with asyncio.timeout(10):
+            while (await fleet.task("a")).workers_lost != 1:
+                await asyncio.sleep(0.01)
         again = await fleet.worker("w", held=[attempt])
         assert not again.welcome.resumed
         assert (await again.hear("revoke")).attempt == attempt

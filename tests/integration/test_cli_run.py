@@ -277,3 +277,40 @@ async def test_a_run_tells_its_summary_though_the_services_ended_before(
 
 def test_the_environment_of_the_tests_has_no_settings() -> None:
     assert not [name for name in os.environ if name.startswith("COORD_")]
+
+
+async def test_a_red_target_ends_the_run_and_says_why(project: Project) -> None:
+    plan = project.plan('id = "a"')
+    status, summary = await project.run_json(
+        plan, "--check", "no-such-checker", "--stuck-after", "1"
+    )
+    assert (status, summary["ending"]) == (1, "stuck")
+    assert summary["tasks"][0]["state"] == "MERGING"
+    assert "merging is paused" in summary["tasks"][0]["message"]
+    assert "127" in summary["tasks"][0]["message"]
+
+
+async def test_a_checkout_that_was_left_behind_is_told_of(project: Project) -> None:
+    (project.repo / "README").write_text("my own change\n")
+    status, output = await project.run(project.plan('id = "a"'))
+    assert status == 0
+    assert "`git merge coord/main` brings them in" in output
+    assert (project.repo / "README").read_text() == "my own change\n"
+
+
+async def test_a_task_that_changes_nothing_is_not_told_as_a_commit(project: Project) -> None:
+    status, output = await project.run(project.plan('id = "a"'), agent="cat >/dev/null")
+    assert status == 0
+    assert "no change" in output
+
+
+async def test_a_worker_of_ones_own_gets_what_it_needs(project: Project) -> None:
+    up = await project.start("up", "--no-check")
+    assert up.stdout is not None
+    while (await project.call("token", "mine"))[0] != 0:
+        await asyncio.sleep(0.1)
+    status, output = await project.call("token", "mine", "--json")
+    assert status == 0
+    assert json.loads(output)["COORD_WORKER"] == "mine"
+    up.send_signal(signal.SIGTERM)
+    await up.communicate()

@@ -277,3 +277,33 @@ async def test_users_hooks_do_not_run(tmp_path: Path) -> None:
         await rig.ended("t")
 
     assert not ran.exists()
+
+
+async def test_a_file_in_another_encoding_than_it_says_is_kept_as_it_is(tmp_path: Path) -> None:
+    async with running(rig_at(tmp_path)) as rig:
+        path = Path((await setup(rig, "t", 1)).path)
+        attributes = "x.txt working-tree-encoding=UTF-16\nz.txt working-tree-encoding\n"
+        write(path, {".gitattributes": attributes, "x.txt": "abc\n", "z.txt": "z\n"})
+        await setup(rig, "u", 2)
+
+    kept = wip(rig)
+    assert [git(rig.repo, "show", f"{kept[0]}:{name}") for name in ("x.txt", "z.txt")] == [
+        "abc",
+        "z",
+    ]
+    assert names_in(path) == [".git", "a.txt"]
+
+
+async def test_a_worktree_that_git_cannot_keep_is_moved_to_safety(tmp_path: Path) -> None:
+    async with running(rig_at(tmp_path)) as rig:
+        path = Path((await setup(rig, "t", 1)).path)
+        write(path, {"git~1": "no name for git\n"})
+        with pytest.raises(grpc.aio.AioRpcError) as refusal:
+            await rig.snapshot("w1")
+        await setup(rig, "u", 2)
+
+    error = from_rpc(refusal.value)
+    assert (error.code, error.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "NOT_KEPT")
+    safe = path.parent / ".unkept" / "w1-1-1"
+    assert (safe / "git~1").read_text() == "no name for git\n"
+    assert names_in(path) == [".git", "a.txt"]

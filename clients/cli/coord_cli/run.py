@@ -233,7 +233,7 @@ async def _still_there(place: Place, host: Host) -> bool:
 async def _tell(order: Order, services: Services, outcome: Outcome, elapsed_ns: int) -> None:
     # What the workers gave back when they were stopped has changed how things stand.
     latest = Outcome(outcome.ending, await take(services, order.plan.name), outcome.stuck)
-    summary = await summarize(services, latest, elapsed_ns)
+    summary = await summarize(services, order.place.repo, latest, elapsed_ns)
     if order.as_json:
         print_json(as_json(summary))
     else:

@@ -1,8 +1,10 @@
 """What came of a run, for people and for programs."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
@@ -37,7 +39,18 @@ class TaskLine:
 
 @dataclass(frozen=True)
 class Summary:
-    """What came of a run."""
+    """What came of a run.
+
+    Attributes:
+        run: Its name.
+        ending: How it ended.
+        tasks: Its tasks.
+        elapsed_ns: How long it took.
+        cost_nanos: What it has cost, in billionths of a dollar.
+        branch: The branch that the changes have landed on.
+        target: The branch that the user named.
+        behind: How many landed commits `target` does not have.
+    """
 
     run: str
     ending: Ending
@@ -45,6 +58,8 @@ class Summary:
     elapsed_ns: int
     cost_nanos: int
     branch: str
+    target: str
+    behind: int
 
     @property
     def landed(self) -> list[TaskLine]:
@@ -57,7 +72,9 @@ class Summary:
         return [task for task in self.tasks if task.state != "COMPLETE"]
 
 
-async def summarize(services: Services, outcome: Outcome, elapsed_ns: int) -> Summary:
+async def summarize(
+    services: Services, repo: Path | None, outcome: Outcome, elapsed_ns: int
+) -> Summary:
     """Collect what came of a run."""
     snapshot = outcome.snapshot
     costs = await _costs(services, snapshot.run)
@@ -82,8 +99,30 @@ async def summarize(services: Services, outcome: Outcome, elapsed_ns: int) -> Su
             )
         )
     spent = snapshot.balance.posted.nanos
-    branch = snapshot.merge_queue.landing_branch
-    return Summary(snapshot.run, outcome.ending, lines, elapsed_ns, spent, branch)
+    return Summary(
+        snapshot.run,
+        outcome.ending,
+        lines,
+        elapsed_ns,
+        spent,
+        snapshot.merge_queue.landing_branch,
+        snapshot.merge_queue.target,
+        await _behind(repo, snapshot.merge_queue),
+    )
+
+
+async def _behind(repo: Path | None, queue: integrator_pb2.MergeQueue) -> int:
+    """Return how many landed commits the target does not have; 0 also where git cannot tell."""
+    if repo is None or queue.landing_branch == queue.target:
+        return 0
+    span = f"refs/heads/{queue.target}..refs/heads/{queue.landing_branch}"
+    process = await asyncio.create_subprocess_exec(
+        *("git", "-C", str(repo), "rev-list", "--count", span),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    output, _ = await process.communicate()
+    return int(output or b"0")
 
 
 _ENDED = {
@@ -153,6 +192,8 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "elapsed_s": round(summary.elapsed_ns / 1e9, 3),
         "cost_usd": summary.cost_nanos / 1e9,
         "branch": summary.branch,
+        "target": summary.target,
+        "target_behind": summary.behind,
         "tasks": [
             {
                 "id": task.id,
@@ -200,6 +241,11 @@ def _left_row(task: TaskLine) -> tuple[str, ...]:
 
 
 def _hints(summary: Summary) -> Iterable[str]:
+    if summary.behind:
+        yield (
+            f"{summary.target} lacks {summary.behind} of the landed commits: your checkout was left"
+            f" as it is; `git merge {summary.branch}` brings them in"
+        )
     failed = [task for task in summary.left if task.state in {"FAILED", "ABORTED", "CANCELLED"}]
     if failed:
         yield "`coord logs TASK` shows what an agent printed; --retry-failed tries again"

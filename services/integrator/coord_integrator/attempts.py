@@ -4,8 +4,8 @@ import asyncio
 from collections import defaultdict
 from dataclasses import replace
 
-from coord.errors import CoordError, failed_precondition, not_found, unavailable
-from coord.times import SECOND
+import structlog
+from coord.errors import CoordError, failed_precondition, not_found
 from coord.v1 import common_pb2, integrator_pb2
 
 from coord_integrator import names
@@ -17,6 +17,8 @@ from coord_integrator.store import ChangeRow, IntegratorStore, WorktreeRow
 from coord_integrator.submissions import Submissions
 from coord_integrator.target import Target
 from coord_integrator.worktrees import Kept, Worktrees
+
+log = structlog.get_logger(__name__)
 
 
 class Attempts:
@@ -109,7 +111,7 @@ class Attempts:
 
     async def _prepare(self, row: WorktreeRow) -> integrator_pb2.Worktree:
         tip = await self.tip()
-        await self._keep(row, tip)
+        await self._clear(row, tip)
         branch, is_new = await self._worktrees.reset(row.place, row.fence_task, row.fence, tip)
         await self._provide(row, needs_setup=is_new or not row.set_up)
         ready = replace(
@@ -120,6 +122,16 @@ class Attempts:
         if row.branch and row.branch != branch:
             await self._worktrees.drop_branch(row.branch, row.base, tip)
         return worktree
+
+    async def _clear(self, row: WorktreeRow, tip: str) -> None:
+        """Keep what a worktree holds; where git cannot, the folder itself goes to a safe place."""
+        try:
+            await self._keep(row, tip)
+        except CoordError as error:
+            places = await self._worktrees.set_aside(row.place)
+            log.warning(
+                "a worktree is kept as a folder", places=list(map(str, places)), why=str(error)
+            )
 
     async def _provide(self, row: WorktreeRow, *, needs_setup: bool) -> None:
         folder = self._worktrees.path(row.worker)
@@ -180,8 +192,7 @@ def _setup_failed(message: str) -> CoordError:
 
 
 def _not_kept(worker: str, error: Exception) -> CoordError:
-    return unavailable(
+    return failed_precondition(
         "NOT_KEPT",
         f"what is in the worktree of {worker} cannot be kept, so it is left as it is: {error}",
-        retry_after_ns=SECOND,
     )

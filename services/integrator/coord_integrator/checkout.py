@@ -178,11 +178,23 @@ async def _is_clean(git: Git) -> bool:
 
 
 async def _would_overwrite(git: Git, move: CheckoutMove) -> bool:
-    """Tell whether a file that the move brings is there already, ignored or not."""
+    """Tell whether a file that the move brings is there already, ignored or not.
+
+    So is one that stands where the move needs a folder.
+    """
     added = await git.items(
         "diff", "-z", "--name-only", "--no-renames", "--diff-filter=A", move.old, move.new
     )
-    return any((git.folder / path).exists() or (git.folder / path).is_symlink() for path in added)
+    if any((git.folder / path).exists() or (git.folder / path).is_symlink() for path in added):
+        return True
+    folders = {str(folder) for path in added for folder in Path(path).parents[:-1]}
+    blocked = [folder for folder in folders if _is_no_folder(git.folder / folder)]
+    tracked = [await _blob(git, move.old, path) is not None for path in blocked]
+    return not all(tracked)
+
+
+def _is_no_folder(path: Path) -> bool:
+    return path.is_symlink() or (path.exists() and not path.is_dir())
 
 
 async def _take_back(git: Git, move: CheckoutMove) -> None:

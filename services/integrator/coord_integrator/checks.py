@@ -1,10 +1,15 @@
 """Runs the operator's check on exactly one tree.
 
-The check runs in a checkout of Coord's own repository that holds the tree's files and nothing else.
+Each run has a new folder with the tree's files and nothing else, whatever an earlier check has left
+or has told git. The folder is a throwaway repository of its own, since many tools ask git about the
+files that they work on; it only borrows the objects of Coord's.
 """
 
 import asyncio
-from dataclasses import dataclass
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
@@ -30,40 +35,58 @@ class Checker:
     repository: Repository
     command: str
     timeout_s: float
-
-    @property
-    def folder(self) -> Path:
-        """Where the check runs."""
-        return self.repository.folder / "check"
+    _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     async def run(self, commit: str) -> CommandResult:
         """Run the check on a commit of Coord's own repository.
 
+        A tree that git cannot check out fails it.
+
         Raises:
-            GitError: where the tree cannot be checked out.
+            OSError: where there cannot be a folder for it.
         """
+        marker = self.repository.folder
+        async with self._new_folder() as folder:
+            try:
+                await self._lay_out(folder, commit)
+            except GitError as error:
+                # As with a file that is not in the encoding that its attributes name. Where git
+                # itself is broken, the target fares no better, and no change is blamed.
+                return CommandResult(error.status, f"git cannot check out this tree: {error}\n")
+            return await run_command(self.command, folder, marker, self.timeout_s)
+
+    @asynccontextmanager
+    async def _new_folder(self) -> AsyncIterator[Path]:
+        """Make a folder that was never there before, and remove it with what it holds then."""
+        root = self.repository.folder / "check"
+        await asyncio.to_thread(_remove, root)
+        folder = root / str(next(self._numbers))
+        while folder.exists():
+            folder = root / str(next(self._numbers))
+        folder.mkdir(parents=True)
         try:
-            await self._clean_to(commit)
-        except (GitError, OSError) as error:
-            log.warning("check folder is made anew", why=str(error))
-            await self._make_anew(commit)
-        return await run_command(self.command, self.folder, self.repository.folder, self.timeout_s)
+            yield folder
+        finally:
+            await asyncio.to_thread(_remove, root)
 
-    async def _clean_to(self, commit: str) -> None:
-        git = self.repository.own.at(self.folder).with_variables(
-            GIT_DIR=str(self.folder / ".git"), GIT_WORK_TREE=str(self.folder)
-        )
-        await git.run("checkout", "-q", "-f", "--detach", commit)
-        await git.run("clean", "-ffdxq")
-        left = await git.text("status", "--porcelain", "--ignored", "--untracked-files=all")
-        head = await git.text("rev-parse", "HEAD^{commit}")
-        if left or head != commit:
-            raise GitError(("status",), 1, f"the check folder is not clean: {left[:500]}")
-
-    async def _make_anew(self, commit: str) -> None:
+    async def _lay_out(self, folder: Path, commit: str) -> None:
         own = self.repository.own
-        if self.folder.exists():
-            await asyncio.to_thread(delete_tree, self.folder)
-        await own.run("worktree", "prune", "--expire=now")
-        await own.run("worktree", "add", "-q", "-f", "-f", "--detach", str(self.folder), commit)
-        await self._clean_to(commit)
+        inside = own.at(folder).with_variables(
+            GIT_DIR=str(folder / ".git"), GIT_WORK_TREE=str(folder)
+        )
+        algorithm = await own.text("rev-parse", "--show-object-format")
+        await inside.run("init", "-q", "--template=", f"--object-format={algorithm}")
+        borrowed = folder / ".git" / "objects" / "info" / "alternates"
+        borrowed.write_text(f"{own.folder / 'objects'}\n")
+        self.repository.copy_info(folder / ".git" / "info")
+        await inside.run("update-ref", "--no-deref", "HEAD", commit)
+        await inside.run("read-tree", "--reset", "-u", commit)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder; where that fails, what is left is in nobody's way."""
+    try:
+        if folder.exists():
+            delete_tree(folder)
+    except OSError as error:
+        log.warning("a folder of a check cannot be removed", folder=str(folder), why=str(error))

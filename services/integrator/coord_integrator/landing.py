@@ -119,13 +119,27 @@ class MergeQueue:
         if standing is None:
             await self.pause("NO_TARGET", _no_target(self._parts.target.branch))
             return None
-        if self._is_blocked(standing) or not await self._is_sound(standing):
+        if self._is_blocked(standing) or await self._is_held(standing):
+            return None
+        if not await self._is_sound(standing):
             return None
         await self._go_on()
         return replace(standing, at=standing.tip)
 
+    async def _is_held(self, standing: Standing) -> bool:
+        """Tell whether a checkout has the landing branch itself; a move would be under its feet."""
+        holder = await self._parts.target.holder(standing.branch)
+        if holder:
+            message = (
+                f"{standing.branch} is checked out in {holder}: check out something else there"
+            )
+            await self.pause("BRANCH_CHECKED_OUT", message)
+        return bool(holder)
+
     async def _is_sound(self, standing: Standing) -> bool:
         """Tell whether the landing branch is at the tip, and the tip is not known to be red."""
+        if standing.foreign and not await self._settle_foreign(standing):
+            return False
         if standing.diverged:
             await self._join(standing)
             return False
@@ -151,6 +165,27 @@ class MergeQueue:
         await self._block(standing, "TARGET_RED", verdict.message)
         return False
 
+    async def _settle_foreign(self, standing: Standing) -> bool:
+        """Keep what somebody else has put on `coord/<target>`, so that the branch may move back.
+
+        Where no earlier landing is recorded, as in a new state folder, it may well be Coord's own:
+        a green run tells.
+
+        Returns:
+            False where it is the tip from now on.
+        """
+        target, foreign = self._parts.target, standing.foreign
+        if not target.is_recorded:
+            verdict = await self._parts.judge.judge("", foreign, foreign)
+            if verdict.outcome is Outcome.GREEN:
+                await target.adopt(foreign)
+                return False
+            await target.adopt(standing.tip)
+        if standing.branch != target.branch:
+            ref = await target.keep_foreign(foreign)
+            log.warning("what nobody has checked is taken off the landing branch", kept=ref)
+        return True
+
     async def _join(self, standing: Standing) -> None:
         """Merge what the user has committed to the target into what has landed, checked."""
         parts = self._parts
@@ -170,7 +205,7 @@ class MergeQueue:
             return
         await parts.repository.hand_over(commit, names.LANDING)
         source = standing.at or None
-        await parts.repository.move_branch(standing.branch, commit, source, f"follow {branch}")
+        await parts.target.move(standing.branch, commit, source, f"follow {branch}")
 
     async def _take(self, row: ChangeRow, standing: Standing) -> None:
         change = row.change
@@ -239,14 +274,13 @@ class MergeQueue:
 
     async def _move_branch(self, row: ChangeRow) -> bool:
         parts = self._parts
-        is_target = row.landing_branch == parts.target.branch
-        if is_target and await parts.target.is_checked_out(row.landing_branch):
+        if await parts.target.holder(row.landing_branch):
             return False
         commit = row.change.landed_commit
         await parts.repository.hand_over(commit, names.LANDING)
         why = f"land {row.change.change_id}"
         source = row.landing_from or None
-        return await parts.repository.move_branch(row.landing_branch, commit, source, why)
+        return await parts.target.move(row.landing_branch, commit, source, why)
 
     async def end_stale(self, row: ChangeRow, directive: int) -> None:
         """End a change that is not landing yet, whose lease is gone; its work stays kept."""

@@ -47,6 +47,11 @@ def wip_ref(worker: str, token: int, commit: str) -> str:
     return f"{WIP}/{component(worker)}/{token}-{commit[:16]}"
 
 
+def foreign_ref(target: str, commit: str) -> str:
+    """Return the ref that keeps what somebody else has put on the landing branch of a target."""
+    return f"{WIP}/%foreign/{component(target)}-{commit[:16]}"
+
+
 def change_id(task_id: str, token: int) -> str:
     """Return the id of an attempt's change."""
     return f"{task_id}@{token}"

@@ -21,9 +21,13 @@ class QueueLink:
         self._stub = queue_pb2_grpc.QueueServiceStub(channel)
         self._project = project
 
-    async def submit(self, attempt: common_pb2.AttemptRef) -> common_pb2.ItemError | None:
-        """Move the lease of an attempt to the integrator; return why that had no effect."""
-        request = queue_pb2.SubmitTasksRequest(project=self._project, attempts=[attempt])
+    async def submit(
+        self, worker: str, attempt: common_pb2.AttemptRef
+    ) -> common_pb2.ItemError | None:
+        """Move the lease of a worker's attempt to the integrator; return why it had no effect."""
+        request = queue_pb2.SubmitTasksRequest(
+            project=self._project, worker=worker, attempts=[attempt]
+        )
         try:
             response = await self._stub.SubmitTasks(request, timeout=_TIMEOUT_S)
         except grpc.aio.AioRpcError as error:

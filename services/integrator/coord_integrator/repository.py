@@ -172,10 +172,17 @@ class Repository:
         output = await self.user.run(*arguments, ok=(0, 1))
         return [item.replace("\n", "=", 1) for item in split(output.stdout)]
 
-    def copy_info(self) -> None:
-        """Copy what the user ignores, and his attributes, from `info/` into Coord's own."""
-        for name in ("attributes", "exclude"):
-            _copy_if_other(self.common_folder / "info" / name, self.own.folder / "info" / name)
+    def copy_info(self, target: Path | None = None, attributes: bytes = b"") -> None:
+        """Copy what the user ignores, and his attributes, from `info/` into another.
+
+        Args:
+            target: Where to; by default that of Coord's own repository.
+            attributes: More attributes; they come last, so that they hold.
+        """
+        target = target or self.own.folder / "info"
+        source = self.common_folder / "info"
+        _copy_if_other(source / "attributes", target / "attributes", attributes)
+        _copy_if_other(source / "exclude", target / "exclude")
 
 
 async def _top(user: Git) -> Path | None:
@@ -224,8 +231,9 @@ def _checkout(lines: list[str]) -> Checkout:
     return Checkout(Path(values["worktree"]), values.get("branch", ""), "bare" in values)
 
 
-def _copy_if_other(source: Path, target: Path) -> None:
+def _copy_if_other(source: Path, target: Path, more: bytes = b"") -> None:
     content = source.read_bytes() if source.is_file() else b""
+    content += more and b"\n" + more
     if target.is_file() and target.read_bytes() == content:
         return
     target.parent.mkdir(exist_ok=True)

@@ -32,9 +32,10 @@ from coord_integrator.merging import Merger
 from coord_integrator.metrics import IntegratorMetrics
 from coord_integrator.queue_link import QueueLink
 from coord_integrator.repository import Repository
+from coord_integrator.schema import MIGRATIONS
 from coord_integrator.settings import IntegratorSettings
 from coord_integrator.snapshot import Snapshots
-from coord_integrator.sqlite import MIGRATIONS, SqliteIntegratorStore
+from coord_integrator.sqlite import SqliteIntegratorStore
 from coord_integrator.store import IntegratorStore
 from coord_integrator.submissions import Submissions
 from coord_integrator.target import Target, default_target
@@ -67,15 +68,7 @@ class IntegratorService(Service):
     NAME: ClassVar[str] = "integrator"
     DESCRIPTOR = pb.DESCRIPTOR.services_by_name["IntegratorService"]
     WORKER_METHODS: ClassVar[frozenset[str]] = frozenset(
-        {
-            "GetChange",
-            "ListChanges",
-            "SetupWorktree",
-            "SnapshotWorktree",
-            "SubmitChange",
-            "TeardownWorktree",
-            "WatchIntegratorEvents",
-        }
+        {"GetChange", "ListChanges", "WatchIntegratorEvents"}
     )
 
     def __init__(self, rooms: Rooms, settings: IntegratorSettings) -> None:
@@ -101,11 +94,12 @@ class IntegratorService(Service):
             repository = await Repository.open(settings.repo.expanduser().resolve(), folder)
         except (GitError, OSError) as error:
             raise _no_repository(settings.repo, error) from error
-        target = Target(repository, settings.target or await default_target(repository))
-        if not target.branch:
+        branch = settings.target or await default_target(repository)
+        if not branch:
             message = "HEAD is detached: name the branch to land on by integrator.target"
             raise invalid_argument("NO_TARGET", message)
         store = SqliteIntegratorStore(await context.open_database(MIGRATIONS), context.project)
+        target = Target(repository, store, branch, _worktrees(context))
         rooms = await _furnish(context, settings, repository, target, store)
         return cls(rooms, settings)
 
@@ -267,8 +261,7 @@ async def _furnish(
     metrics = IntegratorMetrics(context.registry)
     snapshots = Snapshots(repository)
     await snapshots.open()
-    root = context.folder.resolve().parent / "worktrees"
-    worktrees = Worktrees(repository, snapshots, root, target.branch)
+    worktrees = Worktrees(repository, snapshots, _worktrees(context), target.branch)
     queue = QueueLink(context.channel("queue"), context.project)
     merger = Merger(repository)
     checker = Checker(repository, settings.check, settings.check_timeout_s)
@@ -299,6 +292,10 @@ async def _furnish(
         LeaseKeeper(store, queue, merging, judge),
         Reporter(store, queue),
     )
+
+
+def _worktrees(context: ServiceContext) -> Path:
+    return context.folder.resolve().parent / "worktrees"
 
 
 def _no_repository(path: Path, error: Exception) -> CoordError:

@@ -10,9 +10,13 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from coord_integrator import names
 from coord_integrator.git import Git, GitError, join, split
 from coord_integrator.repository import Repository
+
+log = structlog.get_logger(__name__)
 
 _TRIES_MAX = 6
 _DEPTH_MAX = 32
@@ -20,6 +24,8 @@ _SEED = ".coord-seed"
 _GITLINK = "160000"
 # Git skips a folder that it cannot open and only warns of it.
 _UNREADABLE = b"could not open directory"
+# Git refuses a file that is not in the encoding that its attributes name.
+_AS_BYTES = b"* !working-tree-encoding\n"
 
 
 @dataclass(frozen=True)
@@ -45,12 +51,18 @@ class Snapshots:
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
         self._indexes = repository.folder / "indexes"
+        # Coord's own repository but for the attributes.
+        self._raw = repository.folder / "raw.git"
 
     async def open(self) -> None:
         """Unlock the indexes that a kill has left locked."""
         self._indexes.mkdir(parents=True, exist_ok=True)
         for lock in self._indexes.glob("*.lock"):
             lock.unlink()
+        algorithm = await self._repository.own.text("rev-parse", "--show-object-format")
+        flags = ("--bare", "--quiet", "--template=", f"--object-format={algorithm}")
+        own = self._repository.own.with_variables(GIT_DIR=str(self._raw))
+        await own.run("init", *flags)
 
     def adopt(self, worker: str, index: Path) -> None:
         """Begin with a copy of an index that was just checked out, and with its trust in files.
@@ -80,17 +92,30 @@ class Snapshots:
         return Capture(head, tree, commit, tree != await self._repository.tree(head))
 
     async def tree_of(self, worker: str, folder: Path, head: str) -> str:
-        """Return the tree of what is in a folder; see `capture`."""
+        """Return the tree of what is in a folder; see `capture`.
+
+        Files that are not in the encoding that their attributes name are taken as they are.
+        """
         await asyncio.to_thread(self._repository.copy_info)
         index = self._indexes / names.component(worker)
         files = await self._files(index, folder)
         try:
+            return await self._read(files, index, head)
+        except GitError as error:
+            log.warning("reading files without their encodings", worker=worker, why=str(error))
+            await asyncio.to_thread(self._repository.copy_info, self._raw / "info", _AS_BYTES)
+            objects = str(self._repository.own.folder / "objects")
+            raw = files.with_variables(GIT_DIR=str(self._raw), GIT_OBJECT_DIRECTORY=objects)
+            return await self._read(raw, index, head)
+
+    async def _read(self, files: Git, index: Path, head: str) -> str:
+        try:
             await files.run("read-tree", "--reset", head)
         except GitError:
-            index.unlink(missing_ok=True)
+            await asyncio.to_thread(index.unlink, missing_ok=True)
             await files.run("read-tree", "--reset", head)
-        await _take_flags(files, self._repository.user.at(folder))
-        return await _Reader(files, folder).read()
+        await _take_flags(files, self._repository.user.at(files.folder))
+        return await _Reader(files, files.folder).read()
 
     async def _files(self, index: Path, folder: Path) -> Git:
         own = self._repository.own.at(folder)

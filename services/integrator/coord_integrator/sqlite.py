@@ -10,71 +10,16 @@ from coord.times import timestamp
 from coord.v1 import common_pb2, integrator_pb2, queue_pb2
 from coord_runtime.database import Database, Transaction
 
-from coord_integrator.store import ChangeRow, CheckoutMove, Move, Report, WorktreeRow
+from coord_integrator.store import (
+    ChangeRow,
+    CheckoutMove,
+    LandingTip,
+    Move,
+    Report,
+    WorktreeRow,
+)
 
 State = integrator_pb2.ChangeState
-
-MIGRATIONS = [
-    """
-    CREATE TABLE worktrees (
-        project TEXT NOT NULL,
-        worker TEXT NOT NULL,
-        fence INTEGER NOT NULL,
-        fence_task TEXT NOT NULL,
-        ready INTEGER NOT NULL,
-        token INTEGER NOT NULL,
-        branch TEXT NOT NULL,
-        base TEXT NOT NULL,
-        set_up INTEGER NOT NULL,
-        removed INTEGER NOT NULL,
-        PRIMARY KEY (project, worker)
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE changes (
-        number INTEGER PRIMARY KEY,
-        project TEXT NOT NULL,
-        change_id TEXT NOT NULL,
-        state INTEGER NOT NULL,
-        body BLOB NOT NULL,
-        title TEXT NOT NULL,
-        cost BLOB NOT NULL,
-        handed_over INTEGER NOT NULL DEFAULT 0,
-        landing_branch TEXT NOT NULL DEFAULT '',
-        landing_from TEXT NOT NULL DEFAULT '',
-        UNIQUE (project, change_id)
-    ) STRICT;
-    CREATE INDEX changes_by_state ON changes (project, state, number);
-    CREATE TABLE runs (
-        number INTEGER PRIMARY KEY,
-        project TEXT NOT NULL,
-        change_id TEXT NOT NULL,
-        body BLOB NOT NULL
-    ) STRICT;
-    CREATE INDEX runs_by_change ON runs (project, change_id, number);
-    CREATE TABLE greens (
-        project TEXT NOT NULL,
-        tree TEXT NOT NULL,
-        command TEXT NOT NULL,
-        PRIMARY KEY (project, tree, command)
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE reports (
-        number INTEGER PRIMARY KEY,
-        project TEXT NOT NULL,
-        kind TEXT NOT NULL,
-        body BLOB NOT NULL
-    ) STRICT;
-    CREATE TABLE pauses (
-        project TEXT PRIMARY KEY,
-        reason BLOB NOT NULL
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE checkout_moves (
-        project TEXT PRIMARY KEY,
-        path TEXT NOT NULL,
-        branch TEXT NOT NULL,
-        old TEXT NOT NULL,
-        new TEXT NOT NULL
-    ) STRICT, WITHOUT ROWID;
-    """
-]
 
 _WORKTREE = "worker, fence, fence_task, ready, token, branch, base, set_up, removed"
 _CHANGE = "number, body, title, cost, handed_over, landing_branch, landing_from"
@@ -247,6 +192,17 @@ class SqliteIntegratorStore:
         """Return why nothing lands; None where it does."""
         rows = self._rows("SELECT reason FROM pauses WHERE project = ?", self._project)
         return common_pb2.Reason.FromString(rows[0][0]) if rows else None
+
+    async def put_landing_tip(self, branch: str, tip: LandingTip) -> None:
+        """Record where a landing branch is, and where it goes."""
+        query = "INSERT OR REPLACE INTO landing_tips VALUES (?, ?, ?, ?)"
+        await self._execute(query, self._project, branch, tip.at, tip.to)
+
+    def landing_tip(self, branch: str) -> LandingTip | None:
+        """Return where Coord has put a landing branch; None where it never has."""
+        query = 'SELECT "at", "to" FROM landing_tips WHERE project = ? AND branch = ?'
+        rows = self._rows(query, self._project, branch)
+        return LandingTip(*rows[0]) if rows else None
 
     async def begin_checkout_move(self, move: CheckoutMove) -> None:
         """Record that a checkout is about to be moved."""

@@ -110,6 +110,19 @@ class CheckoutMove:
     new: str
 
 
+@dataclass(frozen=True)
+class LandingTip:
+    """Where Coord has put `coord/<target>`.
+
+    Attributes:
+        at: The commit; empty where it has put it nowhere yet.
+        to: Where it is about to put it; empty for nowhere.
+    """
+
+    at: str
+    to: str = ""
+
+
 class IntegratorStore(Protocol):
     """The integrator's state.
 
@@ -191,6 +204,12 @@ class IntegratorStore(Protocol):
 
     def paused(self) -> common_pb2.Reason | None:
         """Return why nothing lands; None where it does."""
+
+    async def put_landing_tip(self, branch: str, tip: LandingTip) -> None:
+        """Record where a landing branch is, and where it goes."""
+
+    def landing_tip(self, branch: str) -> LandingTip | None:
+        """Return where Coord has put a landing branch; None where it never has."""
 
     async def begin_checkout_move(self, move: CheckoutMove) -> None:
         """Record that a checkout is about to be moved."""

@@ -84,7 +84,7 @@ class Submissions:
                 where the attempt has lost its lease.
         """
         change_id = row.change.change_id
-        error = await self._queue.submit(row.change.attempt)
+        error = await self._queue.submit(row.change.worker, row.change.attempt)
         if error is not None:
             await self._end(change_id, Move(integrator_pb2.CHANGE_STATE_STALE, error.message))
             raise _stale(row.change, error)

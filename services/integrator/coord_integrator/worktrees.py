@@ -6,6 +6,7 @@ folder that git does not know any more is read all the same.
 
 import asyncio
 import fcntl
+import itertools
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable
@@ -91,13 +92,15 @@ class Worktrees:
             tip: The newest landed commit; stands in for a base where none is recorded.
             title: The commit's message, where there is something to commit.
 
+        Where the folder is gone, what was committed in it counts.
+
         Returns:
-            None where it holds nothing that its base does not, or is gone.
+            None where it holds nothing that its base does not.
         """
         kept = await self._settle_aside(place, tip)
         folder = self.path(place.worker)
         if not folder.is_dir():
-            return kept
+            return kept or await self._keep_commits(place)
         return await self._keep_folder(place, tip, folder, title) or kept
 
     async def is_whole(self, place: Place) -> bool:
@@ -134,6 +137,21 @@ class Worktrees:
             kept = await self._settle_aside(place, tip) or kept
             await self._forget(git, folder)
         return kept
+
+    async def set_aside(self, place: Place) -> list[Path]:
+        """Move a worktree that cannot be kept to where nothing is reset or removed.
+
+        Returns:
+            Where it is now, with what an earlier removal has left of it.
+        """
+        async with self._locked():
+            name = names.component(place.worker)
+            folders = (self._root / name, self._aside / name)
+            return [
+                await asyncio.to_thread(self._move_to_safety, folder, place.token)
+                for folder in folders
+                if folder.is_dir()
+            ]
 
     async def drop_branch(self, branch: str, base: str, tip: str) -> None:
         """Delete an attempt's branch where it holds nothing that `tip` does not."""
@@ -175,6 +193,19 @@ class Worktrees:
         kept = earlier or Kept(ref, capture)
         await self._repository.keep(kept.capture.commit, kept.ref)
         return kept
+
+    async def _keep_commits(self, place: Place) -> Kept | None:
+        """Keep the branch of a worktree whose folder is gone."""
+        commit = None
+        if place.branch:
+            commit = await self._repository.user_commit(f"refs/heads/{place.branch}")
+        if commit is None or commit == place.base:
+            return None
+        ref = names.wip_ref(place.worker, place.token, commit)
+        await self._repository.bring(commit, ref)
+        await self._repository.keep(commit, ref)
+        tree = await self._repository.tree(commit)
+        return Kept(ref, Capture(commit, tree, commit, changed=False))
 
     async def _last_head(self, place: Place, tip: str) -> str:
         head = None
@@ -260,6 +291,15 @@ class Worktrees:
     def _move_aside(self, worker: str) -> None:
         self._aside.mkdir(parents=True, exist_ok=True)
         self.path(worker).rename(self._aside / names.component(worker))
+
+    def _move_to_safety(self, folder: Path, token: int) -> Path:
+        safe = self._root / ".unkept"
+        safe.mkdir(exist_ok=True)
+        for number in itertools.count(1):
+            place = safe / f"{folder.name}-{token}-{number}"
+            if not place.exists():
+                break
+        return folder.rename(place)
 
     async def _settle_aside(self, place: Place, tip: str) -> Kept | None:
         """Keep and delete what was moved aside, now or before a crash."""

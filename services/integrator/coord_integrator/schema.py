@@ -1,0 +1,72 @@
+"""The tables of the integrator's store in SQLite."""
+
+MIGRATIONS = [
+    """
+    CREATE TABLE worktrees (
+        project TEXT NOT NULL,
+        worker TEXT NOT NULL,
+        fence INTEGER NOT NULL,
+        fence_task TEXT NOT NULL,
+        ready INTEGER NOT NULL,
+        token INTEGER NOT NULL,
+        branch TEXT NOT NULL,
+        base TEXT NOT NULL,
+        set_up INTEGER NOT NULL,
+        removed INTEGER NOT NULL,
+        PRIMARY KEY (project, worker)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE changes (
+        number INTEGER PRIMARY KEY,
+        project TEXT NOT NULL,
+        change_id TEXT NOT NULL,
+        state INTEGER NOT NULL,
+        body BLOB NOT NULL,
+        title TEXT NOT NULL,
+        cost BLOB NOT NULL,
+        handed_over INTEGER NOT NULL DEFAULT 0,
+        landing_branch TEXT NOT NULL DEFAULT '',
+        landing_from TEXT NOT NULL DEFAULT '',
+        UNIQUE (project, change_id)
+    ) STRICT;
+    CREATE INDEX changes_by_state ON changes (project, state, number);
+    CREATE TABLE runs (
+        number INTEGER PRIMARY KEY,
+        project TEXT NOT NULL,
+        change_id TEXT NOT NULL,
+        body BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX runs_by_change ON runs (project, change_id, number);
+    CREATE TABLE greens (
+        project TEXT NOT NULL,
+        tree TEXT NOT NULL,
+        command TEXT NOT NULL,
+        PRIMARY KEY (project, tree, command)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE reports (
+        number INTEGER PRIMARY KEY,
+        project TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        body BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE pauses (
+        project TEXT PRIMARY KEY,
+        reason BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE checkout_moves (
+        project TEXT PRIMARY KEY,
+        path TEXT NOT NULL,
+        branch TEXT NOT NULL,
+        old TEXT NOT NULL,
+        new TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    """,
+    """
+    CREATE TABLE landing_tips (
+        project TEXT NOT NULL,
+        branch TEXT NOT NULL,
+        "at" TEXT NOT NULL,
+        "to" TEXT NOT NULL,
+        PRIMARY KEY (project, branch)
+    ) STRICT, WITHOUT ROWID;
+    """,
+]
