@@ -7,6 +7,8 @@ import pytest
 from coord.client import connect
 from coord.errors import from_rpc
 from coord.v1 import integrator_pb2, integrator_pb2_grpc, queue_pb2
+from coord_integrator.names import LANDING
+from coord_integrator.repository import Repository
 from coord_runtime.tokens import Kind, Principal
 
 from tests.integrator_rig import (
@@ -384,6 +386,34 @@ async def test_a_green_change_whose_lease_is_gone_does_not_land(tmp_path: Path) 
     assert change.state == STALE
     assert [run.passed for run in change.runs] == [True]
     assert git(rig.repo, "rev-parse", "main") == main
+
+
+@pytest.mark.parametrize("parked", [False, True])
+async def test_a_task_that_is_cancelled_while_its_change_is_handed_over_does_not_land(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, parked: bool
+) -> None:
+    rig = rig_at(tmp_path)
+    if parked:
+        park(rig.repo)
+    hand_over = Repository.hand_over
+
+    async def then_cancel(self: Repository, commit_id: str, ref: str) -> None:
+        await hand_over(self, commit_id, ref)
+        if ref == LANDING and "t" in rig.tokens:
+            cancel = queue_pb2.CancelTasksRequest(project="demo", task_ids=["t"], message="enough")
+            await rig.queue.CancelTasks(cancel)
+
+    async with running(rig):
+        worktree = await rig.begin("w1", "t")
+        tip = (await rig.merge_queue()).target_commit
+        monkeypatch.setattr(Repository, "hand_over", then_cancel)
+        write(worktree, {"b.txt": "b\n"})
+        await rig.submit("w1", "t")
+        change = await rig.ended("t")
+        after = (await rig.merge_queue()).target_commit
+
+    assert change.state == STALE
+    assert after == tip
 
 
 async def test_an_attempt_without_a_change_completes_its_task(tmp_path: Path) -> None:
