@@ -202,6 +202,21 @@ async def test_a_check_that_runs_too_long_is_ended_with_all_that_it_began(tmp_pa
     assert alive == []
 
 
+async def test_a_process_that_a_check_has_put_into_a_session_of_its_own_is_ended(
+    tmp_path: Path,
+) -> None:
+    pids = tmp_path / "pids"
+    check = f"setsid sh -c 'echo $$ >> {pids}; exec sleep 600' & until test -s {pids}; do :; done"
+    async with running(rig_at(tmp_path, check)) as rig:
+        park(rig.repo)
+        await rig.work("w1", "t", {"b.txt": "b\n"})
+        change = await rig.ended("t")
+        alive = [pid for pid in pids.read_text().split() if _is_alive(pid)]
+
+    assert change.state == LANDED
+    assert alive == []
+
+
 def _is_alive(pid: str) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
