@@ -5,7 +5,7 @@ from pathlib import Path
 import grpc.aio
 import pytest
 from coord.client import connect
-from coord.errors import from_rpc
+from coord.errors import CoordError, from_rpc
 from coord.v1 import integrator_pb2, integrator_pb2_grpc, queue_pb2
 from coord_integrator.names import LANDING
 from coord_integrator.repository import Repository
@@ -662,3 +662,15 @@ async def test_a_worktree_of_coords_own_does_not_hold_the_landing_branch(tmp_pat
     assert landed.state == LANDED
     assert status == "?? c.txt"
     assert head == first.landed_commit
+
+
+@pytest.mark.parametrize("branch", ["coord", "coord/main/mine"])
+async def test_a_branch_in_the_way_of_coords_own_is_refused_at_the_start(
+    tmp_path: Path, branch: str
+) -> None:
+    rig = rig_at(tmp_path)
+    git(rig.repo, "branch", branch)
+    with pytest.raises(CoordError, match=f"git branch -m {branch}") as refusal:
+        await rig.start()
+
+    assert refusal.value.reason == "BRANCH_IN_THE_WAY"
