@@ -5,8 +5,10 @@ from pathlib import Path
 import grpc.aio
 import pytest
 from coord.client import connect
-from coord.errors import from_rpc
+from coord.errors import CoordError, from_rpc
 from coord.v1 import integrator_pb2, integrator_pb2_grpc, queue_pb2
+from coord_integrator.names import LANDING
+from coord_integrator.repository import Repository
 from coord_runtime.tokens import Kind, Principal
 
 from tests.integrator_rig import (
@@ -200,6 +202,21 @@ async def test_a_check_that_runs_too_long_is_ended_with_all_that_it_began(tmp_pa
     assert alive == []
 
 
+async def test_a_process_that_a_check_has_put_into_a_session_of_its_own_is_ended(
+    tmp_path: Path,
+) -> None:
+    pids = tmp_path / "pids"
+    check = f"setsid sh -c 'echo $$ >> {pids}; exec sleep 600' & until test -s {pids}; do :; done"
+    async with running(rig_at(tmp_path, check)) as rig:
+        park(rig.repo)
+        await rig.work("w1", "t", {"b.txt": "b\n"})
+        change = await rig.ended("t")
+        alive = [pid for pid in pids.read_text().split() if _is_alive(pid)]
+
+    assert change.state == LANDED
+    assert alive == []
+
+
 def _is_alive(pid: str) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
@@ -384,6 +401,34 @@ async def test_a_green_change_whose_lease_is_gone_does_not_land(tmp_path: Path) 
     assert change.state == STALE
     assert [run.passed for run in change.runs] == [True]
     assert git(rig.repo, "rev-parse", "main") == main
+
+
+@pytest.mark.parametrize("parked", [False, True])
+async def test_a_task_that_is_cancelled_while_its_change_is_handed_over_does_not_land(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, parked: bool
+) -> None:
+    rig = rig_at(tmp_path)
+    if parked:
+        park(rig.repo)
+    hand_over = Repository.hand_over
+
+    async def then_cancel(self: Repository, commit_id: str, ref: str) -> None:
+        await hand_over(self, commit_id, ref)
+        if ref == LANDING and "t" in rig.tokens:
+            cancel = queue_pb2.CancelTasksRequest(project="demo", task_ids=["t"], message="enough")
+            await rig.queue.CancelTasks(cancel)
+
+    async with running(rig):
+        worktree = await rig.begin("w1", "t")
+        tip = (await rig.merge_queue()).target_commit
+        monkeypatch.setattr(Repository, "hand_over", then_cancel)
+        write(worktree, {"b.txt": "b\n"})
+        await rig.submit("w1", "t")
+        change = await rig.ended("t")
+        after = (await rig.merge_queue()).target_commit
+
+    assert change.state == STALE
+    assert after == tip
 
 
 async def test_an_attempt_without_a_change_completes_its_task(tmp_path: Path) -> None:
@@ -617,3 +662,15 @@ async def test_a_worktree_of_coords_own_does_not_hold_the_landing_branch(tmp_pat
     assert landed.state == LANDED
     assert status == "?? c.txt"
     assert head == first.landed_commit
+
+
+@pytest.mark.parametrize("branch", ["coord", "coord/main/mine"])
+async def test_a_branch_in_the_way_of_coords_own_is_refused_at_the_start(
+    tmp_path: Path, branch: str
+) -> None:
+    rig = rig_at(tmp_path)
+    git(rig.repo, "branch", branch)
+    with pytest.raises(CoordError, match=f"git branch -m {branch}") as refusal:
+        await rig.start()
+
+    assert refusal.value.reason == "BRANCH_IN_THE_WAY"

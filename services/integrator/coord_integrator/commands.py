@@ -1,13 +1,16 @@
 """Runs the operator's commands: the check, and the set-up of a worktree.
 
-Each runs in a process group of its own, which is ended with it: nothing that a command has left in
-the background goes on to write into the next one's files.
+Each runs in a process group of its own, with a mark of its own in its environment. What is in the
+group or bears the mark is ended with it: nothing that a command has left in the background goes on
+to write into the next one's files. Only what has cleared its environment as well escapes.
 """
 
 import asyncio
+import itertools
 import os
 import signal
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +21,11 @@ from coord_integrator.git import MARKER, scrubbed_environment
 
 OUTPUT_BYTES_MAX = 64 * 2**10
 STOPPED = -1
+
+# Tells the runs of one integrator apart.
+_RUN = "COORD_INTEGRATOR_RUN"
+_runs = itertools.count(1)
+_ROUNDS_MAX = 10
 
 _CHUNK = 2**16
 _DRAIN_S = 1.0
@@ -56,26 +64,50 @@ async def run_command(
         timeout_s: Longest time, in seconds.
         variables: More environment variables.
     """
-    process = await asyncio.create_subprocess_exec(
-        "/bin/sh",
-        "-c",
-        command,
-        cwd=folder,
-        env={**scrubbed_environment(), MARKER: str(marker), **variables},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
-    )
-    tail = _Tail()
-    reader = asyncio.create_task(tail.read(process))
-    try:
-        status = await _wait(process, timeout_s)
-    finally:
-        _kill_group(process.pid)
-        await _drain(reader)
-        await process.wait()
+    mark = f"{os.getpid()}-{next(_runs)}"
+    async with _pipe() as (stream, write_end):
+        try:
+            process = await asyncio.create_subprocess_exec(
+                "/bin/sh",
+                "-c",
+                command,
+                cwd=folder,
+                env={**scrubbed_environment(), MARKER: str(marker), _RUN: mark, **variables},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=write_end,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+            )
+        finally:
+            os.close(write_end)
+        tail = _Tail()
+        reader = asyncio.create_task(tail.read(stream))
+        try:
+            status = await _wait(process, timeout_s)
+        finally:
+            _kill_group(process.pid)
+            await asyncio.to_thread(_kill_marked, str(marker), mark)
+            await _drain(reader)
+            await process.wait()
     return CommandResult(status, tail.text())
+
+
+@asynccontextmanager
+async def _pipe() -> AsyncIterator[tuple[asyncio.StreamReader, int]]:
+    """Open a pipe; its writing end is the caller's to close.
+
+    With a pipe of asyncio's own, the end of a process would be told only when all that it has begun
+    have closed theirs.
+    """
+    read_end, write_end = os.pipe()
+    loop, stream = asyncio.get_running_loop(), asyncio.StreamReader()
+    transport, _ = await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(read_end, "rb", 0)
+    )
+    try:
+        yield stream, write_end
+    finally:
+        transport.close()
 
 
 async def end_strays(marker: Path) -> None:
@@ -83,7 +115,7 @@ async def end_strays(marker: Path) -> None:
 
     A git that is asked to end removes its lock files.
     """
-    strays = [process for process in psutil.process_iter() if _is_marked(process, str(marker))]
+    strays = _marked({MARKER: str(marker)})
     if not strays:
         return
     log.warning("ending what an earlier run has left", processes=[item.pid for item in strays])
@@ -96,9 +128,27 @@ async def end_strays(marker: Path) -> None:
             process.kill()
 
 
-def _is_marked(process: psutil.Process, marker: str) -> bool:
+def _kill_marked(marker: str, run: str) -> None:
+    """End what one run has left; again, since it may begin more meanwhile."""
+    for _ in range(_ROUNDS_MAX):
+        left = _marked({MARKER: marker, _RUN: run})
+        if not left:
+            return
+        for process in left:
+            with suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(left, timeout=_DRAIN_S)
+    log.warning("a command has left processes that do not end", run=run)
+
+
+def _marked(variables: dict[str, str]) -> list[psutil.Process]:
+    """Return the other processes with these variables in their environment."""
+    return [process for process in psutil.process_iter() if _has(process, variables)]
+
+
+def _has(process: psutil.Process, variables: dict[str, str]) -> bool:
     try:
-        return process.pid != os.getpid() and process.environ().get(MARKER) == marker
+        return process.pid != os.getpid() and variables.items() <= process.environ().items()
     except (psutil.Error, OSError):
         return False
 
@@ -109,11 +159,9 @@ class _Tail:
     def __init__(self) -> None:
         self._kept = bytearray()
 
-    async def read(self, process: asyncio.subprocess.Process) -> None:
+    async def read(self, stream: asyncio.StreamReader) -> None:
         """Read until nobody can write any more."""
-        if process.stdout is None:
-            return
-        while chunk := await process.stdout.read(_CHUNK):
+        while chunk := await stream.read(_CHUNK):
             self._kept += chunk
             del self._kept[:-OUTPUT_BYTES_MAX]
 

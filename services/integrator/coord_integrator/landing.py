@@ -250,14 +250,8 @@ class MergeQueue:
 
     async def _finish(self, row: ChangeRow) -> None:
         """Move the branch, unless that was done before a crash, and say so."""
-        if not await self._has_landed(row):
-            directive = (await self._parts.queue.renew([row.change.attempt]))[0]
-            if directive != queue_pb2.LEASE_DIRECTIVE_CONTINUE:
-                await self._end_stale(row, (_LANDING,), directive)
-                return
-            if not await self._move_branch(row):
-                await self._move(row, (_LANDING,), Move(_QUEUED, message="the target has moved on"))
-                return
+        if not await self._has_landed(row) and not await self._move_branch(row):
+            return
         change = row.change
         message = f"landed on {row.landing_branch}" + (change.message and f"; {change.message}")
         report = queue_pb2.Completion(attempt=change.attempt, message=message)
@@ -273,14 +267,25 @@ class MergeQueue:
         return await self._parts.repository.is_ancestor(row.change.landed_commit, standing.tip)
 
     async def _move_branch(self, row: ChangeRow) -> bool:
-        parts = self._parts
-        if await parts.target.holder(row.landing_branch):
-            return False
-        commit = row.change.landed_commit
+        """Move the branch; the change goes back or ends where that must not be.
+
+        The lease is asked for last, when nothing but the move itself is left to do: a task that is
+        cancelled until then does not land.
+        """
+        parts, branch, commit = self._parts, row.landing_branch, row.change.landed_commit
         await parts.repository.hand_over(commit, names.LANDING)
-        why = f"land {row.change.change_id}"
-        source = row.landing_from or None
-        return await parts.target.move(row.landing_branch, commit, source, why)
+        moved = False
+        if not await parts.target.holder(branch):
+            async with parts.target.about_to_move(branch, commit):
+                directive = (await parts.queue.renew([row.change.attempt]))[0]
+                if directive != queue_pb2.LEASE_DIRECTIVE_CONTINUE:
+                    await self._end_stale(row, (_LANDING,), directive)
+                    return False
+                source, why = row.landing_from or None, f"land {row.change.change_id}"
+                moved = await parts.repository.move_branch(branch, commit, source, why)
+        if not moved:
+            await self._move(row, (_LANDING,), Move(_QUEUED, message="the target has moved on"))
+        return moved
 
     async def end_stale(self, row: ChangeRow, directive: int) -> None:
         """End a change that is not landing yet, whose lease is gone; its work stays kept."""

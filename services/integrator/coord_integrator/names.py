@@ -6,6 +6,7 @@ character becomes `%` and two hexadecimal digits. `%` is in no id: two ids never
 
 import hashlib
 import re
+from collections.abc import Iterable
 
 WIP = "refs/coord/wip"
 HEADS = "refs/coord/heads"
@@ -60,3 +61,13 @@ def change_id(task_id: str, token: int) -> str:
 def landing_branch(target: str) -> str:
     """Return the branch that landings move while a checkout has the target."""
     return f"coord/{target}"
+
+
+def in_the_way(branches: Iterable[str], target: str) -> list[str]:
+    """Return those branches beside which git cannot have the landing branch of a target."""
+    landing = landing_branch(target)
+    return [
+        branch
+        for branch in branches
+        if landing.startswith(f"{branch}/") or branch.startswith(f"{landing}/")
+    ]

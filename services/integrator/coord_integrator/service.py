@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
-from coord.errors import CoordError, invalid_argument, not_found
+from coord.errors import CoordError, failed_precondition, invalid_argument, not_found
 from coord.v1 import integrator_pb2 as pb
 from coord_runtime.calls import Call
 from coord_runtime.checks import (
@@ -20,6 +20,7 @@ from coord_runtime.checks import (
 )
 from coord_runtime.service import Service, ServiceContext
 
+from coord_integrator import names
 from coord_integrator.attempts import Attempts
 from coord_integrator.checkout import CheckoutFollower
 from coord_integrator.checks import Checker
@@ -44,6 +45,7 @@ from coord_integrator.worktrees import Worktrees
 
 T = TypeVar("T")
 
+_HEADS = "refs/heads/"
 _TITLE_BYTES_MAX = 1_024
 _FOLLOW_EVERY = 10
 
@@ -85,7 +87,8 @@ class IntegratorService(Service):
         """Open the integrator on its folder and on the user's repository.
 
         Raises:
-            CoordError: INVALID_ARGUMENT with reason NO_REPOSITORY or NO_TARGET.
+            CoordError: INVALID_ARGUMENT with reason NO_REPOSITORY or NO_TARGET;
+                FAILED_PRECONDITION with reason BRANCH_IN_THE_WAY.
         """
         settings = context.settings(IntegratorSettings)
         folder = context.folder.resolve()
@@ -98,6 +101,7 @@ class IntegratorService(Service):
         if not branch:
             message = "HEAD is detached: name the branch to land on by integrator.target"
             raise invalid_argument("NO_TARGET", message)
+        await _check_names(repository, branch)
         store = SqliteIntegratorStore(await context.open_database(MIGRATIONS), context.project)
         target = Target(repository, store, branch, _worktrees(context))
         rooms = await _furnish(context, settings, repository, target, store)
@@ -292,6 +296,20 @@ async def _furnish(
         LeaseKeeper(store, queue, merging, judge),
         Reporter(store, queue),
     )
+
+
+async def _check_names(repository: Repository, target: str) -> None:
+    """Refuse a branch whose name takes the place of Coord's own ones: git can have only either."""
+    refs = await repository.user.text("for-each-ref", "--format=%(refname)", f"{_HEADS}coord")
+    branches = [ref.removeprefix(_HEADS) for ref in refs.splitlines()]
+    blocking = next(iter(names.in_the_way(branches, target)), None)
+    if blocking is not None:
+        raise failed_precondition(
+            "BRANCH_IN_THE_WAY",
+            f"with a branch {blocking!r}, git cannot have Coord's own branches, such as"
+            f" {names.landing_branch(target)!r}: rename it, as by git branch -m {blocking} NAME",
+            branch=blocking,
+        )
 
 
 def _worktrees(context: ServiceContext) -> Path:

@@ -8,6 +8,8 @@ somebody else has put there was checked by nobody, and is no tip.
 """
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -74,14 +76,22 @@ class Target:
 
     async def move(self, branch: str, new: str, old: str | None, why: str) -> bool:
         """Move the branch that landings move; False where it is not at `old` (None: not there)."""
-        if branch == self.branch:
+        async with self.about_to_move(branch, new):
             return await self._repository.move_branch(branch, new, old, why)
+
+    @asynccontextmanager
+    async def about_to_move(self, branch: str, new: str) -> AsyncIterator[None]:
+        """Hold it on record that the branch that landings move may be moved to `new` meanwhile."""
+        if branch == self.branch:
+            yield
+            return
         tip = self._store.landing_tip(branch) or LandingTip("")
         await self._store.put_landing_tip(branch, replace(tip, to=new))
-        moved = await self._repository.move_branch(branch, new, old, why)
+        # An error leaves the record as it is: whether the branch has moved then, the branch tells.
+        yield
+        moved = await self._repository.user_commit(f"refs/heads/{branch}") == new
         after = LandingTip(new) if moved else replace(tip, to="")
         await self._store.put_landing_tip(branch, after)
-        return moved
 
     @property
     def is_recorded(self) -> bool:
