@@ -314,3 +314,13 @@ async def test_a_worker_of_ones_own_gets_what_it_needs(project: Project) -> None
     assert json.loads(output)["COORD_WORKER"] == "mine"
     up.send_signal(signal.SIGTERM)
     await up.communicate()
+
+
+async def test_a_repository_without_a_commit_is_refused_at_the_start(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    empty = tmp_path / "empty"
+    git(tmp_path, "init", "-q", "-b", "main", str(empty))
+    project.where = ("--repo", str(empty), "--state", str(tmp_path / "state"))
+    status, output = await project.run(project.plan('id = "a"'))
+    assert status == 2
+    assert "make a first commit" in output

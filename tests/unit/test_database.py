@@ -95,6 +95,9 @@ async def test_a_closed_store_says_so(tmp_path: Path) -> None:
     with pytest.raises(CoordError) as caught:
         await database.write(insert(1))
     assert caught.value.reason == "STORE_FAILED"
+    with pytest.raises(CoordError) as caught:
+        numbers(database)
+    assert caught.value.reason == "STORE_FAILED"
 
 
 async def test_a_newer_version_adds_to_the_schema(tmp_path: Path) -> None:

@@ -99,9 +99,11 @@ class IntegratorService(Service):
             raise _no_repository(settings.repo, error) from error
         branch = settings.target or await default_target(repository)
         if not branch:
-            message = "HEAD is detached: name the branch to land on by integrator.target"
+            message = "HEAD is detached: name the branch to land on with --target"
             raise invalid_argument("NO_TARGET", message)
         await _check_names(repository, branch)
+        if not await repository.user_commit(f"{_HEADS}{branch}"):
+            raise _no_branch(branch)
         store = SqliteIntegratorStore(await context.open_database(MIGRATIONS), context.project)
         target = Target(repository, store, branch, _worktrees(context))
         rooms = await _furnish(context, settings, repository, target, store)
@@ -295,6 +297,14 @@ async def _furnish(
         judge,
         LeaseKeeper(store, queue, merging, judge),
         Reporter(store, queue),
+    )
+
+
+def _no_branch(branch: str) -> CoordError:
+    return invalid_argument(
+        "NO_TARGET",
+        f"the repository has no branch {branch!r}: make a first commit, or name another branch"
+        " with --target",
     )
 
 

@@ -181,7 +181,13 @@ class Database:
         return result
 
     def read(self, operation: Callable[[sqlite3.Connection], T]) -> T:
-        """Return what `operation` reads of the last committed state."""
+        """Return what `operation` reads of the last committed state.
+
+        Raises:
+            CoordError: UNAVAILABLE with reason STORE_FAILED where the database is closed.
+        """
+        if self._closed:
+            raise _store_failed("the store is closed")
         return operation(self._reader)
 
     async def watch(self, project: str, after: int, event_class: type[E]) -> AsyncIterator[list[E]]:
@@ -194,7 +200,7 @@ class Database:
             after: 0 for all events, -1 for those from now on.
             event_class: Class of the events.
         """
-        if after < 0:
+        if after < 0 and not self._closed:
             after = self._last_sequence(project)
         wake = asyncio.Event()
         self._watchers[wake] = None
@@ -383,4 +389,6 @@ def _stored_reply(sql: sqlite3.Connection, once: Once) -> Message | None:
 
 
 def _store_failed(message: str) -> CoordError:
-    return unavailable("STORE_FAILED", f"nothing was stored: {message}", retry_after_ns=SECOND)
+    return unavailable(
+        "STORE_FAILED", f"the store cannot be used: {message}", retry_after_ns=SECOND
+    )
