@@ -19,6 +19,7 @@ from coord_runtime.node import Node, NodePlan
 from coord_runtime.tokens import Kind, Principal
 
 PROJECT = "demo"
+CHECK = "test ! -e bad.txt"
 FINAL = (
     integrator_pb2.CHANGE_STATE_LANDED,
     integrator_pb2.CHANGE_STATE_REJECTED,
@@ -239,3 +240,32 @@ async def running(rig: Rig) -> AsyncIterator[Rig]:
         yield rig
     finally:
         await rig.stop()
+
+
+def rig_at(tmp_path: Path, check: str = CHECK, **settings: object) -> Rig:
+    """Return a rig on a new repository, with a check."""
+    repo = make_repository(tmp_path / "repo")
+    return Rig(repo, tmp_path / "state", {"check": check, "target": "main", **settings})
+
+
+def park(repo: Path) -> None:
+    """Leave the target, so that no checkout has it."""
+    git(repo, "checkout", "-q", "-b", "elsewhere")
+
+
+async def until_at(repo: Path, name: str, commit_id: str) -> None:
+    """Wait until a ref names a commit."""
+
+    async def is_there() -> bool:
+        return git(repo, "rev-parse", name) == commit_id
+
+    await until(is_there)
+
+
+async def until_clean(repo: Path) -> None:
+    """Wait until index and files of a checkout are those of its HEAD."""
+
+    async def is_clean() -> bool:
+        return not git(repo, "status", "--porcelain", "--untracked-files=no")
+
+    await until(is_clean)
