@@ -5,13 +5,24 @@ from functools import partial
 from typing import Any, TypeVar
 
 from coord.environment import Random
-from coord.times import timestamp
 from coord.v1 import common_pb2
 from coord.v1 import queue_pb2 as pb
 from coord_runtime.calls import Once
 from coord_runtime.database import Database, Transaction
 
 from coord_queue.adding import add_batch
+from coord_queue.items import (
+    assign_one,
+    attempt_of,
+    cancel_one,
+    directive,
+    ended_for,
+    holds,
+    is_live,
+    lease_one,
+    report_one,
+    retry_one,
+)
 from coord_queue.schema import (
     LIVE,
     TASK_COLUMNS,
@@ -55,7 +66,7 @@ class SqliteQueueStore:
 
         def operation(moves: Moves) -> pb.AssignTasksResponse:
             rows = task_rows(moves.transaction.sql, project, task_ids)
-            results = [_assign(moves, one, rows.get(one), worker) for one in task_ids]
+            results = [assign_one(moves, one, rows.get(one), worker) for one in task_ids]
             return pb.AssignTasksResponse(results=results)
 
         return await self._write(project, operation, once)
@@ -66,7 +77,7 @@ class SqliteQueueStore:
         """End tasks, and abort their dependents."""
 
         def operation(moves: Moves) -> pb.CancelTasksResponse:
-            results = [_cancel(moves, one, message) for one in task_ids]
+            results = [cancel_one(moves, one, message) for one in task_ids]
             return pb.CancelTasksResponse(results=results)
 
         return await self._write(project, operation, once)
@@ -75,7 +86,7 @@ class SqliteQueueStore:
         """End attempts with success, and count down their dependents."""
 
         def report(moves: Moves, row: TaskRow, completion: pb.Completion) -> bool:
-            if _holds(row, completion.attempt, request.worker):
+            if holds(row, completion.attempt, request.worker):
                 moves.complete(row, completion)
                 return True
             done = pb.TASK_STATE_COMPLETE
@@ -110,10 +121,10 @@ class SqliteQueueStore:
         """End attempts without success, and decide what follows."""
 
         def report(moves: Moves, row: TaskRow, failure: pb.Failure) -> bool:
-            if _holds(row, failure.attempt, request.worker):
+            if holds(row, failure.attempt, request.worker):
                 moves.fail(row, failure)
                 return True
-            return _ended_for(moves, failure.attempt, failure.reason)
+            return ended_for(moves, failure.attempt, failure.reason)
 
         return await self._report(request.project, request.failures, report)
 
@@ -129,7 +140,7 @@ class SqliteQueueStore:
 
         def operation(moves: Moves) -> pb.LeaseTasksResponse:
             rows = self._able(moves.transaction, project, max_tasks, capabilities)
-            return pb.LeaseTasksResponse(leases=[_lease(moves, row, worker) for row in rows])
+            return pb.LeaseTasksResponse(leases=[lease_one(moves, row, worker) for row in rows])
 
         return await self._write(project, operation, once)
 
@@ -137,10 +148,10 @@ class SqliteQueueStore:
         """End attempts as if they had not been."""
 
         def report(moves: Moves, row: TaskRow, release: pb.Release) -> bool:
-            if _holds(row, release.attempt, request.worker):
+            if holds(row, release.attempt, request.worker):
                 moves.release(row, release)
                 return True
-            return _ended_for(moves, release.attempt, pb.FAILURE_REASON_RELEASED)
+            return ended_for(moves, release.attempt, pb.FAILURE_REASON_RELEASED)
 
         return await self._report(request.project, request.releases, report)
 
@@ -153,7 +164,7 @@ class SqliteQueueStore:
             )
             for renewal in renewals:
                 row = rows.get(renewal.attempt.task_id)
-                if row is not None and _holds(row, renewal.attempt, ""):
+                if row is not None and holds(row, renewal.attempt, ""):
                     moves.set_progress(row.token, renewal.progress)
 
         await self._write(project, operation)
@@ -164,7 +175,7 @@ class SqliteQueueStore:
         """Make ended tasks PENDING again, and revive their dependents."""
 
         def operation(moves: Moves) -> pb.RetryTasksResponse:
-            return pb.RetryTasksResponse(results=[_retry(moves, one) for one in task_ids])
+            return pb.RetryTasksResponse(results=[retry_one(moves, one) for one in task_ids])
 
         return await self._write(project, operation, once)
 
@@ -172,7 +183,7 @@ class SqliteQueueStore:
         """Move attempts to RUNNING."""
 
         def report(moves: Moves, row: TaskRow, attempt: common_pb2.AttemptRef) -> bool:
-            if not _is_live(row, attempt, request.worker):
+            if not is_live(row, attempt, request.worker):
                 return False
             if row.state == pb.TASK_STATE_ASSIGNED:
                 moves.start([row])
@@ -184,7 +195,7 @@ class SqliteQueueStore:
         """Move attempts to MERGING."""
 
         def report(moves: Moves, row: TaskRow, attempt: common_pb2.AttemptRef) -> bool:
-            if not _is_live(row, attempt, request.worker):
+            if not is_live(row, attempt, request.worker):
                 return False
             if row.state != pb.TASK_STATE_MERGING:
                 moves.submit([row])
@@ -198,7 +209,7 @@ class SqliteQueueStore:
         """Tell, for each attempt, whether it is to go on."""
         ids = [one.attempt.task_id for one in renewals]
         rows = self._database.read(lambda sql: task_rows(sql, project, ids))
-        return [_directive(rows.get(one.attempt.task_id), one.attempt, worker) for one in renewals]
+        return [directive(rows.get(one.attempt.task_id), one.attempt, worker) for one in renewals]
 
     def live(self) -> list[tuple[str, int]]:
         """Return project and fencing token of every attempt that lives."""
@@ -291,10 +302,10 @@ class SqliteQueueStore:
         reports = list(items)
 
         def operation(moves: Moves) -> list[pb.ReportResult]:
-            ids = [_attempt_of(one).task_id for one in reports]
+            ids = [attempt_of(one).task_id for one in reports]
             rows = task_rows(moves.transaction.sql, project, ids)
             return [
-                _result(rows.get(task_id), task_id, moves, one, report)
+                report_one(rows.get(task_id), task_id, moves, one, report)
                 for task_id, one in zip(ids, reports, strict=True)
             ]
 
@@ -330,118 +341,3 @@ class SqliteQueueStore:
             task.spec.ClearField("prompt")
             task.spec.ClearField("payload")
         return [task for task in tasks if page.labels.items() <= dict(task.spec.labels).items()]
-
-
-def _attempt_of(report: Any) -> common_pb2.AttemptRef:
-    return report if isinstance(report, common_pb2.AttemptRef) else report.attempt
-
-
-def _is_live(row: TaskRow, attempt: common_pb2.AttemptRef, worker: str) -> bool:
-    mine = not worker or row.worker == worker
-    return mine and row.token == attempt.fencing_token and row.state in LIVE
-
-
-def _holds(row: TaskRow, attempt: common_pb2.AttemptRef, worker: str) -> bool:
-    """Tell whether a report may end an attempt: in MERGING its worker does not hold it."""
-    handed_over = bool(worker) and row.state == pb.TASK_STATE_MERGING
-    return _is_live(row, attempt, worker) and not handed_over
-
-
-def _ended_for(moves: Moves, attempt: common_pb2.AttemptRef, reason: pb.FailureReason) -> bool:
-    token = attempt.fencing_token
-    ended = attempts_by_token(moves.transaction.sql, [token]).get(token)
-    return ended is not None and ended.HasField("ended_at") and ended.reason == reason
-
-
-def _result(
-    row: TaskRow | None,
-    task_id: str,
-    moves: Moves,
-    item: Any,
-    report: Callable[[Moves, TaskRow, Any], bool],
-) -> pb.ReportResult:
-    if row is None:
-        return pb.ReportResult(task_id=task_id, error=_unknown(task_id))
-    if report(moves, row, item):
-        return pb.ReportResult(task_id=task_id, state=row.state)
-    return pb.ReportResult(task_id=task_id, state=row.state, error=_stale(row, item))
-
-
-def _stale(row: TaskRow, item: Any) -> common_pb2.ItemError:
-    token = _attempt_of(item).fencing_token
-    return common_pb2.ItemError(
-        reason="STALE_TOKEN",
-        message=f"attempt {token} does not hold task {row.id!r} (any more); stop it",
-        metadata={"state": pb.TaskState.Name(row.state), "token": str(row.token)},
-    )
-
-
-def _unknown(task_id: str) -> common_pb2.ItemError:
-    message = f"there is no task {task_id!r}"
-    return common_pb2.ItemError(reason="TASK_NOT_FOUND", message=message)
-
-
-def _assign(moves: Moves, task_id: str, row: TaskRow | None, worker: str) -> pb.AssignTasksResult:
-    if row is None:
-        return pb.AssignTasksResult(task_id=task_id, error=_unknown(task_id))
-    waits = row.deps_left > 0 or row.not_before_ns > moves.transaction.now_ns
-    if row.state != pb.TASK_STATE_PENDING or waits:
-        error = common_pb2.ItemError(
-            reason="NOT_READY",
-            message=f"task {task_id!r} is not ready",
-            metadata={"state": pb.TaskState.Name(row.state)},
-        )
-        return pb.AssignTasksResult(task_id=task_id, error=error)
-    return pb.AssignTasksResult(task_id=task_id, lease=_lease(moves, row, worker))
-
-
-def _lease(moves: Moves, row: TaskRow, worker: str) -> pb.Lease:
-    spec, sql = pb.TaskSpec.FromString(row.spec), moves.transaction.sql
-    earlier = attempts_by_token(sql, [row.token])[row.token] if row.token else None
-    moves.assign(row, worker)
-    attempt = pb.Attempt(
-        number=earlier.number + 1 if earlier else 1,
-        fencing_token=row.token,
-        worker=worker,
-        assigned_at=timestamp(moves.transaction.now_ns),
-    )
-    return pb.Lease(spec=spec, attempt=attempt, previous=earlier)
-
-
-def _cancel(moves: Moves, task_id: str, message: str) -> pb.ReportResult:
-    row = task_rows(moves.transaction.sql, moves.project, [task_id]).get(task_id)
-    if row is None:
-        return pb.ReportResult(task_id=task_id, error=_unknown(task_id))
-    if row.state != pb.TASK_STATE_PENDING and row.state not in LIVE:
-        error = common_pb2.ItemError(
-            reason="TASK_ENDED", message=f"task {task_id!r} has ended already"
-        )
-        return pb.ReportResult(task_id=task_id, state=row.state, error=error)
-    moves.cancel(row, message)
-    return pb.ReportResult(task_id=task_id, state=row.state)
-
-
-def _retry(moves: Moves, task_id: str) -> pb.ReportResult:
-    row = task_rows(moves.transaction.sql, moves.project, [task_id]).get(task_id)
-    if row is None:
-        return pb.ReportResult(task_id=task_id, error=_unknown(task_id))
-    if row.state not in UNSUCCESSFUL or moves.blocked(row):
-        message = (
-            f"task {task_id!r} has not ended without success, or waits for a dependency that"
-            " has: retry that one"
-        )
-        error = common_pb2.ItemError(reason="NOT_RETRYABLE", message=message)
-        return pb.ReportResult(task_id=task_id, state=row.state, error=error)
-    moves.retry(row)
-    return pb.ReportResult(task_id=task_id, state=row.state)
-
-
-def _directive(
-    row: TaskRow | None, attempt: common_pb2.AttemptRef, worker: str
-) -> pb.LeaseDirective:
-    if row is not None and _is_live(row, attempt, worker):
-        return pb.LEASE_DIRECTIVE_CONTINUE
-    mine = row is not None and row.token == attempt.fencing_token
-    if row is not None and mine and row.state == pb.TASK_STATE_CANCELLED:
-        return pb.LEASE_DIRECTIVE_CANCEL
-    return pb.LEASE_DIRECTIVE_REVOKE
