@@ -48,7 +48,7 @@ def format_money(nanos: int) -> str:
 def format_length(ns: int) -> str:
     """Return a length of time in its two largest units, such as `1h 05m`."""
     seconds = max(ns, 0) // SECOND
-    if seconds < 60:  # noqa: PLR2004
+    if seconds < 60:  # noqa: PLR2004 - the number is its own name here.
         return f"{seconds}s"
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)

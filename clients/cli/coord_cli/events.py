@@ -63,4 +63,4 @@ def _short(value: object) -> str:
     if isinstance(value, dict):
         return "{" + " ".join(f"{name}={_short(one)}" for name, one in value.items()) + "}"
     text = str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004
+    return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004 - the number is its own name here.

@@ -82,6 +82,6 @@ def parse_workers(text: str, profiles: Mapping[str, Profile]) -> list[Profile]:
 
 
 def _positive(text: str) -> int:
-    if not text.strip().isdigit() or not 0 < int(text) <= 1_000:  # noqa: PLR2004
+    if not text.strip().isdigit() or not 0 < int(text) <= 1_000:  # noqa: PLR2004 - the number is its own name here.
         raise ValueError(f"{text!r} is no number of workers; write 4 or coder=2,tester=1")
     return int(text)

@@ -3,7 +3,6 @@
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-MILLISECOND = 10**6
 SECOND = 10**9
 MINUTE = 60 * SECOND
 

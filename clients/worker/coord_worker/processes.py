@@ -159,7 +159,7 @@ def _send(process: psutil.Process, number: signal.Signals) -> None:
 
 async def _until_gone(processes: list[psutil.Process], deadline: float) -> None:
     loop = asyncio.get_running_loop()
-    while loop.time() < deadline and any(map(_lives, processes)):  # noqa: ASYNC110
+    while loop.time() < deadline and any(map(_lives, processes)):  # noqa: ASYNC110 - the system tells nobody of a grandchild's end.
         await asyncio.sleep(_POLL_S)  # Other processes send no events.
 
 

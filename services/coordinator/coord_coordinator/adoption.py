@@ -84,12 +84,7 @@ class Adoption:
     async def _disown(self, worker: Worker, task: queue_pb2.Task, attempt: WorkerAttempt) -> None:
         await self._reports.save(worker)
         if task.state == queue_pb2.TASK_STATE_ASSIGNED:
-            release = queue_pb2.Release(attempt=attempt.ref, message="it did not reach its worker")
-            request = queue_pb2.ReleaseTasksRequest(
-                project=self._fleet.project, worker=worker.name, releases=[release]
-            )
-            await self._services.insist(self._services.queue.ReleaseTasks, request)
-            await self._reports.end(worker, attempt)
+            await self._reports.give_back(worker, attempt, "it did not reach its worker")
         else:
             await self._reports.lose(worker, attempt, "its worker started again without it")
 

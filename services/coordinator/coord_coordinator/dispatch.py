@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable
 
 import structlog
-from coord.environment import Environment
 from coord.errors import CoordError
 from coord.times import SECOND, timestamp_ns
 from coord.v1 import common_pb2, integrator_pb2, queue_pb2
@@ -13,6 +12,7 @@ from coord_runtime.peers import insist
 
 from coord_coordinator.fleet import Fleet
 from coord_coordinator.money import Money
+from coord_coordinator.reports import Reports
 from coord_coordinator.services import Services
 from coord_coordinator.strategies import Strategy, can_do
 from coord_coordinator.workers import Worker, WorkerAttempt
@@ -36,8 +36,8 @@ class Dispatch:
         fleet: Fleet,
         services: Services,
         money: Money,
+        reports: Reports,
         strategy: Strategy,
-        environment: Environment,
         *,
         has_repository: bool,
         is_running: Callable[[], bool],
@@ -47,7 +47,7 @@ class Dispatch:
         self._fleet = fleet
         self._services = services
         self._money = money
-        self._environment = environment
+        self._reports = reports
         self._has_repository = has_repository
         self._is_running = is_running
         self._deliveries: dict[asyncio.Task[None], None] = {}
@@ -104,7 +104,7 @@ class Dispatch:
         if any(reason.code in ("BUDGET_SPENT", "RATE_LIMITED") for reason in self.held.values()):
             return _HELD_RETRY_S
         if ready.HasField("next_ready_at"):
-            wait_ns = timestamp_ns(ready.next_ready_at) - self._environment.now_ns()
+            wait_ns = timestamp_ns(ready.next_ready_at) - self._fleet.environment.now_ns()
             return max(0.0, wait_ns / SECOND) + 0.001
         return _BACKOFF_S
 
@@ -122,7 +122,7 @@ class Dispatch:
             return shortage
         grant_id = ""
         if worker.hello.buckets:
-            grant_id = self._environment.new_id("dispatch-")
+            grant_id = self._fleet.environment.new_id("dispatch-")
             wait = await self._money.rate_wait(grant_id, worker)
             if wait is not None:
                 return wait
@@ -138,7 +138,7 @@ class Dispatch:
         attempt = self._attempt(lease, grant_id)
         if worker.free_slots <= 0:
             # It went, or was drained, while the queue was asked.
-            await self._give_back(worker, attempt, "its worker has gone")
+            await self._reports.give_back(worker, attempt, "its worker has gone")
             return
         self._fleet.give(worker, attempt)
         delivery = asyncio.create_task(self._deliver(worker, attempt, lease))
@@ -168,7 +168,7 @@ class Dispatch:
         try:
             refusal = await self._money.reserve(attempt, worker.name, lease.previous.fencing_token)
             if refusal is not None:
-                await self._give_back(worker, attempt, refusal.reason.message)
+                await self._reports.give_back(worker, attempt, refusal.reason.message)
                 return
             worktree = await self._worktree(worker, attempt)
         except CoordError as error:
@@ -189,18 +189,9 @@ class Dispatch:
             project=self._fleet.project, worker=worker.name, attempt=attempt.ref
         )
         response = await insist(
-            self._services.integrator.SetupWorktree, request, self._environment, limit_s=600.0
+            self._services.integrator.SetupWorktree, request, self._fleet.environment, limit_s=600.0
         )
         return response.worktree
-
-    async def _give_back(self, worker: Worker, attempt: WorkerAttempt, message: str) -> None:
-        release = queue_pb2.Release(attempt=attempt.ref, message=message)
-        request = queue_pb2.ReleaseTasksRequest(
-            project=self._fleet.project, worker=worker.name, releases=[release]
-        )
-        await self._services.insist(self._services.queue.ReleaseTasks, request)
-        self._fleet.take(worker, attempt.token)
-        await self._money.let_go(attempt, worker.name)
 
     async def _fail(
         self,
@@ -210,19 +201,17 @@ class Dispatch:
         message: str,
     ) -> None:
         failure = queue_pb2.Failure(attempt=attempt.ref, reason=reason, message=message)
-        request = queue_pb2.FailTasksRequest(
-            project=self._fleet.project, worker=worker.name, failures=[failure]
-        )
-        await self._services.insist(self._services.queue.FailTasks, request)
-        self._fleet.take(worker, attempt.token)
-        await self._money.let_go(attempt, worker.name)
+        await self._reports.fail(worker, attempt, failure)
 
     def _attempt(self, lease: queue_pb2.Lease, grant_id: str) -> WorkerAttempt:
         ref = common_pb2.AttemptRef(
             task_id=lease.spec.id, fencing_token=lease.attempt.fencing_token
         )
         return WorkerAttempt(
-            ref=ref, spec=lease.spec, assigned_ns=self._environment.now_ns(), grant_id=grant_id
+            ref=ref,
+            spec=lease.spec,
+            assigned_ns=self._fleet.environment.now_ns(),
+            grant_id=grant_id,
         )
 
 

@@ -64,7 +64,7 @@ class Reports:
         failure = queue_pb2.Failure(
             attempt=attempt.ref, reason=queue_pb2.FAILURE_REASON_WORKER_LOST, message=message
         )
-        await self._fail(worker, attempt, failure)
+        await self.fail(worker, attempt, failure)
 
     async def save(self, worker: Worker) -> None:
         """Keep what is in a worker's worktree."""
@@ -92,7 +92,7 @@ class Reports:
             reason=queue_pb2.FAILURE_REASON_AGENT_ERROR,
             message=f"what the worker reported was refused: {error}"[:1_000],
         )
-        await self._fail(worker, attempt, failure)
+        await self.fail(worker, attempt, failure)
 
     async def _started(self, worker: Worker, attempt: WorkerAttempt, _: pb.Started) -> None:
         request = queue_pb2.StartTasksRequest(
@@ -134,11 +134,12 @@ class Reports:
             detail=message.detail,
             not_before=message.not_before if message.HasField("not_before") else None,
         )
-        await self._fail(worker, attempt, failure)
+        await self.fail(worker, attempt, failure)
 
-    async def _fail(
+    async def fail(
         self, worker: Worker, attempt: WorkerAttempt, failure: queue_pb2.Failure
     ) -> None:
+        """End an attempt without success."""
         await self._store_progress(attempt)
         request = queue_pb2.FailTasksRequest(
             project=self._fleet.project, worker=worker.name, failures=[failure]
@@ -148,9 +149,13 @@ class Reports:
 
     async def _released(self, worker: Worker, attempt: WorkerAttempt, message: pb.Released) -> None:
         await self.save(worker)
+        await self.give_back(worker, attempt, message.message)
+
+    async def give_back(self, worker: Worker, attempt: WorkerAttempt, message: str) -> None:
+        """End an attempt as if it had not been."""
         release = queue_pb2.Release(
             attempt=attempt.ref,
-            message=message.message,
+            message=message,
             progress=attempt.progress if attempt.progress.summary else None,
         )
         request = queue_pb2.ReleaseTasksRequest(

@@ -54,8 +54,8 @@ class CoordinatorService(Service):
             fleet,
             services,
             money,
+            reports,
             STRATEGIES[settings.strategy](),
-            context.environment,
             has_repository=settings.repository,
             is_running=lambda: self._lifecycle == pb.LIFECYCLE_RUNNING,
         )

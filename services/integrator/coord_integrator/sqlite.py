@@ -86,7 +86,7 @@ class SqliteIntegratorStore:
 
     def worktrees(self) -> list[WorktreeRow]:
         """Return the worktrees that were not removed, by worker."""
-        query = f"SELECT {_WORKTREE} FROM worktrees WHERE project = ? AND NOT removed"  # noqa: S608
+        query = f"SELECT {_WORKTREE} FROM worktrees WHERE project = ? AND NOT removed"  # noqa: S608 - names are constants, values parameters.
         rows = self._rows(f"{query} ORDER BY worker", self._project)
         return [_worktree_row(row) for row in rows]
 
@@ -134,7 +134,7 @@ class SqliteIntegratorStore:
         marks = ", ".join("?" * len(states))
         chosen = f" AND state IN ({marks})" if states else ""
         query = (
-            f"SELECT {_CHANGE} FROM changes WHERE project = ? AND number > ?{chosen}"  # noqa: S608
+            f"SELECT {_CHANGE} FROM changes WHERE project = ? AND number > ?{chosen}"  # noqa: S608 - names are constants, values parameters.
             " ORDER BY number LIMIT ?"
         )
         rows = self._rows(query, self._project, after, *states, limit)
@@ -322,7 +322,7 @@ def _claimed(row: WorktreeRow | None, worker: str, attempt: common_pb2.AttemptRe
 
 
 def _worktree(sql: sqlite3.Connection, project: str, worker: str) -> WorktreeRow | None:
-    query = f"SELECT {_WORKTREE} FROM worktrees WHERE project = ? AND worker = ?"  # noqa: S608
+    query = f"SELECT {_WORKTREE} FROM worktrees WHERE project = ? AND worker = ?"  # noqa: S608 - names are constants, values parameters.
     row = sql.execute(query, (project, worker)).fetchone()
     return _worktree_row(row) if row else None
 
@@ -335,7 +335,7 @@ def _worktree_row(row: Sequence[Any]) -> WorktreeRow:
 
 
 def _change(sql: sqlite3.Connection, project: str, change_id: str) -> ChangeRow | None:
-    query = f"SELECT {_CHANGE} FROM changes WHERE project = ? AND change_id = ?"  # noqa: S608
+    query = f"SELECT {_CHANGE} FROM changes WHERE project = ? AND change_id = ?"  # noqa: S608 - names are constants, values parameters.
     row = sql.execute(query, (project, change_id)).fetchone()
     return _change_row(row) if row else None
 

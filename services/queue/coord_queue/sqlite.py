@@ -39,7 +39,7 @@ from coord_queue.transitions import Moves
 R = TypeVar("R")
 
 _READY = (
-    f"SELECT {TASK_COLUMNS} FROM tasks WHERE project = ? AND state = {pb.TASK_STATE_PENDING}"  # noqa: S608
+    f"SELECT {TASK_COLUMNS} FROM tasks WHERE project = ? AND state = {pb.TASK_STATE_PENDING}"  # noqa: S608 - names are constants, values parameters.
     " AND deps_left = 0 AND not_before_ns <= ? ORDER BY priority, number"
 )
 _LIVE = ", ".join(str(state) for state in sorted(LIVE))
@@ -99,7 +99,7 @@ class SqliteQueueStore:
 
         def operation(moves: Moves) -> int:
             query = (
-                f"SELECT {TASK_COLUMNS} FROM tasks"  # noqa: S608
+                f"SELECT {TASK_COLUMNS} FROM tasks"  # noqa: S608 - names are constants, values parameters.
                 f" WHERE project = ? AND token = ? AND state IN ({_LIVE})"
             )
             rows = [
@@ -213,7 +213,7 @@ class SqliteQueueStore:
 
     def live(self) -> list[tuple[str, int]]:
         """Return project and fencing token of every attempt that lives."""
-        query = f"SELECT project, token FROM tasks WHERE state IN ({_LIVE})"  # noqa: S608
+        query = f"SELECT project, token FROM tasks WHERE state IN ({_LIVE})"  # noqa: S608 - names are constants, values parameters.
         return self._database.read(lambda sql: sql.execute(query).fetchall())
 
     def get(self, project: str, task_id: str) -> pb.Task | None:
@@ -247,7 +247,7 @@ class SqliteQueueStore:
     def next_ready_ns(self, project: str) -> int:
         """Return when the next task in backoff may be assigned; 0 where there is none."""
         query = (
-            f"SELECT coalesce(min(not_before_ns), 0) FROM tasks"  # noqa: S608
+            f"SELECT coalesce(min(not_before_ns), 0) FROM tasks"  # noqa: S608 - names are constants, values parameters.
             f" WHERE project = ? AND state = {pb.TASK_STATE_PENDING} AND deps_left = 0"
             " AND not_before_ns > ?"
         )
@@ -257,7 +257,7 @@ class SqliteQueueStore:
     def stats(self, project: str) -> pb.GetQueueStatsResponse:
         """Return the counts."""
         query = "SELECT state, count(*) FROM tasks WHERE project = ? GROUP BY state ORDER BY state"
-        ready = f"SELECT count(*) FROM ({_READY})"  # noqa: S608
+        ready = f"SELECT count(*) FROM ({_READY})"  # noqa: S608 - names are constants, values parameters.
         counts = self._database.read(lambda sql: sql.execute(query, (project,)).fetchall())
         parameters = (project, self._now_ns())
         number = self._database.read(lambda sql: sql.execute(ready, parameters).fetchone())[0]
@@ -325,7 +325,7 @@ class SqliteQueueStore:
 
     def _page(self, project: str, after: int, page: Page) -> list[TaskRow]:
         query = (
-            f"SELECT {TASK_COLUMNS} FROM tasks WHERE project = ? AND number > ?"  # noqa: S608
+            f"SELECT {TASK_COLUMNS} FROM tasks WHERE project = ? AND number > ?"  # noqa: S608 - names are constants, values parameters.
             " AND (? = '' OR worker = ?) ORDER BY number LIMIT ?"
         )
         parameters = (project, after, page.worker, page.worker, page.size + 1)

@@ -159,7 +159,7 @@ class Moves:
 
     def _dependents(self, row: TaskRow, states: set[pb.TaskState]) -> list[TaskRow]:
         query = (
-            f"SELECT {TASK_COLUMNS} FROM tasks JOIN dependents ON task = number"  # noqa: S608
+            f"SELECT {TASK_COLUMNS} FROM tasks JOIN dependents ON task = number"  # noqa: S608 - names are constants, values parameters.
             " WHERE dep = ? ORDER BY number"
         )
         rows = (TaskRow(*found) for found in self.transaction.sql.execute(query, (row.number,)))
@@ -168,7 +168,7 @@ class Moves:
     def _stamp(self, column: str, rows: Sequence[TaskRow]) -> None:
         now_ns = self.transaction.now_ns
         self.transaction.sql.executemany(
-            f"UPDATE attempts SET {column} = ? WHERE token = ?",  # noqa: S608
+            f"UPDATE attempts SET {column} = ? WHERE token = ?",  # noqa: S608 - names are constants, values parameters.
             [(now_ns, row.token) for row in rows],
         )
 
