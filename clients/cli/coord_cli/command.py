@@ -25,7 +25,7 @@ from coord.v1 import (
 )
 from coord_host import Place, attach_or_start, find, locate
 
-from coord_cli.plan import PlanError
+from coord_cli.plan_problems import PlanError
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 

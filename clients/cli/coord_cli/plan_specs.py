@@ -72,6 +72,7 @@ def _spec(task: TaskTable, plan: Plan) -> queue_pb2.TaskSpec:
         required_capabilities=_either(task, defaults, "capabilities") or (),
         paths=_either(task, defaults, "paths") or (),
         labels=labels,
+        expects_change=_either(task, defaults, "expects_change") or False,
     )
     if (retries := _either(task, defaults, "retries")) is not None:
         spec.retry_policy.max_attempts = retries + 1
