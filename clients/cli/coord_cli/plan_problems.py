@@ -69,6 +69,13 @@ class PlanError(Exception):
         lines = (f"{one.path}:{one.line}: {one.message}" for one in self.problems)
         super().__init__("\n".join(lines))
 
+    def as_json(self) -> list[dict[str, Any]]:
+        """Return the problems for programs."""
+        return [
+            {"path": str(one.path), "line": one.line, "message": one.message}
+            for one in self.problems
+        ]
+
 
 def explain(error: Any) -> str:
     """Return what a validation error says to who has written the plan."""

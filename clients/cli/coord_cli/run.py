@@ -70,7 +70,7 @@ class Order:
 
 
 @click.command()
-@click.argument("plan", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("plan", type=click.Path(path_type=Path))
 @place_options
 @click.option("--workers", default="4", show_default=True, help="A number, or coder=2,tester=1.")
 @click.option("--agent", default="", help="A command, or the preset `claude`.")
