@@ -32,6 +32,7 @@ class Plan:
         prompts: The prompt of each task by id.
         profiles: The built-in profiles and its own, by name.
         source: What it was read from.
+        chosen: The ids of the tasks that are wanted; None for all.
     """
 
     path: Path
@@ -40,6 +41,13 @@ class Plan:
     prompts: Mapping[str, str]
     profiles: Mapping[str, Profile]
     source: Source
+    chosen: frozenset[str] | None = None
+
+    @property
+    def tasks(self) -> list[TaskTable]:
+        """The tasks that are wanted, in the order of the plan."""
+        everything = self.content.tasks
+        return [one for one in everything if self.chosen is None or one.id in self.chosen]
 
     def check_capabilities(self, workers: list[Profile]) -> None:
         """Raise PlanError where a task requires what no worker can do."""
@@ -134,7 +142,8 @@ def _profile(name: str, table: ProfileTable) -> Profile:
 
 def _uncovered(plan: Plan, workers: list[Profile]) -> Iterator[Problem]:
     everything = {capability for worker in workers for capability in worker.capabilities}
-    for number, task in enumerate(plan.content.tasks):
+    numbers = {task.id: number for number, task in enumerate(plan.content.tasks)}
+    for task in plan.tasks:
         needed = set(task.capabilities or plan.content.defaults.capabilities or ())
         if any(needed <= set(worker.capabilities) for worker in workers):
             continue
@@ -144,4 +153,4 @@ def _uncovered(plan: Plan, workers: list[Profile]) -> Iterator[Problem]:
             message = f"no worker can do {', '.join(missing)}, as {task.id!r} requires{hint}"
         else:
             message = f"no single worker can do all that {task.id!r} requires"
-        yield plan.source.problem(("tasks", number, "capabilities"), message)
+        yield plan.source.problem(("tasks", numbers[task.id], "capabilities"), message)

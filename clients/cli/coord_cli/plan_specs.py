@@ -17,9 +17,9 @@ _BATCH_BYTES_MAX = 4 * 2**20
 
 
 def task_specs(plan: Plan) -> list[queue_pb2.TaskSpec]:
-    """Return the plan's tasks, each after what it depends on."""
-    tasks = {task.id: task for task in plan.content.tasks}
-    order = in_order({task.id: task.deps for task in plan.content.tasks})
+    """Return the tasks of a plan that are wanted, each after what it depends on."""
+    tasks = {task.id: task for task in plan.tasks}
+    order = in_order({task.id: task.deps for task in tasks.values()})
     return [_spec(tasks[task_id], plan) for task_id in order]
 
 

@@ -149,19 +149,26 @@ async def _explained(services: Services, task_id: str) -> str:
 async def _costs(services: Services, run: str) -> Counter[str]:
     """Return what each task has cost, in billionths of a dollar."""
     costs: Counter[str] = Counter()
+    for entry in await entries_of(services, run):
+        for scope in entry.scopes:
+            if scope.kind == ledger_pb2.SCOPE_KIND_TASK:
+                costs[scope.id] += entry.amount.nanos
+    return costs
+
+
+async def entries_of(services: Services, run: str) -> list[ledger_pb2.LedgerEntry]:
+    """Return all that was posted for a run."""
+    entries: list[ledger_pb2.LedgerEntry] = []
     token = ""
     while True:
         request = ledger_pb2.ListEntriesRequest(
             project=services.project, scope=run_scope(run), page_size=_PAGE, page_token=token
         )
         page = await services.ledger.ListEntries(request)
-        for entry in page.entries:
-            for scope in entry.scopes:
-                if scope.kind == ledger_pb2.SCOPE_KIND_TASK:
-                    costs[scope.id] += entry.amount.nanos
+        entries += page.entries
         token = page.next_page_token
         if not token:
-            return costs
+            return entries
 
 
 async def _commits(services: Services) -> dict[str, str]:
@@ -219,14 +226,19 @@ def print_summary(summary: Summary) -> None:
         click.echo()
         print_table(("not landed", "state", "why"), map(_left_row, summary.left))
     click.echo()
+    click.echo(headline(summary))
+    for hint in hints(summary):
+        click.echo(hint)
+
+
+def headline(summary: Summary) -> str:
+    """Return the whole of it in a line."""
     where = f" on {summary.branch}" if summary.branch else ""
-    click.echo(
+    return (
         f"{summary.run}: {summary.ending.value}; {len(summary.landed)} of {len(summary.tasks)}"
         f" tasks landed{where} in {format_length(summary.elapsed_ns)} for"
         f" {format_money(summary.cost_nanos)}"
     )
-    for hint in _hints(summary):
-        click.echo(hint)
 
 
 def _row(task: TaskLine) -> tuple[str, ...]:
@@ -240,13 +252,17 @@ def _left_row(task: TaskLine) -> tuple[str, ...]:
     return task.id, task.state, why
 
 
-def _hints(summary: Summary) -> Iterable[str]:
+def hints(summary: Summary) -> Iterable[str]:
+    """Yield what the user may do next."""
     if summary.behind:
         yield (
             f"{summary.target} lacks {summary.behind} of the landed commits: your checkout was left"
             f" as it is; `git merge {summary.branch}` brings them in"
         )
     failed = [task for task in summary.left if task.state in {"FAILED", "ABORTED", "CANCELLED"}]
+    held = next((task for task in summary.left if task.state == "MERGING"), None)
+    if held and summary.ending is Ending.STUCK:
+        yield f"`coord logs --check {held.id}` shows what the check printed"
     if failed:
         yield "`coord logs TASK` shows what an agent printed; --retry-failed tries again"
     if len(failed) < len(summary.left):

@@ -14,6 +14,7 @@ from coord_cli.command import (
     EXIT_FAILED,
     attached,
     json_option,
+    looking,
     place_options,
     run_async,
 )
@@ -140,7 +141,7 @@ def list_(
     chosen = dict(_label(label) for label in labels)
 
     async def body() -> None:
-        async with attached(place) as services:
+        async with looking(place) as services:
             _print_tasks(
                 await tasks_of(services, labels=chosen, states=wanted, worker=worker),
                 as_json=as_json,
@@ -174,7 +175,7 @@ def show(*, task_id: str, place: Place, as_json: bool) -> None:
     """Show a task with all its attempts."""
 
     async def body() -> None:
-        async with attached(place) as services:
+        async with looking(place) as services:
             request = queue_pb2.GetTaskRequest(project=place.project, task_id=task_id)
             found = (await services.queue.GetTask(request)).task
         if as_json:
@@ -206,7 +207,7 @@ def explain(*, task_id: str, place: Place, as_json: bool) -> None:
     """Explain why a task is not running."""
 
     async def body() -> None:
-        async with attached(place) as services:
+        async with looking(place) as services:
             request = coordinator_pb2.ExplainDispatchRequest(project=place.project, task_id=task_id)
             answer = await services.coordinator.ExplainDispatch(request)
         if as_json:
