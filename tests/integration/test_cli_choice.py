@@ -145,13 +145,12 @@ async def test_commands_answer_from_the_stores_where_nothing_runs(project: Proje
     assert (status, "COMPLETE" in told) == (0, True)
     status, told = await project.call("task", "explain", "b")
     assert (status, "ENDED" in told) == (0, True)
+    assert "ended: AGENT_ERROR: the agent exited with status 1" in told
     status, told = await project.call("events", "--follow")
     assert status == 0
     times = [line.split()[0] for line in told.splitlines()]
     assert times == sorted(times)
-    assert any(line.endswith("a: PENDING -> ASSIGNED by w1") for line in told.splitlines()) or (
-        "a: PENDING -> ASSIGNED by w2" in told
-    )
+    assert "a: PENDING -> ASSIGNED by w" in told
     assert "$0.01 for task a" in told
     assert (await project.run(plan, "--retry-failed"))[0] == 0
 

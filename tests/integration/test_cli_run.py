@@ -89,6 +89,7 @@ async def test_the_second_interrupt_gives_back_what_is_not_done(project: Project
     output, _ = await run.communicate()
     assert run.returncode == 130
     assert "the same command goes on with what is left" in output.decode()
+    assert "the run was interrupted before it was done" in output.decode()
     assert all(map(gone, pids))
     status, summary = await project.run_json(plan)
     assert (status, summary["tasks"][0]["attempts"]) == (0, 2)

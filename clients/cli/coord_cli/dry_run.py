@@ -63,7 +63,7 @@ async def _check_repository(order: Order) -> None:
     repo = order.place.repo
     target = order.overrides.get("integrator", {}).get("target") or "HEAD"
     if repo is not None and not await _has_commit(repo, target):
-        raise UsageProblem(f"{repo} has no commit on {target}: make a first commit")
+        raise UsageProblem(f"{repo} has no commit on {target}: make one, or name a --target")
     check = order.overrides.get("integrator", {}).get("check")
     if check and not shell_knows(check, repo or Path()):
         raise UsageProblem(f"the check {check!r} is not there: {shlex.split(check)[0]} is unknown")

@@ -18,7 +18,7 @@ def event_line(event: coordinator_pb2.Event) -> str:
     body = getattr(event, kind)
     text = " ".join(" ".join(_WORDS[kind](body)).split())
     shown = text if len(text) <= _CHARS_MAX else f"{text[:_CHARS_MAX]}..."
-    return f"{_clock(occurred_ns(event))}  {event.name:<24} {shown}"
+    return f"{_clock(occurred_ns(event))}  {event.name:<30} {shown}"
 
 
 def occurred_ns(event: coordinator_pb2.Event) -> int:

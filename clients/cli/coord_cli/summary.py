@@ -85,7 +85,8 @@ async def summarize(
         attempt = task.attempts[-1] if task.attempts else queue_pb2.Attempt()
         code, message = _why(task, reasons)
         if not message and task.state not in _ENDED and len(reasons) < _ASKED_MAX:
-            message = reasons[task.spec.id] = await _explained(services, task.spec.id)
+            message = await _explained(services, task.spec.id, outcome.ending)
+            reasons[task.spec.id] = message
         lines.append(
             TaskLine(
                 id=task.spec.id,
@@ -139,11 +140,15 @@ def _why(task: queue_pb2.Task, stuck: Mapping[str, str]) -> tuple[str, str]:
     return "", stuck.get(task.spec.id, "")
 
 
-async def _explained(services: Services, task_id: str) -> str:
+async def _explained(services: Services, task_id: str, ending: Ending) -> str:
     try:
-        return "; ".join(reason.message for reason in await explain(services, task_id))
+        reasons = await explain(services, task_id)
     except grpc.aio.AioRpcError as error:
         return f"unknown: {from_rpc(error)}"
+    if ending is Ending.INTERRUPTED and any(reason.code == "NO_WORKER" for reason in reasons):
+        # That no worker is left is the interrupt's doing.
+        return "the run was interrupted before it was done"
+    return "; ".join(reason.message for reason in reasons)
 
 
 async def _costs(services: Services, run: str) -> Counter[str]:
