@@ -48,6 +48,7 @@ async def test_a_dry_run_says_what_would_be_done_and_does_nothing(project: Proje
         (("--check", "no-such-check -q"), "the check 'no-such-check -q' is not there"),
         (("--target", "nowhere"), "has no commit on nowhere"),
         (("--only", "x"), "--only x: no task of the plan is called so"),
+        (("--only", "b"), "'b' needs 'a', which has not landed"),
     ],
 )
 async def test_a_dry_run_tells_what_would_hinder_the_run(
@@ -130,6 +131,15 @@ async def test_the_report_has_every_attempt_and_every_check(project: Project) ->
     assert "broken" in told
 
 
+async def test_a_report_that_cannot_be_written_does_not_fail_the_run(project: Project) -> None:
+    (project.folder / "file").touch()
+    folder = str(project.folder / "file/report")
+    status, told = await project.run(project.plan('id = "a"'), "--report", folder)
+    assert status == 0
+    assert "the report could not be written: " in told
+    assert "1 of 1 tasks landed" in told
+
+
 async def test_commands_answer_from_the_stores_where_nothing_runs(project: Project) -> None:
     plan = project.plan('id = "a"', 'id = "b"\nretries = 0')
     agent = f"test $COORD_TASK_ID = a || exit 1; {AGENT.strip()}"
@@ -138,7 +148,8 @@ async def test_commands_answer_from_the_stores_where_nothing_runs(project: Proje
     assert (status, ": not running, " in told) == (0, True)
     assert "COMPLETE  1" in told
     status, told = await project.call("status", "--json")
-    assert json.loads(told)["running"] is False
+    found = json.loads(told)
+    assert (found["running"], found["status"]["lifecycle"]) == (False, "LIFECYCLE_INIT")
     status, told = await project.call("task", "list", "--json")
     assert [task["spec"]["id"] for task in json.loads(told)] == ["a", "b"]
     status, told = await project.call("task", "show", "a")

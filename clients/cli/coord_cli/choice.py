@@ -1,7 +1,7 @@
 """Which of a plan's tasks a run is for."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
@@ -59,19 +59,22 @@ def _with_deps(tasks: Iterable[str], deps: dict[str, list[str]]) -> set[str]:
     return found
 
 
-async def check_needs(plan: Plan, services: Services) -> None:
+def check_needs(plan: Plan, landed: Collection[str]) -> None:
     """Raise UsageProblem where a chosen task needs one that is not chosen and has not landed."""
-    chosen = plan.chosen or frozenset(task.id for task in plan.tasks)
-    needs = {dep: task.id for task in plan.tasks for dep in task.deps if dep not in chosen}
-    if not needs:
-        return
-    stored = await tasks_of(services, states=[queue_pb2.TASK_STATE_COMPLETE])
-    landed = {task.spec.id for task in stored}
-    missing = [f"{task!r} needs {dep!r}" for dep, task in needs.items() if dep not in landed]
+    there = {task.id for task in plan.tasks} | set(landed)
+    missing = [
+        f"{task.id!r} needs {dep!r}" for task in plan.tasks for dep in task.deps if dep not in there
+    ]
     if missing:
         raise UsageProblem(
             f"{', '.join(missing)}, which has not landed; --with-deps takes along what is needed"
         )
+
+
+async def landed_tasks(services: Services) -> set[str]:
+    """Return the ids of the project's tasks that have landed."""
+    stored = await tasks_of(services, states=[queue_pb2.TASK_STATE_COMPLETE])
+    return {task.spec.id for task in stored}
 
 
 async def others(plan: Plan, services: Services) -> list[str]:

@@ -17,12 +17,12 @@ from coord_cli.command import UsageProblem, looking
 from coord_cli.crew import shell_knows
 from coord_cli.errand import Order
 from coord_cli.output import print_json, print_table, state_name
-from coord_cli.plan import RUN_LABEL
 from coord_cli.plan_shape import Shape, shape_json, shape_lines, shape_of
 from coord_cli.profiles import Profile
 from coord_cli.snapshot import FINAL, tasks_of
 
 _PRIORITY = 100
+_LANDED = queue_pb2.TASK_STATE_COMPLETE
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ async def tell_dry_run(order: Order) -> int:
     """
     await _check_repository(order)
     states = await _states(order)
+    check_needs(order.plan, [name for name, state in states.items() if state == _LANDED])
     shape = shape_of(order.plan)
     steps = list(plan_steps(shape.tasks, states, order.crew.profiles, order.crew.agent))
     if order.as_json:
@@ -78,12 +79,11 @@ async def _has_commit(repo: Path, name: str) -> bool:
 
 
 async def _states(order: Order) -> dict[str, queue_pb2.TaskState]:
-    """Return the states of the plan's tasks that were stored by an earlier run."""
+    """Return the states of the tasks that were stored by earlier runs."""
     if not (order.place.state / "queue").is_dir():
         return {}
     async with looking(order.place) as services:
-        await check_needs(order.plan, services)
-        stored = await tasks_of(services, labels={RUN_LABEL: order.plan.name})
+        stored = await tasks_of(services)
     return {task.spec.id: task.state for task in stored}
 
 

@@ -15,7 +15,7 @@ from coord.times import from_seconds
 from coord_host import Host, Overrides, Place, attach_or_start, find
 
 from coord_cli.adding import add_plan, retry_failed
-from coord_cli.choice import check_needs, others
+from coord_cli.choice import check_needs, landed_tasks, others
 from coord_cli.command import EXIT_FAILED, EXIT_INTERRUPTED, Services
 from coord_cli.crew import Crew, dismiss, make_pool, tell_given_up
 from coord_cli.job import (
@@ -28,7 +28,7 @@ from coord_cli.job import (
 )
 from coord_cli.output import console, print_json
 from coord_cli.plan import Plan
-from coord_cli.report import collect
+from coord_cli.report import Report, collect
 from coord_cli.report_files import default_folder, write_report
 from coord_cli.settings import require_check
 from coord_cli.snapshot import take
@@ -103,10 +103,9 @@ class Errand:
         self._order = order
         self._begun_ns = SYSTEM.monotonic_ns()
         self._trouble_since_ns: int | None = None
-        self._to_retry = order.retry_failed
+        self._has_begun = False
         self._outcome: Outcome | None = None
         self._watch = None if order.reload is None else PlanWatch(order.plan, order.reload)
-        self._told_others = False
 
     @property
     def _plan(self) -> Plan:
@@ -128,7 +127,9 @@ class Errand:
     async def _work_and_tell(self, host: Host) -> Outcome | None:
         services = Services.of(self._order.place.project, host)
         if self._outcome is None:
-            await self._begin(services)
+            if not self._has_begun:
+                await self._begin(services)
+                self._has_begun = True
             outcome = await self._work(host, services)
             self._trouble_since_ns = None
             if outcome.ending is Ending.SERVICES_LOST:
@@ -139,15 +140,13 @@ class Errand:
         return self._outcome
 
     async def _begin(self, services: Services) -> None:
-        await check_needs(self._plan, services)
+        if self._plan.chosen is not None:
+            check_needs(self._plan, await landed_tasks(services))
         await add_plan(self._plan, services)
-        if self._to_retry:
+        if self._order.retry_failed:
             await retry_failed(self._plan, services)
-            self._to_retry = False
-        if not self._told_others:
-            for line in await others(self._plan, services):
-                click.echo(f"coord: {line}", err=True)
-            self._told_others = True
+        for line in await others(self._plan, services):
+            click.echo(f"coord: {line}", err=True)
 
     async def _may_pass(self, code: grpc.StatusCode, host: Host) -> bool:
         """Return whether an error may come from the end of services elsewhere, after a while."""
@@ -198,12 +197,21 @@ class Errand:
         latest = Outcome(outcome.ending, snapshot, outcome.stuck)
         summary = await summarize(services, order.place.repo, latest, elapsed_ns)
         report = await collect(services, summary)
-        path = write_report(report, order.report or default_folder(order.place.state, plan.name))
+        folder = order.report or default_folder(order.place.state, plan.name)
         if order.as_json:
-            print_json(as_json(summary) | {"report": str(path)})
+            print_json(as_json(summary) | {"report": _write(report, folder)})
         else:
             print_summary(summary)
-            click.echo(f"report: {path}")
+            click.echo(f"report: {_write(report, folder) or 'none'}")
+
+
+def _write(report: Report, folder: Path) -> str:
+    """Write the report and return its path; empty where that fails, which ends no run."""
+    try:
+        return str(write_report(report, folder))
+    except OSError as error:
+        click.echo(f"coord: the report could not be written: {error}", err=True)
+        return ""
 
 
 async def _still_there(place: Place, host: Host) -> bool:
