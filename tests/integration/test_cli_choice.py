@@ -33,7 +33,7 @@ async def test_a_dry_run_says_what_would_be_done_and_does_nothing(project: Proje
         (3, "c", "coder"),
     ]
     assert (found["cost_usd_max"], found["critical_path_s_max"]) == (0.8, 1800)
-    assert not (project.folder / "state/queue").exists()
+    assert not (project.folder / "state").exists()
     status, told = await project.run(plan, *workers, "--dry-run")
     assert "4 tasks would be run; nothing was started" in told
     assert (await project.run(plan, *workers, "--only", "a"))[0] == 0
@@ -57,7 +57,7 @@ async def test_a_dry_run_tells_what_would_hinder_the_run(
     status, told = await project.run(project.plan(*CHAIN), "--dry-run", *arguments)
     assert status == 2
     assert message in told
-    assert not (project.folder / "state/queue").exists()
+    assert not (project.folder / "state").exists()
 
 
 async def test_only_the_chosen_tasks_are_run(project: Project) -> None:

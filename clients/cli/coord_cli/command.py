@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import click
 import grpc
@@ -154,7 +154,7 @@ def _exit(message: str, status: int) -> None:
     sys.exit(status)
 
 
-def run_async(body: Callable[[], Awaitable[int | None]]) -> None:
+def run_async(body: Callable[[], Awaitable[int | None]]) -> NoReturn:
     """Run a command's body and end the program with the exit code that it returns."""
     with friendly_errors():
         status = asyncio.run(_interruptible(body))

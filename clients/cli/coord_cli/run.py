@@ -101,8 +101,10 @@ def run(
         report,
         load if watch else None,
     )
+    if dry_run:
+        run_async(lambda: tell_dry_run(order))
     with friendly_errors(), logs_to(place.state / "run.log"):
-        run_async(lambda: tell_dry_run(order) if dry_run else run_to_end(order))
+        run_async(lambda: run_to_end(order))
 
 
 def _crew(plan: Plan, workers: str, agent: str, agent_args: str, prefix: str | None) -> Crew:
