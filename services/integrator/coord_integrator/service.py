@@ -33,6 +33,7 @@ from coord_integrator.merging import Merger
 from coord_integrator.metrics import IntegratorMetrics
 from coord_integrator.queue_link import QueueLink
 from coord_integrator.repository import Repository
+from coord_integrator.room import check_writable
 from coord_integrator.schema import MIGRATIONS
 from coord_integrator.settings import IntegratorSettings
 from coord_integrator.snapshot import Snapshots
@@ -88,7 +89,7 @@ class IntegratorService(Service):
 
         Raises:
             CoordError: INVALID_ARGUMENT with reason NO_REPOSITORY or NO_TARGET;
-                FAILED_PRECONDITION with reason BRANCH_IN_THE_WAY.
+                FAILED_PRECONDITION with reason BRANCH_IN_THE_WAY, NOT_WRITABLE or DISK_FULL.
         """
         settings = context.settings(IntegratorSettings)
         folder = context.folder.resolve()
@@ -97,6 +98,7 @@ class IntegratorService(Service):
             repository = await Repository.open(settings.repo.expanduser().resolve(), folder)
         except (GitError, OSError) as error:
             raise _no_repository(settings.repo, error) from error
+        check_writable(repository.common_folder)
         branch = settings.target or await default_target(repository)
         if not branch:
             message = "HEAD is detached: name the branch to land on with --target"
@@ -310,6 +312,9 @@ def _no_branch(branch: str) -> CoordError:
 
 async def _check_names(repository: Repository, target: str) -> None:
     """Refuse a branch whose name takes the place of Coord's own ones: git can have only either."""
+    if target.startswith(names.OWN_BRANCHES):
+        message = f"{target!r} is a branch of Coord's own: name one of yours with --target"
+        raise invalid_argument("NO_TARGET", message)
     refs = await repository.user.text("for-each-ref", "--format=%(refname)", f"{_HEADS}coord")
     branches = [ref.removeprefix(_HEADS) for ref in refs.splitlines()]
     blocking = next(iter(names.in_the_way(branches, target)), None)
