@@ -2,7 +2,10 @@
 
 import click
 
+from coord_cli.clean import clean
+from coord_cli.doctor import doctor
 from coord_cli.events import events
+from coord_cli.init import init
 from coord_cli.logs import logs
 from coord_cli.run import run
 from coord_cli.status import status
@@ -18,5 +21,5 @@ def main() -> None:
     """Let many coding agents work on one git repository."""
 
 
-for _command in (events, logs, run, status, task, token, up, worker):
+for _command in (clean, doctor, events, init, logs, run, status, task, token, up, worker):
     main.add_command(_command)

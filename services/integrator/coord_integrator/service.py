@@ -163,7 +163,7 @@ class IntegratorService(Service):
     ) -> pb.ListWorktreesResponse:
         """List the worktrees by worker."""
         del request, call
-        rows = [row for row in self._rooms.store.worktrees() if row.ready]
+        rows = self._rooms.store.worktrees()
         return pb.ListWorktreesResponse(
             worktrees=[self._rooms.attempts.worktree(row) for row in rows]
         )
