@@ -111,6 +111,12 @@ def sparse(folder: Path) -> Path:
     return repo
 
 
+def git_folder_elsewhere(folder: Path) -> Path:
+    repo = usual(folder)
+    git(repo, "init", "-q", "--separate-git-dir", str(folder / "git"))
+    return repo
+
+
 def with_branch(name: str) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         repo = usual(folder)
@@ -157,6 +163,7 @@ ODD = {
     "branch not called main": Odd(master, landed="coord/trunk", follows=True),
     "subfolder": Odd(subfolder, follows=True),
     "sparse": Odd(sparse, follows=True),
+    "git folder elsewhere": Odd(git_folder_elsewhere, follows=True),
     "attempt's branch is there": Odd(with_branch("coord/w1/a"), follows=True),
     "branch in the way": refused(with_branch("coord"), "git branch -m coord NAME"),
     "on Coord's own branch": refused(on_own_branch, "name one of yours with --target"),
@@ -167,13 +174,19 @@ ODD = {
 }
 
 
+def git_folder(repo: Path) -> Path:
+    return Path(git(repo, "rev-parse", "--absolute-git-dir"))
+
+
 def state_of(repo: Path) -> dict[str, object]:
     """Return HEAD, the index and each file of a checkout with its time."""
-    top = next((one for one in (repo, *repo.parents) if (one / ".git").is_dir()), None)
+    top = next((one for one in (repo, *repo.parents) if (one / ".git").exists()), None)
     if top is None:
         return {}
     paths = [path for path in top.rglob("*") if path.is_file() and ".git" not in path.parts]
-    paths += [path for path in (top / ".git" / "index", top / ".git" / "HEAD") if path.exists()]
+    paths += [
+        path for path in (git_folder(top) / "index", git_folder(top) / "HEAD") if path.exists()
+    ]
     return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
 
 
@@ -212,19 +225,15 @@ async def test_a_run_works_or_says_what_to_do(tmp_path: Path, name: str) -> None
     assert (status, odd.said in output) == (odd.status, True), output
     assert "Traceback" not in output
     if odd.landed:
-        top = Path(git(repo, "rev-parse", "--absolute-git-dir"))
-        assert git(top, "show", f"{odd.landed}:a.txt") == "x"
+        assert git(git_folder(repo), "show", f"{odd.landed}:a.txt") == "x"
     after = state_of(repo)
     if odd.follows:
-        index, new = str(_top(repo) / ".git" / "index"), str(_top(repo) / "a.txt")
+        top = Path(git(repo, "rev-parse", "--show-toplevel"))
+        index, new = str(git_folder(repo) / "index"), str(top / "a.txt")
         assert after.pop(new) is not None
         assert before.pop(index) != after.pop(index)
         assert git(repo, "status", "--porcelain", "--untracked-files=no") == ""
     assert after == before
-
-
-def _top(repo: Path) -> Path:
-    return Path(git(repo, "rev-parse", "--show-toplevel"))
 
 
 async def test_what_lay_in_a_worktrees_folder_is_kept(tmp_path: Path) -> None:
@@ -275,15 +284,14 @@ async def test_a_disk_without_room_is_refused(tmp_path: Path, full: str) -> None
 
 async def test_a_checkout_on_a_full_disk_is_left_as_it_was(tmp_path: Path) -> None:
     """What git could write of a file before the disk was full is taken back."""
-    repo = usual(tmp_path)
-    git(repo, "init", "-q", "--separate-git-dir", str(tmp_path / "git"))
+    repo = git_folder_elsewhere(tmp_path)
     mount = tmpfs(repo, "256k")
     status, output = await run(
         repo,
         tmp_path,
         before=mount,
         after=f"git -C '{repo}' status --porcelain; ls '{repo}'",
-        agent="head -c 1000000 /dev/zero >a.txt; echo changed >README",
+        agent="seq 200000 >a.txt; echo changed >README",
     )
     assert (status, "`git merge coord/main` brings them in" in output) == (0, True), output
     assert output.endswith("\nREADME\n"), output

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -25,6 +25,7 @@ from coord_integrator.attempts import Attempts
 from coord_integrator.checkout import CheckoutFollower
 from coord_integrator.checks import Checker
 from coord_integrator.commands import end_strays
+from coord_integrator.filters import filter_options
 from coord_integrator.git import GitError
 from coord_integrator.landing import MergeQueue, Parts
 from coord_integrator.leases import LeaseKeeper, Reporter
@@ -89,7 +90,8 @@ class IntegratorService(Service):
 
         Raises:
             CoordError: INVALID_ARGUMENT with reason NO_REPOSITORY or NO_TARGET;
-                FAILED_PRECONDITION with reason BRANCH_IN_THE_WAY, NOT_WRITABLE or DISK_FULL.
+                FAILED_PRECONDITION with reason BRANCH_IN_THE_WAY, DISK_FULL,
+                FILTER_NOT_LISTED or NOT_WRITABLE.
         """
         settings = context.settings(IntegratorSettings)
         folder = context.folder.resolve()
@@ -99,6 +101,8 @@ class IntegratorService(Service):
         except (GitError, OSError) as error:
             raise _no_repository(settings.repo, error) from error
         check_writable(repository.common_folder)
+        options = await filter_options(repository.user, repository.common_folder, settings.filters)
+        repository = replace(repository, own=repository.own.with_options(*options))
         branch = settings.target or await default_target(repository)
         if not branch:
             message = "HEAD is detached: name the branch to land on with --target"
@@ -289,7 +293,8 @@ async def _furnish(
     parts = Parts(
         repository, store, target, merger, judge, queue, checkout, context.environment, metrics
     )
-    merging = MergeQueue(parts, may_land=bool(settings.check) or settings.no_check)
+    may_land = bool(settings.check) or settings.no_check
+    merging = MergeQueue(parts, may_land=may_land, squash=settings.history == "squash")
     return Rooms(
         store,
         target,
