@@ -1,7 +1,7 @@
 """`coord clean`: removes what runs have left, and nothing that has neither landed nor been kept."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import click
@@ -186,11 +186,20 @@ async def _landed(place: Place, services: Services) -> Landed:
 
 def _clean_refs(order: Order, landed: Landed, tally: Tally) -> None:
     found = refs_left(order.repo, landed.tip, landed.branch, landed.refs)
+    if find(order.place) is not None:
+        # A branch that is there may be about to get its worktree.
+        found = [_spare_branch(one) for one in found]
     gone = [one for one in found if not one.why]
     if not order.dry_run:
         delete_refs(order.repo, gone)
     tally.gone += gone
     tally.kept += [one for one in found if one.why]
+
+
+def _spare_branch(remain: Remain) -> Remain:
+    if remain.kind != "branch" or remain.why:
+        return remain
+    return replace(remain, why="services are running, and may be about to use it")
 
 
 def _discard(order: Order, tally: Tally) -> None:

@@ -21,7 +21,7 @@ _READY_MAX = 1_000
 _HELD_RETRY_S = 1.0
 _BACKOFF_S = 60.0
 # After a worktree could not be set up.
-_UNREADY_S, _UNREADY_S_MAX = 15.0, 600.0
+_UNREADY_S, _UNREADY_S_MAX = 2.0, 600.0
 
 log = structlog.get_logger(__name__)
 
