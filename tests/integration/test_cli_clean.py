@@ -47,7 +47,7 @@ async def test_what_has_landed_goes_and_what_has_not_stays(project: Project) -> 
 
 
 async def test_a_dry_run_removes_nothing(project: Project) -> None:
-    await project.run(project.plan('id = "a"'))
+    await project.run(project.plan('id = "a"'), "--workers", "1")
     before = refs(project)
     status, output = await project.call("clean", "--dry-run", "--json")
 
@@ -103,7 +103,7 @@ async def test_what_lies_in_a_worktree_of_a_killed_run_is_kept_first(project: Pr
 
 async def test_beside_running_services_worktrees_in_use_stay(project: Project) -> None:
     async with project.up():
-        await project.run(project.plan('id = "a"'))
+        await project.run(project.plan('id = "a"'), "--workers", "1")
         kept = claim(project.folder / "state" / "workers", ["w1"])
         assert kept is not None
         with kept:
