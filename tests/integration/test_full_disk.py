@@ -14,7 +14,7 @@ def filling(folder: Path, end: str) -> str:
     """Return an agent that does its work and fills a disk, once."""
     filler = folder / "filler"
     fill = f"[ -e '{folder.parent}/full' ] || {{ cat /dev/zero >'{filler}'; "
-    return f"cat >$COORD_TASK_ID.txt; {fill} touch '{folder.parent}/full'; {end}; }} 2>/dev/null"
+    return f"echo x >$COORD_TASK_ID.txt; {fill} touch '{folder.parent}/full'; {end}; }} 2>/dev/null"
 
 
 def emptied(folder: Path) -> str:
@@ -41,7 +41,7 @@ async def test_a_run_waits_for_room_and_goes_on(tmp_path: Path, full: str, end: 
     )
     assert f"waiting for room: only 0 MiB are free on the disk of {folder}" in output
     assert (status, "2 of 2 tasks landed" in output) == (0, True), output
-    assert output.endswith("xx"), output
+    assert output.endswith("x\nx\n"), output
 
 
 @pytest.mark.parametrize("full", ["repo", "state"])
@@ -60,6 +60,6 @@ async def test_a_run_that_gets_no_room_ends_and_loses_nothing(tmp_path: Path, fu
     assert (status, "plan: stuck; 0 of 2 tasks landed" in output) == (1, True), output
     assert f"only 0 MiB are free on the disk of {folder}" in output
     assert "Traceback" not in output
-    assert (tmp_path / "kept").read_text() == "x"
+    assert (tmp_path / "kept").read_text() == "x\n"
     if full == "state":
         assert git(repo, "status", "--porcelain") == ""
