@@ -97,6 +97,13 @@ def check_attempt(field: str, value: common_pb2.AttemptRef) -> None:
     check_range(f"{field}.fencing_token", value.fencing_token, 1, 2**63 - 1)
 
 
+def check_attempts(field: str, values: Iterable[common_pb2.AttemptRef]) -> None:
+    """Check the names of attempts."""
+    for value in values:
+        if not (_ID.fullmatch(value.task_id) and value.fencing_token > 0):
+            check_attempt(field, value)
+
+
 def page_size(value: int) -> int:
     """Return how many items to list: 1 to 1,000, by default 100."""
     check_range("page_size", value, 0, ITEMS_MAX)

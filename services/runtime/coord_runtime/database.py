@@ -1,10 +1,10 @@
 """SQLite with group commit: one writer, one fsync for all that waits, replies after the commit.
 
-Operations run on the event loop; only the commit, which waits for the disk, has a thread. Operations
-that arrive meanwhile run together in the next transaction, each in its own savepoint: one that fails
+Operations run on the event loop; only the commit, which waits for the disk, has a thread. What
+arrives meanwhile runs in the next transaction, each operation in its own savepoint: one that fails
 is rolled back alone. Group commit is old (Gray and Reuter, "Transaction Processing", 1993, section
-9.4). Operations on a thread of their own were slower: at every step of every statement they would
-contend with the loop for the interpreter.
+9.4). Operations on a thread of their own were slower: at every step of every statement they
+contended with the loop for the interpreter.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from coord_runtime.calls import Once
-from coord_runtime.event_log import EventLog, events_after, last_sequence, page_of
+from coord_runtime.event_log import EventLog, events_after, last_sequence
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Message)
@@ -40,11 +40,12 @@ _REPLY_SWEEP_NS = 600 * SECOND
 
 _RUNTIME_MIGRATIONS = (
     """
-    CREATE TABLE events (
+    -- `last` is the number of the page's last event.
+    CREATE TABLE event_pages (
         project TEXT NOT NULL,
-        sequence INTEGER NOT NULL,
+        last INTEGER NOT NULL,
         body BLOB NOT NULL,
-        PRIMARY KEY (project, sequence)
+        PRIMARY KEY (project, last)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE replies (
         project TEXT NOT NULL,
@@ -57,17 +58,6 @@ _RUNTIME_MIGRATIONS = (
         PRIMARY KEY (project, caller, method, request_id)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX replies_by_age ON replies (replied_ns);
-    """,
-    """
-    -- `last` is the number of the page's last event.
-    CREATE TABLE event_pages (
-        project TEXT NOT NULL,
-        last INTEGER NOT NULL,
-        body BLOB NOT NULL,
-        PRIMARY KEY (project, last)
-    ) STRICT, WITHOUT ROWID;
-    INSERT INTO event_pages SELECT project, sequence, page_of(body) FROM events;
-    DROP TABLE events;
     """,
 )
 
@@ -355,7 +345,6 @@ def _open_writer(path: Path, *, synchronous: bool) -> sqlite3.Connection:
     sql = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     sql.execute("PRAGMA journal_mode = WAL")
     sql.execute(f"PRAGMA synchronous = {'FULL' if synchronous else 'OFF'}")
-    sql.create_function("page_of", 1, lambda event: page_of([event]))
     return sql
 
 

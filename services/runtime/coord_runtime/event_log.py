@@ -52,14 +52,9 @@ class EventLog:
             for begin in range(0, len(events), _PAGE_EVENTS_MAX):
                 part = events[begin : begin + _PAGE_EVENTS_MAX]
                 last += len(part)
-                row = (project, last, page_of(part))
+                row = (project, last, _page_of(part))
                 self._sql.execute("INSERT INTO event_pages VALUES (?, ?, ?)", row)
         self._new.clear()
-
-
-def page_of(events: Iterable[bytes]) -> bytes:
-    """Return the page of serialised events."""
-    return b"".join(len(one).to_bytes(_LENGTH_BYTES, "little") + one for one in events)
 
 
 def events_of(page: bytes) -> Iterator[bytes]:
@@ -90,3 +85,7 @@ def events_after(
         known = max(after - (last - len(events)), 0)
         found += map(event_class.FromString, events[known:])
     return found
+
+
+def _page_of(events: Iterable[bytes]) -> bytes:
+    return b"".join(len(one).to_bytes(_LENGTH_BYTES, "little") + one for one in events)

@@ -1,0 +1,149 @@
+"""What the store answers without changing anything."""
+
+import sqlite3
+from collections.abc import Sequence
+
+from coord.times import duration_ns, timestamp
+from coord.v1 import queue_pb2 as pb
+
+from coord_queue.ready import ready_count
+from coord_queue.rows import (
+    TASK_COLUMNS,
+    TaskRow,
+    ended_attempts,
+    ended_by_token,
+    task_of,
+    without_bodies,
+)
+from coord_queue.schema import ENDED, FREE, LIVE
+from coord_queue.store import LiveAttempt, Page
+
+# How many tasks a page of a filtered list looks at: more would hold up the event loop.
+_LOOKED_AT_MAX = 5_000
+_LIVE = ", ".join(str(state) for state in sorted(LIVE))
+
+
+def get(sql: sqlite3.Connection, project: str, task_id: str) -> pb.Task | None:
+    """Return a task with all its attempts."""
+    query = f"SELECT {TASK_COLUMNS} FROM tasks WHERE project = ? AND id = ?"  # noqa: S608 - names are constants, values parameters.
+    found = sql.execute(query, (project, task_id)).fetchone()
+    if found is None:
+        return None
+    row = TaskRow._make(found)
+    return task_of(row, ended_attempts(sql, row.number))
+
+
+def graph_page(
+    sql: sqlite3.Connection, project: str, after: int, size: int
+) -> tuple[list[pb.GraphNode], int]:
+    """Return tasks in a topological order, and the position after which to go on; 0 at the end."""
+    query = (
+        "SELECT number, position, id, state, deps_left, spec FROM tasks"
+        " WHERE project = ? AND position > ? ORDER BY position LIMIT ?"
+    )
+    rows = sql.execute(query, (project, after, size + 1)).fetchall()
+    nodes: dict[int, pb.GraphNode] = {}
+    for number, _, task_id, state, deps_left, spec in rows[:size]:
+        title = pb.TaskSpec.FromString(spec).title
+        node = pb.GraphNode(task_id=task_id, title=title, state=state, deps_left=deps_left)
+        nodes[number] = node
+    edges = (
+        "SELECT task, id FROM dependents JOIN tasks ON number = dep"
+        " WHERE task IN (SELECT value FROM json_each(?)) ORDER BY number"
+    )
+    for number, dep in sql.execute(edges, (str(list(nodes)),)):
+        nodes[number].deps.append(dep)
+    return list(nodes.values()), rows[size - 1][1] if len(rows) > size else 0
+
+
+def list_page(sql: sqlite3.Connection, project: str, page: Page) -> tuple[list[pb.Task], int]:
+    """Return tasks, and the number after which to go on; 0 at the end.
+
+    A page may end early: only so many tasks are looked at.
+    """
+    query = (
+        f"SELECT {TASK_COLUMNS} FROM tasks WHERE project = ? AND number > ?"  # noqa: S608 - names are constants, values parameters.
+        " ORDER BY number LIMIT ?"
+    )
+    chosen: list[TaskRow] = []
+    last, looked_at = page.after, 0
+    for found in sql.execute(query, (project, page.after, _LOOKED_AT_MAX + 1)):
+        if len(chosen) == page.size or looked_at == _LOOKED_AT_MAX:
+            return _listed(sql, chosen), last
+        row = TaskRow._make(found)
+        last, looked_at = row.number, looked_at + 1
+        if _matches(row, page):
+            chosen.append(row)
+    return _listed(sql, chosen), 0
+
+
+def live(sql: sqlite3.Connection) -> list[LiveAttempt]:
+    """Return all attempts that live."""
+    columns = "project, id, token, worker, assigned_ns, iif(submitted_ns, 0, started_ns), spec"
+    query = f"SELECT {columns} FROM tasks WHERE state IN ({_LIVE})"  # noqa: S608 - constants.
+    return [LiveAttempt._make((*row[:-1], _timeout_ns(row[-1]))) for row in sql.execute(query)]
+
+
+def stats(sql: sqlite3.Connection, project: str, now_ns: int) -> pb.GetQueueStatsResponse:
+    """Return the counts, and since when the oldest ready task is."""
+    query = "SELECT state, tasks FROM counts WHERE project = ? ORDER BY state"
+    response = pb.GetQueueStatsResponse()
+    counts: dict[pb.TaskState, int] = {}
+    for state, tasks in sql.execute(query, (project,)):
+        counts[state] = counts.get(state, 0) + tasks
+        response.ended += tasks if state in ENDED else 0
+    for state, tasks in counts.items():
+        if tasks:
+            response.counts.add(state=state, count=tasks)
+    response.ready = ready_count(sql, project, now_ns)
+    oldest_ns = _oldest_ready_ns(sql, project, now_ns)
+    if oldest_ns:
+        response.oldest_ready_at.CopyFrom(timestamp(oldest_ns))
+    return response
+
+
+def unfinished_deps(
+    sql: sqlite3.Connection, project: str, task_id: str, limit: int
+) -> list[tuple[str, pb.TaskState]]:
+    """Return the first dependencies of a task that are not COMPLETE."""
+    query = (
+        "SELECT dep.id, dep.state FROM tasks AS task"
+        " JOIN dependents ON dependents.task = task.number"
+        " JOIN tasks AS dep ON dep.number = dependents.dep"
+        " WHERE task.project = ? AND task.id = ? AND dep.state != ?"
+        " ORDER BY dep.number LIMIT ?"
+    )
+    return sql.execute(query, (project, task_id, pb.TASK_STATE_COMPLETE, limit)).fetchall()
+
+
+def _timeout_ns(spec: bytes) -> int:
+    return duration_ns(pb.TaskSpec.FromString(spec).timeout)
+
+
+def _oldest_ready_ns(sql: sqlite3.Connection, project: str, now_ns: int) -> int:
+    ranked = f"SELECT min(ready_ns) FROM tasks WHERE project = ? AND {FREE} AND not_before_ns = 0"  # noqa: S608 - a constant.
+    back = (
+        f"SELECT min(not_before_ns) FROM tasks WHERE project = ? AND {FREE}"  # noqa: S608 - a constant.
+        " AND not_before_ns BETWEEN 1 AND ?"
+    )
+    found = (
+        sql.execute(ranked, (project,)).fetchone() + sql.execute(back, (project, now_ns)).fetchone()
+    )
+    return min((one for one in found if one), default=0)
+
+
+def _matches(row: TaskRow, page: Page) -> bool:
+    if page.states and row.state not in page.states:
+        return False
+    if page.worker and row.worker != page.worker:
+        return False
+    labels = page.labels
+    return not labels or labels.items() <= dict(pb.TaskSpec.FromString(row.spec).labels).items()
+
+
+def _listed(sql: sqlite3.Connection, rows: Sequence[TaskRow]) -> list[pb.Task]:
+    ended = ended_by_token(sql, [row.token for row in rows])
+    tasks = [task_of(row, [ended[row.token]] if row.token in ended else []) for row in rows]
+    for task in tasks:
+        without_bodies(task.spec)
+    return tasks
