@@ -7,15 +7,14 @@ from coord.v1 import queue_pb2 as pb
 
 from coord_queue.graph import find_cycle, in_order
 from coord_queue.ready import PRIORITY_DEFAULT, rank_ns
-from coord_queue.rows import heads, ids_json
+from coord_queue.rows import TASKS, heads, ids_json
 from coord_queue.schema import UNSUCCESSFUL, Head
 from coord_queue.transitions import Moves
 
 _IDS_SHOWN = 10
 _INSERT = (
-    "INSERT INTO tasks (number, project, id, spec, position, state, needs, rank_ns, deps_left,"
-    " created_ns, ready_ns, changed_ns)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10, ?10)"
+    "INSERT INTO tasks (number, project, id, position, state, needs, rank_ns, deps_left,"
+    " created_ns, ready_ns, changed_ns) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?9)"
 )
 
 
@@ -83,7 +82,8 @@ def add_batch(moves: Moves, specs: Sequence[pb.TaskSpec], ageing_ns: int) -> pb.
 
 def _existing(moves: Moves, specs: Sequence[pb.TaskSpec]) -> set[str]:
     query = (
-        "SELECT id, spec FROM tasks WHERE project = ? AND id IN (SELECT value FROM json_each(?))"
+        f"SELECT id, spec FROM {TASKS}"  # noqa: S608 - a constant.
+        " WHERE project = ? AND id IN (SELECT value FROM json_each(?))"
     )
     rows = moves.sql.execute(query, (moves.project, ids_json(spec.id for spec in specs)))
     stored: dict[str, bytes] = dict(rows.fetchall())
@@ -121,7 +121,6 @@ def _insert(
                 numbers[spec.id],
                 project,
                 spec.id,
-                _serialized(spec),
                 positions[spec.id],
                 pending,
                 needs[_required(spec)],
@@ -131,6 +130,10 @@ def _insert(
             )
             for spec, deps_left in zip(specs, left, strict=True)
         ],
+    )
+    sql.executemany(
+        "INSERT INTO specs (task, spec) VALUES (?, ?)",
+        [(numbers[spec.id], _serialized(spec)) for spec in specs],
     )
     numbers |= {head.id: head.number for head in known.values()}
     sql.executemany(

@@ -1,8 +1,8 @@
 """Giving tasks to workers, within the transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from coord.times import timestamp
+from coord.times import set_timestamp
 from coord.v1 import common_pb2
 from coord.v1 import queue_pb2 as pb
 
@@ -17,23 +17,28 @@ def lease(moves: Moves, request: pb.LeaseTasksRequest) -> pb.LeaseTasksResponse:
     able = frozenset(request.capabilities)
     wish = Wish(request.max_tasks, able.issuperset, request.excluded_paths)
     ready = ready_tasks(moves.sql, moves.project, moves.now_ns, wish)
-    return pb.LeaseTasksResponse(leases=_leases(moves, ready, request.worker))
+    response = pb.LeaseTasksResponse()
+    _give(moves, ready, request.worker, [response.leases.add() for _ in ready])
+    return response
 
 
 def assign(moves: Moves, worker: str, task_ids: Sequence[str]) -> pb.AssignTasksResponse:
     """Give named tasks to a worker, where they are ready."""
     known = candidates(moves.sql, moves.project, task_ids)
-    refusals = {one: _refusal(moves, known.get(one), one) for one in task_ids}
-    given = [known[one] for one, error in refusals.items() if error is None]
-    leases = {one.spec.id: one for one in _leases(moves, given, worker)}
-    results: list[pb.AssignTasksResult] = []
-    for one in task_ids:
-        # A task that is named twice is given once.
-        lease, error = leases.pop(one, None), refusals[one]
-        if lease is None and error is None:
-            error = _not_ready(known[one])
-        results.append(pb.AssignTasksResult(task_id=one, lease=lease, error=error))
-    return pb.AssignTasksResponse(results=results)
+    response = pb.AssignTasksResponse()
+    given: dict[str, Candidate] = {}
+    leases: list[pb.Lease] = []
+    for task_id in task_ids:
+        result = response.results.add(task_id=task_id)
+        task = known.get(task_id)
+        error = unknown(task_id).error if task is None else _refusal(moves, task)
+        if task is None or error is not None or task_id in given:
+            result.error.CopyFrom(error or _not_ready(known[task_id], "it is named twice"))
+        else:
+            given[task_id] = task
+            leases.append(result.lease)
+    _give(moves, list(given.values()), worker, leases)
+    return response
 
 
 def reassign(moves: Moves, items: Sequence[pb.Reassignment]) -> pb.ReassignTasksResponse:
@@ -43,28 +48,28 @@ def reassign(moves: Moves, items: Sequence[pb.Reassignment]) -> pb.ReassignTasks
     return pb.ReassignTasksResponse(results=results)
 
 
-def _leases(moves: Moves, tasks: Sequence[Candidate], worker: str) -> list[pb.Lease]:
-    """Assign ready tasks."""
+def _give(
+    moves: Moves, tasks: Sequence[Candidate], worker: str, leases: Iterable[pb.Lease]
+) -> None:
+    """Assign ready tasks, and fill in a lease for each."""
     if not tasks:
-        return []
-    previous = ended_by_token(moves.sql, [task.token for task in tasks])
+        return
+    again = [task.token for task in tasks if task.token]
+    previous = ended_by_token(moves.sql, again) if again else {}
     earlier = [previous.get(task.token) for task in tasks]
     moves.assign(tasks, worker)
-    leases: list[pb.Lease] = []
-    now = timestamp(moves.now_ns)
-    for task, before in zip(tasks, earlier, strict=True):
-        lease = pb.Lease(spec=task.full_spec(), previous=before)
+    for task, before, lease in zip(tasks, earlier, leases, strict=True):
+        lease.spec.MergeFromString(task.spec)
+        lease.spec.deps.extend(task.more_deps.split())
         attempt = lease.attempt
-        attempt.number, attempt.fencing_token, attempt.worker = task.attempt, task.token, worker
-        attempt.assigned_at.CopyFrom(now)
-        attempt.ready_at.CopyFrom(timestamp(task.ready_ns))
-        leases.append(lease)
-    return leases
+        attempt.number, attempt.fencing_token, attempt.worker = task.attempt + 1, task.token, worker
+        set_timestamp(attempt.assigned_at, moves.now_ns)
+        set_timestamp(attempt.ready_at, task.ready_ns)
+        if before is not None:
+            lease.previous.CopyFrom(before)
 
 
-def _refusal(moves: Moves, task: Candidate | None, task_id: str) -> common_pb2.ItemError | None:
-    if task is None:
-        return unknown(task_id).error
+def _refusal(moves: Moves, task: Candidate) -> common_pb2.ItemError | None:
     waits = task.deps_left > 0 or task.not_before_ns > moves.now_ns
     if task.state != pb.TASK_STATE_PENDING or waits:
         return _not_ready(task)
@@ -93,4 +98,6 @@ def _reassign(moves: Moves, task: Candidate | None, item: pb.Reassignment) -> pb
         return pb.AssignTasksResult(task_id=task_id, error=error)
     release = pb.Release(attempt=item.attempt, message=f"given to worker {item.worker} instead")
     moves.release([(task, release)])
-    return pb.AssignTasksResult(task_id=task_id, lease=_leases(moves, [task], item.worker)[0])
+    result = pb.AssignTasksResult(task_id=task_id)
+    _give(moves, [task], item.worker, [result.lease])
+    return result

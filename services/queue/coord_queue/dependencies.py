@@ -74,9 +74,11 @@ def _wait_for(moves: Moves, head: Head, deps: Sequence[Head]) -> None:
     ids = [dep.id for dep in deps]
     left = sum(dep.state != pb.TASK_STATE_COMPLETE for dep in deps)
     moves.sql.execute(
-        "UPDATE tasks SET deps_left = deps_left + ?, more_deps = trim(more_deps || ' ' || ?)"
-        " WHERE number = ?",
-        (left, " ".join(ids), head.number),
+        "UPDATE tasks SET deps_left = deps_left + ? WHERE number = ?", (left, head.number)
+    )
+    moves.sql.execute(
+        "UPDATE specs SET more_deps = trim(more_deps || ' ' || ?) WHERE task = ?",
+        (" ".join(ids), head.number),
     )
     pending = pb.TASK_STATE_PENDING
     moves.count(pending, -1, free=head.deps_left == 0)
@@ -163,6 +165,7 @@ def _remove(moves: Moves, head: Head) -> pb.ReportResult:
         return _needed(head, waiting)
     moves.sql.execute("DELETE FROM dependents WHERE ?1 IN (dep, task)", (head.number,))
     moves.sql.execute("DELETE FROM attempts WHERE task = ?", (head.number,))
+    moves.sql.execute("DELETE FROM specs WHERE task = ?", (head.number,))
     moves.sql.execute("DELETE FROM tasks WHERE number = ?", (head.number,))
     free = head.state == pb.TASK_STATE_PENDING and head.deps_left == 0
     moves.count(head.state, -1, free=free)

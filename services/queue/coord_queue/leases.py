@@ -7,7 +7,7 @@ since its holder could not renew while the service was away.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from coord.times import duration_ns, timestamp_ns
+from coord.times import duration_ns
 from coord.v1 import common_pb2
 from coord.v1 import queue_pb2 as pb
 
@@ -52,14 +52,13 @@ class LeaseClock:
             if one.started_ns:
                 self._limit(held, now_ns - (wall_ns - one.started_ns))
 
-    def begin(self, project: str, lease: pb.Lease, now_ns: int) -> int:
-        """Note a new attempt; return how long its task had been ready."""
-        attempt = lease.attempt
-        timeout_ns = duration_ns(lease.spec.timeout) if lease.spec.HasField("timeout") else 0
+    def begin(self, project: str, lease: pb.Lease, now_ns: int) -> None:
+        """Note a new attempt."""
+        attempt, spec = lease.attempt, lease.spec
+        timeout_ns = duration_ns(spec.timeout) if spec.HasField("timeout") else 0
         self._held[attempt.fencing_token] = _Held(
-            project, lease.spec.id, attempt.worker, now_ns, now_ns + self._lease_ns, timeout_ns
+            project, spec.id, attempt.worker, now_ns, now_ns + self._lease_ns, timeout_ns
         )
-        return timestamp_ns(attempt.assigned_at) - timestamp_ns(attempt.ready_at)
 
     def start(self, token: int, now_ns: int) -> None:
         """Note that an attempt has begun its work; its first word counts."""

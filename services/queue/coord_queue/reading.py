@@ -9,6 +9,7 @@ from coord.v1 import queue_pb2 as pb
 from coord_queue.ready import ready_count
 from coord_queue.rows import (
     TASK_COLUMNS,
+    TASKS,
     TaskRow,
     ended_attempts,
     ended_by_token,
@@ -25,7 +26,7 @@ _LIVE = ", ".join(str(state) for state in sorted(LIVE))
 
 def get(sql: sqlite3.Connection, project: str, task_id: str) -> pb.Task | None:
     """Return a task with all its attempts."""
-    query = f"SELECT {TASK_COLUMNS} FROM tasks WHERE project = ? AND id = ?"  # noqa: S608 - names are constants, values parameters.
+    query = f"SELECT {TASK_COLUMNS} FROM {TASKS} WHERE project = ? AND id = ?"  # noqa: S608 - names are constants, values parameters.
     found = sql.execute(query, (project, task_id)).fetchone()
     if found is None:
         return None
@@ -38,7 +39,7 @@ def graph_page(
 ) -> tuple[list[pb.GraphNode], int]:
     """Return tasks in a topological order, and the position after which to go on; 0 at the end."""
     query = (
-        "SELECT number, position, id, state, deps_left, spec FROM tasks"
+        f"SELECT number, position, id, state, deps_left, spec FROM {TASKS}"  # noqa: S608 - a constant.
         " WHERE project = ? AND position > ? ORDER BY position LIMIT ?"
     )
     rows = sql.execute(query, (project, after, size + 1)).fetchall()
@@ -62,7 +63,7 @@ def list_page(sql: sqlite3.Connection, project: str, page: Page) -> tuple[list[p
     A page may end early: only so many tasks are looked at.
     """
     query = (
-        f"SELECT {TASK_COLUMNS} FROM tasks WHERE project = ? AND number > ?"  # noqa: S608 - names are constants, values parameters.
+        f"SELECT {TASK_COLUMNS} FROM {TASKS} WHERE project = ? AND number > ?"  # noqa: S608 - names are constants, values parameters.
         " ORDER BY number LIMIT ?"
     )
     chosen: list[TaskRow] = []
@@ -80,7 +81,7 @@ def list_page(sql: sqlite3.Connection, project: str, page: Page) -> tuple[list[p
 def live(sql: sqlite3.Connection) -> list[LiveAttempt]:
     """Return all attempts that live."""
     columns = "project, id, token, worker, assigned_ns, iif(submitted_ns, 0, started_ns), spec"
-    query = f"SELECT {columns} FROM tasks WHERE state IN ({_LIVE})"  # noqa: S608 - constants.
+    query = f"SELECT {columns} FROM {TASKS} WHERE state IN ({_LIVE})"  # noqa: S608 - constants.
     return [LiveAttempt._make((*row[:-1], _timeout_ns(row[-1]))) for row in sql.execute(query)]
 
 

@@ -15,20 +15,20 @@ from operator import attrgetter
 from coord.v1 import queue_pb2 as pb
 from coord_runtime.globs import may_meet
 
-from coord_queue.rows import full_spec, ids_json
+from coord_queue.rows import TASKS, full_spec, ids_json
 from coord_queue.schema import FREE, HEAD_COLUMNS, Head
 
 PRIORITY_DEFAULT = 100
 
 _LOOKED_AT_MAX = 10_000
-_COLUMNS = f"{HEAD_COLUMNS}, spec, more_deps, needs, rank_ns"
+_COLUMNS = f"{HEAD_COLUMNS}, attempt, not_before_ns, ready_ns, needs, rank_ns, spec, more_deps"
 _RANKED = (
-    f"SELECT {_COLUMNS} FROM tasks WHERE project = ? AND needs = ? AND {FREE}"  # noqa: S608 - names are constants, values parameters.
+    f"SELECT {_COLUMNS} FROM {TASKS} WHERE project = ? AND needs = ? AND {FREE}"  # noqa: S608 - names are constants, values parameters.
     " AND not_before_ns = 0 AND (rank_ns, number) > (?, ?) ORDER BY rank_ns, number"
 )
 # Whose backoff is over. Few, as a rule: those that come first are enough.
 _BACK = (
-    f"SELECT {_COLUMNS} FROM tasks WHERE project = ? AND {FREE}"  # noqa: S608 - names are constants, values parameters.
+    f"SELECT {_COLUMNS} FROM {TASKS} WHERE project = ? AND {FREE}"  # noqa: S608 - names are constants, values parameters.
     " AND not_before_ns BETWEEN 1 AND ? AND (rank_ns, number) > (?, ?)"
     f" ORDER BY rank_ns, number LIMIT {_LOOKED_AT_MAX}"
 )
@@ -39,10 +39,13 @@ _RANK_MIN = -(2**63)
 class Candidate(Head):
     """A task that may be assigned."""
 
-    spec: bytes
-    more_deps: str
+    attempt: int
+    not_before_ns: int
+    ready_ns: int
     needs: int
     rank_ns: int
+    spec: bytes
+    more_deps: str
 
     def full_spec(self) -> pb.TaskSpec:
         """Return the spec as the contract has it."""
@@ -116,7 +119,7 @@ def ready_count(sql: sqlite3.Connection, project: str, now_ns: int) -> int:
 def candidates(sql: sqlite3.Connection, project: str, ids: Sequence[str]) -> dict[str, Candidate]:
     """Return those tasks that are there, whatever their state, by id."""
     query = (
-        f"SELECT {_COLUMNS} FROM tasks"  # noqa: S608 - names are constants, values parameters.
+        f"SELECT {_COLUMNS} FROM {TASKS}"  # noqa: S608 - names are constants, values parameters.
         " WHERE project = ? AND id IN (SELECT value FROM json_each(?))"
     )
     rows = sql.execute(query, (project, ids_json(ids)))

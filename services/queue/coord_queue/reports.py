@@ -87,8 +87,8 @@ def submissions(moves: Moves, worker: str) -> Rule:
     return Rule(effective, repeated, lambda done: moves.submit([head for head, _ in done]))
 
 
-def take(moves: Moves, reports: Iterable[Any], rule: Rule) -> list[pb.ReportResult]:
-    """Apply reports as if one after another; return how each went."""
+def take(moves: Moves, reports: Iterable[Any], rule: Rule, response: Any) -> None:
+    """Apply reports as if one after another; put how each went into `response.results`."""
     items = [(attempt_of(report).task_id, report) for report in reports]
     known = heads(moves.sql, moves.project, [task_id for task_id, _ in items])
     taken: list[bool] = []
@@ -104,10 +104,12 @@ def take(moves: Moves, reports: Iterable[Any], rule: Rule) -> list[pb.ReportResu
         taken.append(effective or (head is not None and rule.repeated(head, report)))
     if waiting:
         rule.apply(list(waiting.values()))
-    return [
-        _result(known.get(task_id), task_id, report, done)
-        for (task_id, report), done in zip(items, taken, strict=True)
-    ]
+    for (task_id, report), done in zip(items, taken, strict=True):
+        head = known.get(task_id)
+        if head is not None and done:
+            response.results.add(task_id=task_id, state=head.state)
+        else:
+            response.results.append(_refusal(head, task_id, report))
 
 
 def cancel(moves: Moves, task_ids: Sequence[str], message: str) -> pb.CancelTasksResponse:
@@ -208,10 +210,8 @@ def _ended_for(moves: Moves, attempt: common_pb2.AttemptRef, reason: pb.FailureR
     return ended is not None and ended.reason == reason
 
 
-def _result(head: Head | None, task_id: str, report: Any, done: bool) -> pb.ReportResult:
+def _refusal(head: Head | None, task_id: str, report: Any) -> pb.ReportResult:
     if head is None:
         return unknown(task_id)
-    if done:
-        return pb.ReportResult(task_id=task_id, state=head.state)
     error = stale(head, attempt_of(report).fencing_token)
     return pb.ReportResult(task_id=task_id, state=head.state, error=error)

@@ -21,8 +21,6 @@ class TaskRow(NamedTuple):
     """All of a task, in the order of TASK_COLUMNS."""
 
     number: int
-    spec: bytes
-    more_deps: str
     state: pb.TaskState
     deps_left: int
     attempts_used: int
@@ -40,9 +38,12 @@ class TaskRow(NamedTuple):
     started_ns: int
     submitted_ns: int
     progress: bytes
+    spec: bytes
+    more_deps: str
 
 
 TASK_COLUMNS = ", ".join(TaskRow._fields)
+TASKS = "tasks JOIN specs ON specs.task = tasks.number"
 
 
 def ids_json(ids: Iterable[str]) -> str:

@@ -13,15 +13,12 @@ FREE = f"state = {pb.TASK_STATE_PENDING} AND deps_left = 0"
 
 MIGRATIONS = (
     f"""
-    -- `number` is the order of adding, `position` a topological one. `spec` is what was added; the
-    -- dependencies that came later are in `more_deps`, separated by blanks.
+    -- `number` is the order of adding, `position` a topological one.
     -- From `attempt` to `progress`: the newest attempt, while it lives and after a success.
     CREATE TABLE tasks (
         number INTEGER PRIMARY KEY,
         project TEXT NOT NULL,
         id TEXT NOT NULL,
-        spec BLOB NOT NULL,
-        more_deps TEXT NOT NULL DEFAULT '',
         position INTEGER NOT NULL,
         state INTEGER NOT NULL,
         needs INTEGER NOT NULL,
@@ -43,6 +40,13 @@ MIGRATIONS = (
         submitted_ns INTEGER NOT NULL DEFAULT 0,
         progress BLOB NOT NULL DEFAULT x'',
         UNIQUE (project, id)
+    ) STRICT;
+    -- What was added, apart from what changes all the time; the dependencies that came later are in
+    -- `more_deps`, separated by blanks.
+    CREATE TABLE specs (
+        task INTEGER PRIMARY KEY,
+        spec BLOB NOT NULL,
+        more_deps TEXT NOT NULL DEFAULT ''
     ) STRICT;
     CREATE INDEX tasks_by_position ON tasks (project, position);
     CREATE INDEX tasks_ready ON tasks (project, needs, rank_ns, number, ready_ns)
@@ -105,12 +109,9 @@ class Head:
     state: pb.TaskState
     token: int
     worker: str
-    attempt: int
     deps_left: int
     attempts_used: int
     workers_lost: int
-    not_before_ns: int
-    ready_ns: int
 
 
 HEAD_COLUMNS = ", ".join(Head.__slots__)

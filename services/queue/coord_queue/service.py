@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 
 import structlog
 from coord.errors import CoordError, not_found, permission_denied
-from coord.times import SECOND, duration_ns, from_seconds, timestamp
+from coord.times import SECOND, duration_ns, from_seconds, set_timestamp, timestamp, timestamp_ns
 from coord.v1 import common_pb2
 from coord.v1 import queue_pb2 as pb
 from coord_runtime.calls import Call
@@ -397,14 +397,13 @@ class QueueService(Service):
 
     def _begin(self, project: str, leases: Iterable[pb.Lease]) -> None:
         """Begin the leases of new attempts."""
-        now_ns = self._environment.monotonic_ns()
-        expires_at = timestamp(self._environment.now_ns() + self._lease_ns)
-        begun = list(leases)
-        for lease in begun:
-            waited_ns = self._leases.begin(project, lease, now_ns)
-            lease.attempt.lease_expires_at.CopyFrom(expires_at)
-            self._metrics.wait_s.observe(waited_ns / SECOND)
-        self._count("assigned", len(begun))
+        now_ns, wall_ns = self._environment.monotonic_ns(), self._environment.now_ns()
+        for lease in leases:
+            attempt = lease.attempt
+            self._leases.begin(project, lease, now_ns)
+            set_timestamp(attempt.lease_expires_at, wall_ns + self._lease_ns)
+            self._metrics.wait_s.observe((wall_ns - timestamp_ns(attempt.ready_at)) / SECOND)
+            self._count("assigned", 1)
 
     def _end(self, reports: Iterable[Report], results: Iterable[pb.ReportResult]) -> list[int]:
         """End the leases of attempts that have ended; return how long each was held, in ns."""

@@ -81,9 +81,9 @@ class SqliteQueueStore:
 
     async def complete(self, request: pb.CompleteTasksRequest) -> pb.CompleteTasksResponse:
         """End attempts with success, and count down their dependents."""
-        rule = reports.completions
-        results = await self._report(request.project, request.worker, request.completions, rule)
-        return pb.CompleteTasksResponse(results=results)
+        response = pb.CompleteTasksResponse()
+        await self._report(request, request.completions, reports.completions, response)
+        return response
 
     async def end(self, project: str, failures: Sequence[pb.Failure]) -> int:
         """End those attempts that still live, whoever has them; return how many."""
@@ -103,9 +103,9 @@ class SqliteQueueStore:
 
     async def fail(self, request: pb.FailTasksRequest) -> pb.FailTasksResponse:
         """End attempts without success, and decide what follows."""
-        rule = reports.failures
-        results = await self._report(request.project, request.worker, request.failures, rule)
-        return pb.FailTasksResponse(results=results)
+        response = pb.FailTasksResponse()
+        await self._report(request, request.failures, reports.failures, response)
+        return response
 
     async def lease(
         self, request: pb.LeaseTasksRequest, once: Once | None, *, or_nothing: bool = True
@@ -144,9 +144,9 @@ class SqliteQueueStore:
 
     async def release(self, request: pb.ReleaseTasksRequest) -> pb.ReleaseTasksResponse:
         """End attempts as if they had not been."""
-        rule = reports.releases
-        results = await self._report(request.project, request.worker, request.releases, rule)
-        return pb.ReleaseTasksResponse(results=results)
+        response = pb.ReleaseTasksResponse()
+        await self._report(request, request.releases, reports.releases, response)
+        return response
 
     async def remove(
         self, request: pb.RemoveTasksRequest, once: Once | None
@@ -193,15 +193,15 @@ class SqliteQueueStore:
 
     async def start(self, request: pb.StartTasksRequest) -> pb.StartTasksResponse:
         """Move attempts to RUNNING."""
-        rule = reports.starts
-        results = await self._report(request.project, request.worker, request.attempts, rule)
-        return pb.StartTasksResponse(results=results)
+        response = pb.StartTasksResponse()
+        await self._report(request, request.attempts, reports.starts, response)
+        return response
 
     async def submit(self, request: pb.SubmitTasksRequest) -> pb.SubmitTasksResponse:
         """Move attempts to MERGING."""
-        rule = reports.submissions
-        results = await self._report(request.project, request.worker, request.attempts, rule)
-        return pb.SubmitTasksResponse(results=results)
+        response = pb.SubmitTasksResponse()
+        await self._report(request, request.attempts, reports.submissions, response)
+        return response
 
     def directives(
         self, project: str, worker: str, attempts: Sequence[common_pb2.AttemptRef]
@@ -286,11 +286,12 @@ class SqliteQueueStore:
 
     async def _report(
         self,
-        project: str,
-        worker: str,
+        request: Any,
         items: Iterable[Any],
         rule: Callable[[Moves, str], reports.Rule],
-    ) -> list[pb.ReportResult]:
-        return await self._write(
-            project, lambda moves: reports.take(moves, items, rule(moves, worker))
-        )
+        response: Any,
+    ) -> None:
+        def operation(moves: Moves) -> None:
+            reports.take(moves, items, rule(moves, request.worker), response)
+
+        await self._write(request.project, operation)

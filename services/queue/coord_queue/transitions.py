@@ -60,12 +60,12 @@ class Moves:
         newest: int = self.sql.execute(query, (len(heads),)).fetchone()[0]
         self.count(pb.TASK_STATE_PENDING, -len(heads), free=True)
         for token, head in enumerate(heads, newest - len(heads) + 1):
-            head.token, head.worker, head.attempt = token, worker, head.attempt + 1
+            head.token, head.worker = token, worker
         self.sql.executemany(
             f"UPDATE tasks SET state = {pb.TASK_STATE_ASSIGNED}, changed_ns = ?1, assigned_ns = ?1,"  # noqa: S608 - a constant.
-            " token = ?2, worker = ?3, attempt = ?4, started_ns = 0, submitted_ns = 0,"
-            " progress = x'', not_before_ns = 0, reason = 0, message = '' WHERE number = ?5",
-            [(self.now_ns, one.token, worker, one.attempt, one.number) for one in heads],
+            " token = ?2, worker = ?3, attempt = attempt + 1, started_ns = 0, submitted_ns = 0,"
+            " progress = x'', not_before_ns = 0, reason = 0, message = '' WHERE number = ?4",
+            [(self.now_ns, one.token, worker, one.number) for one in heads],
         )
         self._tell(heads, pb.TASK_STATE_ASSIGNED)
 
@@ -215,7 +215,7 @@ class Moves:
         self.count(pending, freed, free=True)
 
     def _policies(self, numbers: Sequence[int]) -> dict[int, pb.RetryPolicy]:
-        query = "SELECT number, spec FROM tasks WHERE number IN (SELECT value FROM json_each(?))"
+        query = "SELECT task, spec FROM specs WHERE task IN (SELECT value FROM json_each(?))"
         rows = self.sql.execute(query, (str(list(numbers)),))
         return {number: pb.TaskSpec.FromString(spec).retry_policy for number, spec in rows}
 
@@ -326,8 +326,9 @@ class Moves:
     ) -> None:
         event.task_id, event.from_state = head.id, head.state
         event.fencing_token, event.worker = head.token, head.worker
-        event.meta.Clear()
         if cause is not None and cause.sequence:
             event.meta.cause.CopyFrom(cause)
+        elif event.meta.HasField("cause"):
+            event.meta.ClearField("cause")
         head.state = event.to_state
         self.emit(event)

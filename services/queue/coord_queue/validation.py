@@ -56,18 +56,18 @@ def check_paths(field: str, paths: Iterable[str]) -> None:
 
 
 def _check_fields(spec: pb.TaskSpec) -> None:
-    check_text("title", spec.title, _TITLE_BYTES_MAX)
-    check_text("prompt", spec.prompt, _BODY_BYTES_MAX)
-    check_range("payload bytes", len(spec.payload), 0, _BODY_BYTES_MAX)
+    if spec.ByteSize() > _TITLE_BYTES_MAX:  # No text in a smaller one is too long.
+        _check_sizes(spec)
     check_range("priority", spec.priority, -_PRIORITY_MAX, _PRIORITY_MAX)
-    check_ids("deps", spec.deps)
-    if len(set(spec.deps)) != len(spec.deps):
-        raise invalid_field("deps", "names a task twice")
+    if spec.deps:
+        check_ids("deps", spec.deps)
+        if len(set(spec.deps)) != len(spec.deps):
+            raise invalid_field("deps", "names a task twice")
     check_ids("required_capabilities", spec.required_capabilities)
     if spec.category:
         check_id("category", spec.category)
-    check_paths("paths", spec.paths)
-    _check_labels(spec)
+    check_range("labels", len(spec.labels), 0, _LABELS_MAX)
+    check_ids("labels", spec.labels)
     if spec.HasField("retry_policy"):
         _check_policy(spec.retry_policy)
     if spec.HasField("timeout"):
@@ -76,10 +76,12 @@ def _check_fields(spec: pb.TaskSpec) -> None:
         check_money("budget", spec.budget, positive=True)
 
 
-def _check_labels(spec: pb.TaskSpec) -> None:
-    check_range("labels", len(spec.labels), 0, _LABELS_MAX)
+def _check_sizes(spec: pb.TaskSpec) -> None:
+    check_text("title", spec.title, _TITLE_BYTES_MAX)
+    check_text("prompt", spec.prompt, _BODY_BYTES_MAX)
+    check_range("payload bytes", len(spec.payload), 0, _BODY_BYTES_MAX)
+    check_paths("paths", spec.paths)
     for key, value in spec.labels.items():
-        check_id("labels", key)
         check_text(f"labels.{key}", value, MESSAGE_BYTES_MAX)
 
 

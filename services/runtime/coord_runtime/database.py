@@ -85,8 +85,7 @@ class Transaction:
             event: The message; number and time of its `meta` are filled in here. The caller may
                 make the next one of it.
         """
-        event.meta.occurred_at.CopyFrom(self._now)
-        return self._events.append(project, event)
+        return self._events.append(project, event, self._now)
 
     @cached_property
     def _now(self) -> Timestamp:

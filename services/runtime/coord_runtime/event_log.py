@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 E = TypeVar("E", bound=Message)
 
@@ -25,13 +26,16 @@ class EventLog:
         self._last: dict[str, int] = {}
         self._new: dict[str, list[bytes]] = {}
 
-    def append(self, project: str, event: Any) -> int:
-        """Set an event's number in its `meta`, and keep its bytes; return the number."""
-        if project not in self._last:
-            self._last[project] = last_sequence(self._sql, project)
-        sequence = self._last[project] + 1
-        event.meta.sequence = self._last[project] = sequence
-        self._new.setdefault(project, []).append(event.SerializeToString())
+    def append(self, project: str, event: Any, occurred_at: Timestamp) -> int:
+        """Set number and time in an event's `meta`, and keep its bytes; return the number."""
+        new = self._new.get(project)
+        if new is None:
+            new = self._new[project] = []
+            self._last.setdefault(project, last_sequence(self._sql, project))
+        meta = event.meta
+        meta.sequence = self._last[project] = sequence = self._last[project] + 1
+        meta.occurred_at.CopyFrom(occurred_at)
+        new.append(event.SerializeToString())
         return sequence
 
     def mark(self) -> dict[str, int]:
