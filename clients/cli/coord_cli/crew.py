@@ -137,11 +137,11 @@ def _check_agent(name: str, args: Sequence[str], folder: Path) -> None:
             f"the agent {name!r} needs the command {agent.executable!r}, which is not installed"
             " or not on the PATH"
         )
-    if not agent.executable and not _shell_knows(name, folder):
+    if not agent.executable and not shell_knows(name, folder):
         raise UsageProblem(f"the agent command {name!r} is not there; check --agent")
 
 
-def _shell_knows(line: str, folder: Path) -> bool:
+def shell_knows(line: str, folder: Path) -> bool:
     """Return whether the shell finds a line's command; True where that cannot be told."""
     try:
         first = shlex.split(line)[0]

@@ -93,7 +93,7 @@ class RetryPolicy(_message.Message):
     def __init__(self, max_attempts: _Optional[int] = ..., initial_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class TaskSpec(_message.Message):
-    __slots__ = ("id", "title", "prompt", "payload", "deps", "priority", "category", "required_capabilities", "paths", "retry_policy", "timeout", "labels", "budget")
+    __slots__ = ("id", "title", "prompt", "payload", "deps", "priority", "category", "required_capabilities", "paths", "retry_policy", "timeout", "labels", "budget", "expects_change")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -114,6 +114,7 @@ class TaskSpec(_message.Message):
     TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     BUDGET_FIELD_NUMBER: _ClassVar[int]
+    EXPECTS_CHANGE_FIELD_NUMBER: _ClassVar[int]
     id: str
     title: str
     prompt: str
@@ -127,7 +128,8 @@ class TaskSpec(_message.Message):
     timeout: _duration_pb2.Duration
     labels: _containers.ScalarMap[str, str]
     budget: _common_pb2.Money
-    def __init__(self, id: _Optional[str] = ..., title: _Optional[str] = ..., prompt: _Optional[str] = ..., payload: _Optional[bytes] = ..., deps: _Optional[_Iterable[str]] = ..., priority: _Optional[int] = ..., category: _Optional[str] = ..., required_capabilities: _Optional[_Iterable[str]] = ..., paths: _Optional[_Iterable[str]] = ..., retry_policy: _Optional[_Union[RetryPolicy, _Mapping]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., budget: _Optional[_Union[_common_pb2.Money, _Mapping]] = ...) -> None: ...
+    expects_change: bool
+    def __init__(self, id: _Optional[str] = ..., title: _Optional[str] = ..., prompt: _Optional[str] = ..., payload: _Optional[bytes] = ..., deps: _Optional[_Iterable[str]] = ..., priority: _Optional[int] = ..., category: _Optional[str] = ..., required_capabilities: _Optional[_Iterable[str]] = ..., paths: _Optional[_Iterable[str]] = ..., retry_policy: _Optional[_Union[RetryPolicy, _Mapping]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., budget: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., expects_change: _Optional[bool] = ...) -> None: ...
 
 class Attempt(_message.Message):
     __slots__ = ("number", "fencing_token", "worker", "assigned_at", "started_at", "submitted_at", "ended_at", "lease_expires_at", "reason", "message", "detail", "progress", "ready_at")
