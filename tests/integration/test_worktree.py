@@ -249,6 +249,24 @@ async def test_included_files_are_copied_and_the_setup_runs_once(tmp_path: Path)
     assert not (path / "conf").exists()
 
 
+async def test_included_folders_are_copied_with_links_modes_and_repositories(
+    tmp_path: Path,
+) -> None:
+    rig = rig_at(tmp_path)
+    commit(rig.repo, {".gitignore": "deps/\n", ".worktreeinclude": "deps/\n"})
+    write(rig.repo, {"deps/bin/tool": "#!/bin/sh\n", "deps/nested/file": "nested\n"})
+    (rig.repo / "deps" / "bin" / "tool").chmod(0o755)
+    (rig.repo / "deps" / "link").symlink_to("bin")
+    (rig.repo / "deps" / "broken").symlink_to("nowhere")
+    git(rig.repo / "deps" / "nested", "init", "-q")
+    async with running(rig):
+        deps = Path((await setup(rig, "t", 1)).path) / "deps"
+
+    assert (deps / "bin" / "tool").stat().st_mode & 0o777 == 0o755
+    assert [str((deps / name).readlink()) for name in ("link", "broken")] == ["bin", "nowhere"]
+    assert (deps / "nested" / "file").read_text() == "nested\n"
+
+
 async def test_a_failed_setup_says_why_and_is_run_again(tmp_path: Path) -> None:
     fixed = tmp_path / "fixed"
     command = f"test -e {fixed} || {{ echo no luck; exit 4; }}"

@@ -2,7 +2,10 @@
 
 import click
 
+from coord_cli.clean import clean
+from coord_cli.doctor import doctor
 from coord_cli.events import events
+from coord_cli.init import init
 from coord_cli.logs import logs
 from coord_cli.plan_command import plan_group
 from coord_cli.run import run
@@ -19,5 +22,19 @@ def main() -> None:
     """Let many coding agents work on one git repository."""
 
 
-for _command in (events, logs, plan_group, run, status, task, token, up, worker):
+_COMMANDS = (
+    clean,
+    doctor,
+    events,
+    init,
+    logs,
+    plan_group,
+    run,
+    status,
+    task,
+    token,
+    up,
+    worker,
+)
+for _command in _COMMANDS:
     main.add_command(_command)

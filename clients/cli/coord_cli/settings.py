@@ -9,6 +9,7 @@ import click
 from coord_host import Overrides, Place, find
 
 from coord_cli.command import UsageProblem
+from coord_cli.env_file import env_file_option
 
 _CHECK_VARIABLES = ("COORD_INTEGRATOR_CHECK", "COORD_INTEGRATOR_NO_CHECK")
 
@@ -20,6 +21,7 @@ def service_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--no-check", is_flag=True, help="Land without any check.")
     @click.option("--target", help="Branch to land on.  [default: the one that HEAD names]")
     @click.option("--setup", help="Command to run in a new worktree before an agent starts.")
+    @env_file_option
     @click.option(
         "--strategy",
         type=click.Choice(["capability", "round_robin"]),

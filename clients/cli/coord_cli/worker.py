@@ -20,6 +20,7 @@ from coord_cli.command import (
     until_interrupted,
 )
 from coord_cli.crew import Crew, dismiss, make_pool, tell_given_up
+from coord_cli.env_file import env_file_option
 from coord_cli.output import print_json
 from coord_cli.profiles import BUILT_IN, parse_workers
 
@@ -34,6 +35,7 @@ _STOP_S = 15.0
 @click.option("--bucket", "buckets", multiple=True, help="Rate limit that each task counts for.")
 @click.option("--worker-prefix", help="What the workers' names begin with.")
 @click.option("--drain-timeout", type=click.FloatRange(0), default=60.0, show_default=True)
+@env_file_option
 @json_option
 def worker(
     *,

@@ -15,11 +15,13 @@ from coord_coordinator.money import Money
 from coord_coordinator.reports import Reports
 from coord_coordinator.services import Services
 from coord_coordinator.strategies import Strategy, can_do
-from coord_coordinator.workers import Worker, WorkerAttempt
+from coord_coordinator.workers import Unready, Worker, WorkerAttempt
 
 _READY_MAX = 1_000
 _HELD_RETRY_S = 1.0
 _BACKOFF_S = 60.0
+# After a worktree could not be set up.
+_UNREADY_S, _UNREADY_S_MAX = 2.0, 600.0
 
 log = structlog.get_logger(__name__)
 
@@ -83,13 +85,16 @@ class Dispatch:
         if not any(worker.free_slots > 0 for worker in able):
             names = ", ".join(sorted(worker.name for worker in able))
             return _reason("ALL_BUSY", f"all workers that can do it are busy: {names}")
+        unready = [worker.unready for worker in able if not self._is_ready(worker)]
+        if len(unready) == len(able) and unready[0] is not None:
+            return unready[0].reason
         return _reason("READY", "is about to be assigned")
 
     async def _round(self) -> float:
         """Assign what can be; return after how many seconds to look again by itself."""
-        free = [worker for worker in self._fleet.workers.values() if worker.free_slots > 0]
+        free = self._free()
         if not free or not self._is_running():
-            return _BACKOFF_S
+            return self._until_ready_s()
         request = queue_pb2.ListReadyTasksRequest(project=self._fleet.project, page_size=_READY_MAX)
         ready = await self._services.insist(self._services.queue.ListReadyTasks, request)
         held: dict[str, common_pb2.Reason] = {}
@@ -100,18 +105,32 @@ class Dispatch:
         self.held = held
         return self._look_again_s(ready)
 
+    def _free(self) -> list[Worker]:
+        workers = self._fleet.workers.values()
+        return [one for one in workers if one.free_slots > 0 and self._is_ready(one)]
+
+    def _is_ready(self, worker: Worker) -> bool:
+        now_ns = self._fleet.environment.monotonic_ns()
+        return worker.unready is None or worker.unready.until_ns <= now_ns
+
+    def _until_ready_s(self) -> float:
+        """Return in how many seconds the next worker may be tried again."""
+        now_ns = self._fleet.environment.monotonic_ns()
+        workers = self._fleet.workers.values()
+        waits = [one.unready.until_ns - now_ns for one in workers if one.unready is not None]
+        return min([_BACKOFF_S, *(wait_ns / SECOND for wait_ns in waits if wait_ns > 0)])
+
     def _look_again_s(self, ready: queue_pb2.ListReadyTasksResponse) -> float:
         if any(reason.code in ("BUDGET_SPENT", "RATE_LIMITED") for reason in self.held.values()):
             return _HELD_RETRY_S
         if ready.HasField("next_ready_at"):
             wait_ns = timestamp_ns(ready.next_ready_at) - self._fleet.environment.now_ns()
-            return max(0.0, wait_ns / SECOND) + 0.001
-        return _BACKOFF_S
+            return min(max(0.0, wait_ns / SECOND) + 0.001, self._until_ready_s())
+        return self._until_ready_s()
 
     async def _try(self, spec: queue_pb2.TaskSpec) -> common_pb2.Reason | None:
         """Assign a task; return why it is held back, if it is."""
-        free = [worker for worker in self._fleet.workers.values() if worker.free_slots > 0]
-        worker = self.strategy.choose(spec, free)
+        worker = self.strategy.choose(spec, self._free())
         if worker is None:
             return self.obstacle(spec)
         shortage = await self._money.shortage(spec, worker.name)
@@ -173,12 +192,27 @@ class Dispatch:
             worktree = await self._worktree(worker, attempt)
         except CoordError as error:
             log.warning("attempt not delivered", task=attempt.ref.task_id, error=str(error))
+            if error.reason == "SETUP_FAILED":
+                await self._put_off(worker, attempt, error)
+                return
             reason = queue_pb2.FAILURE_REASON_AGENT_ERROR
             await self._fail(worker, attempt, reason, f"could not be prepared: {error}"[:1_000])
             return
+        worker.unready = None
         if attempt.token in worker.attempts:
             assigned = pb.Assigned(lease=lease, worktree=worktree, budget=attempt.budget)
             worker.session.push(assigned=assigned)
+
+    async def _put_off(self, worker: Worker, attempt: WorkerAttempt, error: CoordError) -> None:
+        """Give an attempt back and leave its worker alone, longer each time.
+
+        What is wrong with a worktree or its set-up is wrong with every task: it costs none of them
+        an attempt.
+        """
+        wait_s = min(worker.unready.wait_s * 2, _UNREADY_S_MAX) if worker.unready else _UNREADY_S
+        until_ns = self._fleet.environment.monotonic_ns() + round(wait_s * SECOND)
+        worker.unready = Unready(_reason(error.reason, error.message), until_ns, wait_s)
+        await self._reports.give_back(worker, attempt, error.message[:1_000])
 
     async def _worktree(
         self, worker: Worker, attempt: WorkerAttempt

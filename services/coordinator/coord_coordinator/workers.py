@@ -56,6 +56,21 @@ class WorkerAttempt:
         return cost_scopes(project, self.spec, worker)
 
 
+@dataclass(frozen=True)
+class Unready:
+    """Why a worker gets nothing for a while: no worktree could be prepared for it.
+
+    Attributes:
+        reason: What is wrong.
+        until_ns: When to try again, by the monotonic clock.
+        wait_s: How long that was from the failure.
+    """
+
+    reason: common_pb2.Reason
+    until_ns: int
+    wait_s: float
+
+
 @dataclass
 class Worker:
     """A worker that has said Hello.
@@ -73,6 +88,7 @@ class Worker:
             gone, the worktree is in use.
         stream_over: Set when its present stream is to end: a newer one has begun, or it is lost.
         reason: Why it is where it is, where that needs saying.
+        unready: Why it gets nothing for a while; None where its last worktree was made ready.
     """
 
     hello: pb.Hello
@@ -85,6 +101,7 @@ class Worker:
     stopping: dict[int, int] = field(default_factory=dict)
     stream_over: asyncio.Event = field(default_factory=asyncio.Event)
     reason: common_pb2.Reason = field(default_factory=common_pb2.Reason)
+    unready: Unready | None = None
 
     @property
     def name(self) -> str:

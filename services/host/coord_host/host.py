@@ -1,8 +1,10 @@
 """The host: all services in this process, or attached to those that run already."""
 
 import os
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 import grpc.aio
@@ -30,6 +32,7 @@ _SERVICES: tuple[type[Service], ...] = (
     IntegratorService,
     CoordinatorService,
 )
+_FREE_BYTES_MIN = 16 * 2**20
 # What a running host was started with, and a newcomer may not silently do without.
 _BINDING = (("integrator", "check"), ("integrator", "no_check"), ("integrator", "target"))
 
@@ -160,6 +163,8 @@ async def start(
         overrides: Settings by section.
         idle: Only answer, with the settings of the last time, and let nobody else attach.
     """
+    if not idle:
+        _check_room(place.state)
     lock = FolderLock(place.state / "host")
     try:
         if idle:
@@ -179,6 +184,18 @@ async def start(
             await node.stop()
     finally:
         lock.release()
+
+
+def _check_room(state: Path) -> None:
+    """Refuse a disk that the first commits would fill: nothing that was promised could be kept."""
+    there = next(folder for folder in (state, *state.parents) if folder.exists())
+    free_bytes = shutil.disk_usage(there).free
+    if free_bytes < _FREE_BYTES_MIN:
+        raise failed_precondition(
+            "DISK_FULL",
+            f"only {free_bytes // 2**20} MiB are free on the disk of {state}: free some, at least"
+            f" {_FREE_BYTES_MIN // 2**20} MiB, or name another folder with --state",
+        )
 
 
 def services_of(place: Place) -> list[type[Service]]:

@@ -198,11 +198,14 @@ def _is_no_folder(path: Path) -> bool:
 
 
 async def _take_back(git: Git, move: CheckoutMove) -> None:
-    """Put back the files that the move has written, and no others: those with the new content."""
+    """Put back the files that the move has written, and no others.
+
+    Those have the new content, or the beginning of it where the disk was full.
+    """
     changed = await git.items("diff", "-z", "--name-only", "--no-renames", move.old, move.new)
     for path in changed:
         new = await _blob(git, move.new, path)
-        if await _blob_on_disk(git, path) != new:
+        if await _blob_on_disk(git, path) != new and not await _has_begun(git, path, new):
             continue
         if await _blob(git, move.old, path) is None:
             await asyncio.to_thread((git.folder / path).unlink, missing_ok=True)
@@ -221,3 +224,15 @@ async def _blob_on_disk(git: Git, path: str) -> str | None:
     if not file.is_file():
         return None
     return await git.text("hash-object", "--", path)
+
+
+async def _has_begun(git: Git, path: str, blob: str | None) -> bool:
+    """Tell whether a file holds a blob's beginning and no more: git could not write it all."""
+    file = git.folder / path
+    if blob is None or file.is_symlink() or not file.is_file():
+        return False
+    size = int(await git.text("cat-file", "-s", blob))
+    if file.stat().st_size >= size:
+        return False
+    content = (await git.run("cat-file", "blob", blob)).stdout
+    return content.startswith(await asyncio.to_thread(file.read_bytes))

@@ -77,8 +77,9 @@ class Parts:
 class MergeQueue:
     """Lands changes."""
 
-    def __init__(self, parts: Parts, *, may_land: bool) -> None:
+    def __init__(self, parts: Parts, *, may_land: bool, squash: bool = False) -> None:
         self._parts = parts
+        self._squash = squash
         self._store = parts.store
         self._may_land = may_land
         self._blockage: Blockage | None = None
@@ -222,7 +223,7 @@ class MergeQueue:
             await self._check(checking, standing, merge.tree)
 
     async def _check(self, row: ChangeRow, standing: Standing, tree: str) -> None:
-        parents = (standing.tip, row.change.head_commit)
+        parents = (standing.tip,) if self._squash else (standing.tip, row.change.head_commit)
         merged = await self._parts.merger.commit(tree, parents, landing_message(row))
         try:
             verdict = await self._parts.judge.judge(row.change.change_id, merged, standing.tip)

@@ -8,6 +8,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 
+OWN_BRANCHES = "coord/"
 WIP = "refs/coord/wip"
 HEADS = "refs/coord/heads"
 # The newest commit on its way to the target: held, so that no `gc` takes it before it lands.

@@ -8,7 +8,7 @@ can break it; and no configuration that an agent can write has a say in it.
 import asyncio
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -159,7 +159,13 @@ class Repository:
 
     async def _checkouts(self) -> list[Checkout]:
         items = await self.user.items("worktree", "list", "--porcelain", "-z")
-        return [_checkout(block) for block in _blocks(items)]
+        checkouts = [_checkout(block) for block in _blocks(items)]
+        # Where a git folder lies elsewhere, as a submodule's does, git names that for its checkout.
+        if self.top is not None and checkouts[0].path == self.common_folder:
+            git_folder = Path(await self.user.text("rev-parse", "--absolute-git-dir"))
+            if git_folder == self.common_folder:
+                checkouts[0] = replace(checkouts[0], path=self.top)
+        return checkouts
 
     async def reading_options(self) -> tuple[str, ...]:
         """Return the user's settings for how the files of a checkout are read, as options."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -25,6 +25,7 @@ from coord_integrator.attempts import Attempts
 from coord_integrator.checkout import CheckoutFollower
 from coord_integrator.checks import Checker
 from coord_integrator.commands import end_strays
+from coord_integrator.filters import filter_options
 from coord_integrator.git import GitError
 from coord_integrator.landing import MergeQueue, Parts
 from coord_integrator.leases import LeaseKeeper, Reporter
@@ -33,6 +34,7 @@ from coord_integrator.merging import Merger
 from coord_integrator.metrics import IntegratorMetrics
 from coord_integrator.queue_link import QueueLink
 from coord_integrator.repository import Repository
+from coord_integrator.room import check_writable
 from coord_integrator.schema import MIGRATIONS
 from coord_integrator.settings import IntegratorSettings
 from coord_integrator.snapshot import Snapshots
@@ -88,7 +90,8 @@ class IntegratorService(Service):
 
         Raises:
             CoordError: INVALID_ARGUMENT with reason NO_REPOSITORY or NO_TARGET;
-                FAILED_PRECONDITION with reason BRANCH_IN_THE_WAY.
+                FAILED_PRECONDITION with reason BRANCH_IN_THE_WAY, DISK_FULL,
+                FILTER_NOT_LISTED or NOT_WRITABLE.
         """
         settings = context.settings(IntegratorSettings)
         folder = context.folder.resolve()
@@ -97,6 +100,9 @@ class IntegratorService(Service):
             repository = await Repository.open(settings.repo.expanduser().resolve(), folder)
         except (GitError, OSError) as error:
             raise _no_repository(settings.repo, error) from error
+        check_writable(repository.common_folder)
+        options = await filter_options(repository.user, repository.common_folder, settings.filters)
+        repository = replace(repository, own=repository.own.with_options(*options))
         branch = settings.target or await default_target(repository)
         if not branch:
             message = "HEAD is detached: name the branch to land on with --target"
@@ -161,7 +167,7 @@ class IntegratorService(Service):
     ) -> pb.ListWorktreesResponse:
         """List the worktrees by worker."""
         del request, call
-        rows = [row for row in self._rooms.store.worktrees() if row.ready]
+        rows = self._rooms.store.worktrees()
         return pb.ListWorktreesResponse(
             worktrees=[self._rooms.attempts.worktree(row) for row in rows]
         )
@@ -287,7 +293,8 @@ async def _furnish(
     parts = Parts(
         repository, store, target, merger, judge, queue, checkout, context.environment, metrics
     )
-    merging = MergeQueue(parts, may_land=bool(settings.check) or settings.no_check)
+    may_land = bool(settings.check) or settings.no_check
+    merging = MergeQueue(parts, may_land=may_land, squash=settings.history == "squash")
     return Rooms(
         store,
         target,
@@ -310,6 +317,9 @@ def _no_branch(branch: str) -> CoordError:
 
 async def _check_names(repository: Repository, target: str) -> None:
     """Refuse a branch whose name takes the place of Coord's own ones: git can have only either."""
+    if target.startswith(names.OWN_BRANCHES):
+        message = f"{target!r} is a branch of Coord's own: name one of yours with --target"
+        raise invalid_argument("NO_TARGET", message)
     refs = await repository.user.text("for-each-ref", "--format=%(refname)", f"{_HEADS}coord")
     branches = [ref.removeprefix(_HEADS) for ref in refs.splitlines()]
     blocking = next(iter(names.in_the_way(branches, target)), None)

@@ -20,6 +20,7 @@ from coord_integrator import names
 from coord_integrator.git import Git, GitError, join
 from coord_integrator.repository import Repository
 from coord_integrator.snapshot import Capture, Snapshots
+from coord_integrator.submodules import refuse_work
 
 _LOCK_POLL_S = 0.05
 # What an unfinished merge, rebase, cherry-pick, revert or bisect leaves in a worktree's git folder.
@@ -185,6 +186,7 @@ class Worktrees:
         self, place: Place, tip: str, folder: Path, title: str = ""
     ) -> Kept | None:
         head = await self._head(folder) or await self._last_head(place, tip)
+        await refuse_work(self._git(folder), place.base or tip)
         capture = await self._snapshots.capture(place.worker, folder, head, title)
         if not capture.changed and capture.head == place.base:
             return None

@@ -96,7 +96,7 @@ class IntegratorServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListWorktrees(self, request, context):
-        """The worktrees by worker.
+        """The worktrees by worker, those included whose set-up is under way or has failed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

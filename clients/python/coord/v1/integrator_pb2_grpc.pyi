@@ -43,7 +43,7 @@ class IntegratorServiceStub:
     ListChanges: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.ListChangesRequest, _integrator_pb2.ListChangesResponse]
     """Changes in the order in which they were submitted, and the state of the merge queue."""
     ListWorktrees: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.ListWorktreesRequest, _integrator_pb2.ListWorktreesResponse]
-    """The worktrees by worker."""
+    """The worktrees by worker, those included whose set-up is under way or has failed."""
     SetupWorktree: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.SetupWorktreeRequest, _integrator_pb2.SetupWorktreeResponse]
     """Makes a worker's worktree ready for an attempt: keeps what is in it, and puts it, clean, on the
     attempt's branch at the newest target. Repeating it for the same attempt changes nothing.
@@ -77,7 +77,7 @@ class IntegratorServiceAsyncStub(IntegratorServiceStub):
     ListChanges: _aio.UnaryUnaryMultiCallable[_integrator_pb2.ListChangesRequest, _integrator_pb2.ListChangesResponse]  # type: ignore[assignment]
     """Changes in the order in which they were submitted, and the state of the merge queue."""
     ListWorktrees: _aio.UnaryUnaryMultiCallable[_integrator_pb2.ListWorktreesRequest, _integrator_pb2.ListWorktreesResponse]  # type: ignore[assignment]
-    """The worktrees by worker."""
+    """The worktrees by worker, those included whose set-up is under way or has failed."""
     SetupWorktree: _aio.UnaryUnaryMultiCallable[_integrator_pb2.SetupWorktreeRequest, _integrator_pb2.SetupWorktreeResponse]  # type: ignore[assignment]
     """Makes a worker's worktree ready for an attempt: keeps what is in it, and puts it, clean, on the
     attempt's branch at the newest target. Repeating it for the same attempt changes nothing.
@@ -126,7 +126,7 @@ class IntegratorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _integrator_pb2.ListWorktreesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_integrator_pb2.ListWorktreesResponse, _abc.Awaitable[_integrator_pb2.ListWorktreesResponse]]:
-        """The worktrees by worker."""
+        """The worktrees by worker, those included whose set-up is under way or has failed."""
 
     @_abc_1.abstractmethod
     def SetupWorktree(

@@ -1,0 +1,172 @@
+"""What `coord doctor` looks for in a repository: its HEAD, locks, worktrees and Coord's refs."""
+
+import os
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import psutil
+from coord.environment import SYSTEM
+from coord.times import SECOND
+from coord_host import Place
+
+from coord_cli.findings import Finding
+from coord_cli.git import git, git_items, run_git
+
+_LOCK_AGE_S = 60
+# What the integrator's own lock on the index holds; it mends that by itself.
+_OWN_LOCK = b"coord: "
+_KEPT = "refs/coord/wip/%doctor"
+
+
+def repository_findings(place: Place, repo: Path, *, running: bool) -> Iterator[Finding]:
+    """Look at a repository.
+
+    Args:
+        place: The project.
+        repo: Its repository.
+        running: Whether its services run: what they use is left alone then.
+    """
+    yield from _identity(repo)
+    yield from _head(repo)
+    yield from _unwritable(repo)
+    yield from _locks(place, repo)
+    if not running:
+        yield from _worktrees(place, repo)
+    yield from _unlanded(repo)
+
+
+def _identity(repo: Path) -> Iterator[Finding]:
+    if not (git(repo, "config", "user.name") and git(repo, "config", "user.email")):
+        yield Finding(
+            "git does not know your name and e-mail address",
+            "Coord's commits are made as `coord <coord@localhost>` then",
+            "git config --global user.name NAME; git config --global user.email ADDRESS",
+            wrong=False,
+        )
+
+
+def _head(repo: Path) -> Iterator[Finding]:
+    branch = git(repo, "symbolic-ref", "--quiet", "--short", "HEAD")
+    if not branch:
+        yield Finding(
+            "HEAD is detached",
+            "nothing says where changes are to land",
+            "check out a branch, or name one with --target",
+        )
+    elif branch.startswith("coord/"):
+        yield Finding(
+            f"the checkout is on {branch}, a branch of Coord's own",
+            "Coord does not move it while a checkout has it, so nothing lands",
+            "check out a branch of yours",
+        )
+    elif not git(repo, "rev-parse", "--verify", "--quiet", "HEAD^{commit}"):
+        yield Finding(
+            f"{branch} has no commit yet",
+            "worktrees start from a commit",
+            "make a first commit",
+        )
+
+
+def _unwritable(repo: Path) -> Iterator[Finding]:
+    folder = _common(repo)
+    if not os.access(folder, os.W_OK):
+        yield Finding(
+            f"{folder} cannot be written to",
+            "Coord keeps branches and agents' work in it",
+            "make it writable, or work on a clone",
+        )
+
+
+def _locks(place: Place, repo: Path) -> Iterator[Finding]:
+    """Look for locks that a dead git has left."""
+    common = _common(repo)
+    patterns = ("*.lock", "worktrees/*/*.lock", "refs/**/*.lock")
+    found = [path for pattern in patterns for path in common.glob(pattern)]
+    stale = [path for path in found if path.name != "coord.lock" and _is_stale(path)]
+    if not stale or _git_is_at_work():
+        return
+    for path in stale:
+        yield Finding(
+            f"{path} was left by a git that has died",
+            "git refuses to write while it is there",
+            f"move it to {place.state / 'doctor'}",
+            mend=partial(_move_away, path, place.state / "doctor"),
+        )
+
+
+def _is_stale(path: Path) -> bool:
+    try:
+        age_ns = SYSTEM.now_ns() - path.stat().st_mtime_ns
+        return age_ns > _LOCK_AGE_S * SECOND and not path.read_bytes().startswith(_OWN_LOCK)
+    except OSError:
+        return False
+
+
+def _git_is_at_work() -> bool:
+    """Tell whether any git runs: where it works cannot be told for certain."""
+    return any(process.info["name"] == "git" for process in psutil.process_iter(["name"]))
+
+
+def _move_away(path: Path, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    number = sum(1 for _ in folder.iterdir()) + 1
+    (folder / f"{number}-{path.name}").write_bytes(path.read_bytes())
+    path.unlink()
+
+
+def _worktrees(place: Place, repo: Path) -> Iterator[Finding]:
+    """Look for worktrees of Coord's whose folder is gone."""
+    root = place.state / "worktrees"
+    for block in _blocks(git_items(repo, "worktree", "list", "--porcelain", "-z")):
+        path = Path(block["worktree"])
+        if path.parent == root and not path.exists():
+            yield Finding(
+                f"the folder of the worktree {path} is gone",
+                "git still holds its branch checked out",
+                "keep the commit that it stood on, and make git forget it",
+                mend=partial(_forget, repo, path, block.get("HEAD", "")),
+            )
+
+
+def _blocks(items: list[str]) -> list[dict[str, str]]:
+    blocks: list[dict[str, str]] = []
+    for item in items:
+        name, _, value = item.partition(" ")
+        if name == "worktree":
+            blocks.append({})
+        if name:
+            blocks[-1][name] = value
+    return blocks
+
+
+def _forget(repo: Path, path: Path, commit: str) -> None:
+    if commit.strip("0"):
+        run_git(repo, "update-ref", f"{_KEPT}/{path.name}-{commit[:16]}", commit).check_returncode()
+    run_git(repo, "worktree", "remove", "-f", "-f", str(path)).check_returncode()
+
+
+def _unlanded(repo: Path) -> Iterator[Finding]:
+    branch = git(repo, "symbolic-ref", "--quiet", "--short", "HEAD")
+    ahead = git(repo, "rev-list", "--count", f"{branch}..refs/heads/coord/{branch}")
+    if ahead not in {"", "0"}:
+        yield Finding(
+            f"{branch} lacks {ahead} landed commits of coord/{branch}",
+            "they passed the check, but your branch does not have them",
+            f"git merge coord/{branch}",
+            wrong=False,
+        )
+    landed = f"coord/{branch}" if ahead else "HEAD"
+    flags = ("--format=%(refname)", f"--no-merged={landed}")
+    kept = git(repo, "for-each-ref", *flags, "refs/coord/wip").splitlines()
+    if kept:
+        yield Finding(
+            f"{len(kept)} attempts' work is kept that has not landed, such as {kept[0]}",
+            "failed and lost attempts stay reachable until you remove them",
+            "look with git log REF; remove with `coord clean --discard REF`",
+            wrong=False,
+        )
+
+
+def _common(repo: Path) -> Path:
+    return Path(git(repo, "rev-parse", "--path-format=absolute", "--git-common-dir"))

@@ -1,0 +1,102 @@
+"""What a repository seems to be: how it is tested, and what its worktrees need."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+_MAKE_TARGETS = re.compile(r"^(test|check)\s*:(?!=)", re.MULTILINE)
+_NODE_INSTALLS = {
+    "package-lock.json": ("npm ci", "npm test"),
+    "pnpm-lock.yaml": ("pnpm install --frozen-lockfile", "pnpm test"),
+    "yarn.lock": ("yarn install --frozen-lockfile", "yarn test"),
+    "bun.lock": ("bun install --frozen-lockfile", "bun run test"),
+}
+_NO_TEST = 'echo "Error: no test specified"'
+# Files that tell a build tool without any question left.
+_PLAIN = (
+    ("Cargo.toml", "cargo test --quiet"),
+    ("go.mod", "go test ./..."),
+    ("mvnw", "./mvnw -q test"),
+    ("pom.xml", "mvn -q test"),
+    ("gradlew", "./gradlew test"),
+    ("build.gradle", "gradle test"),
+    ("build.gradle.kts", "gradle test"),
+    ("mix.exs", "mix test"),
+    ("deno.json", "deno test"),
+    ("composer.json", "composer test"),
+    ("Gemfile", "bundle exec rake test"),
+    ("CMakeLists.txt", "cmake -S . -B build && cmake --build build && ctest --test-dir build"),
+)
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """How to test a repository.
+
+    Attributes:
+        found: The file that says so.
+        check: The command that a merged tree must pass; it runs in a fresh folder.
+        setup: The command that a new worktree needs first; empty for none.
+    """
+
+    found: str
+    check: str
+    setup: str = ""
+
+
+def propose(top: Path) -> Proposal | None:
+    """Return how the project in a folder is tested; None where nothing tells.
+
+    A target of its Makefile comes first: that is what its people run.
+    """
+    finders: tuple[Callable[[Path], Proposal | None], ...] = (_make, _node, _python, _plain)
+    return next((found for find in finders if (found := find(top)) is not None), None)
+
+
+def _make(top: Path) -> Proposal | None:
+    targets = set(_MAKE_TARGETS.findall(_text(top / "Makefile")))
+    target = next((name for name in ("test", "check") if name in targets), None)
+    return Proposal("Makefile", f"make {target}") if target else None
+
+
+def _node(top: Path) -> Proposal | None:
+    try:
+        scripts = json.loads(_text(top / "package.json") or "{}").get("scripts", {})
+    except (ValueError, AttributeError):
+        return None
+    if not scripts.get("test") or _NO_TEST in scripts["test"]:
+        return None
+    for lock, (install, test) in _NODE_INSTALLS.items():
+        if (top / lock).is_file():
+            return Proposal("package.json", f"{install} && {test}", install)
+    return Proposal("package.json", "npm install && npm test", "npm install")
+
+
+def _python(top: Path) -> Proposal | None:
+    files = ("pyproject.toml", "tox.ini", "setup.py", "setup.cfg", "pytest.ini")
+    found = next((name for name in files if (top / name).is_file()), None)
+    if found is None:
+        return None
+    if (top / "uv.lock").is_file():
+        return Proposal("uv.lock", "uv run pytest -q", "uv sync")
+    if (top / "tox.ini").is_file():
+        return Proposal("tox.ini", "tox -q")
+    # An editable install would test the user's checkout rather than the merged tree.
+    path = "PYTHONPATH=src " if (top / "src").is_dir() else ""
+    return Proposal(found, f"{path}python -m pytest -q")
+
+
+def _plain(top: Path) -> Proposal | None:
+    for name, check in _PLAIN:
+        if (top / name).is_file():
+            return Proposal(name, check)
+    return None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,115 @@
+"""What Coord's runs leave in a repository and in its state folder, and what of it has landed."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from coord_cli.git import git, git_items, git_succeeds, run_git
+
+LANDING = "refs/coord/landing"
+_WIP = "refs/coord/wip/"
+_HEADS = "refs/heads/"
+_OWN_HEADS = "refs/heads/coord/"
+
+
+@dataclass(frozen=True)
+class Remain:
+    """Something that a run has left.
+
+    Attributes:
+        kind: `worktree`, `branch`, `kept work`, `folder` or `log`.
+        name: The ref or the path.
+        size: Bytes on disk; 0 for refs.
+        why: Why it stays; empty where it may go.
+        commit: What a ref names.
+    """
+
+    kind: str
+    name: str
+    size: int = 0
+    why: str = ""
+    commit: str = ""
+
+
+def refs_left(repo: Path, tip: str, landing_branch: str, landed: Collection[str]) -> list[Remain]:
+    """Return Coord's refs in a repository, but for the landing branch.
+
+    Args:
+        repo: The repository.
+        tip: The newest landed commit, or a branch: what it contains has landed.
+        landing_branch: The branch that landings move.
+        landed: The wip refs of changes that have landed in another form, as by squashing.
+    """
+    used = _checked_out(repo)
+    gone = {ref for ref, _ in _own_refs(repo, f"--merged={tip}")}.union(landed)
+    skipped = {LANDING, f"{_HEADS}{landing_branch}"}
+    return [
+        _judge(ref, commit, landed=ref in gone, used=ref in used)
+        for ref, commit in _own_refs(repo)
+        if ref not in skipped
+    ]
+
+
+def landing_left(repo: Path, target: str) -> list[Remain]:
+    """Return the landing branch of a target, where it is there."""
+    ref = f"{_OWN_HEADS}{target}"
+    commit = git(repo, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
+    if not commit:
+        return []
+    merged = git_succeeds(repo, "merge-base", "--is-ancestor", commit, f"{_HEADS}{target}")
+    why = "" if merged else f"has commits that {target} lacks: git merge coord/{target}"
+    return [Remain("branch", ref, why=why, commit=commit)]
+
+
+def folders_left(worktrees: Path) -> list[Remain]:
+    """Return the folders among the worktrees that no integrator has kept as a commit."""
+    places = (worktrees, worktrees / ".unkept", worktrees / ".removed")
+    folders = [
+        path
+        for place in places
+        if place.is_dir()
+        for path in sorted(place.iterdir())
+        if path not in places
+    ]
+    why = "is in no commit: git could not keep it, or nobody has asked it to"
+    return [Remain("folder", str(path), size_of(path), why) for path in folders]
+
+
+def logs_left(logs: Sequence[Path]) -> list[Remain]:
+    """Return logs that are there."""
+    return [Remain("log", str(path), size_of(path)) for path in logs if path.exists()]
+
+
+def delete_refs(repo: Path, remains: Sequence[Remain]) -> None:
+    """Delete refs, each only where it still names the commit that was looked at.
+
+    Raises:
+        OSError: Git has refused; nothing was deleted then.
+    """
+    lines = "".join(f"delete {one.name} {one.commit}\n" for one in remains)
+    done = run_git(repo, "update-ref", "--stdin", stdin=lines)
+    if done.returncode != 0:
+        raise OSError(f"git has not deleted Coord's refs: {done.stderr.strip()}")
+
+
+def size_of(path: Path) -> int:
+    """Return how many bytes a file, or all files below a folder, take on disk."""
+    found = [path, *path.rglob("*")] if path.is_dir() else [path]
+    return sum(one.lstat().st_blocks * 512 for one in found if one.exists())
+
+
+def _own_refs(repo: Path, *flags: str) -> list[tuple[str, str]]:
+    form = "--format=%(refname) %(objectname)"
+    lines = git(repo, "for-each-ref", form, *flags, "refs/coord", _OWN_HEADS).splitlines()
+    return [(ref, commit) for ref, _, commit in (line.partition(" ") for line in lines)]
+
+
+def _judge(ref: str, commit: str, *, landed: bool, used: bool) -> Remain:
+    kind = "kept work" if ref.startswith(_WIP) else "branch"
+    why = "" if landed else "has not landed"
+    return Remain(kind, ref, why="is checked out" if used else why, commit=commit)
+
+
+def _checked_out(repo: Path) -> set[str]:
+    items = git_items(repo, "worktree", "list", "--porcelain", "-z")
+    return {item.removeprefix("branch ") for item in items if item.startswith("branch ")}

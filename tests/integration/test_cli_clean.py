@@ -1,0 +1,114 @@
+"""`coord clean`: what has landed goes, what has not stays until it is named."""
+
+import json
+from pathlib import Path
+
+import psutil
+import pytest
+from coord_worker.names import claim
+
+from tests.integration.cli_project import AGENT, Project
+from tests.integration.repositories import git
+from tests.integration.waiting import gone, until
+
+HALF = f"{AGENT}\ntest $COORD_TASK_ID != bad"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+def refs(project: Project) -> list[str]:
+    names = ("refs/coord", "refs/heads/coord/")
+    return git(project.repo, "for-each-ref", "--format=%(refname)", *names).split()
+
+
+async def half_landed(project: Project) -> str:
+    """Run a plan of which one task lands and the other fails; return the latter's wip ref."""
+    plan = project.plan('id = "good"', 'id = "bad"\nretries = 0')
+    status, _ = await project.run(plan, agent=HALF)
+    assert status == 1
+    await project.call("clean")
+    (kept,) = [ref for ref in refs(project) if ref.startswith("refs/coord/wip/")]
+    return kept
+
+
+async def test_what_has_landed_goes_and_what_has_not_stays(project: Project) -> None:
+    kept = await half_landed(project)
+    worktrees = project.folder / "state" / "worktrees"
+    logs = project.folder / "state" / "workers" / "logs"
+
+    assert git(project.repo, "show", f"{kept}:bad.txt") == "x"
+    assert sorted(refs(project)) == ["refs/coord/landing", kept, "refs/heads/coord/main"]
+    assert len(git(project.repo, "worktree", "list").splitlines()) == 1
+    assert [path for path in worktrees.iterdir() if path.name != ".removed"] == []
+    assert [path.name for path in logs.iterdir()] == ["bad"]
+
+
+async def test_a_dry_run_removes_nothing(project: Project) -> None:
+    await project.run(project.plan('id = "a"'), "--workers", "1")
+    before = refs(project)
+    status, output = await project.call("clean", "--dry-run", "--json")
+
+    told = json.loads(output)
+    assert status == 0
+    assert {one["kind"] for one in told["removed"]} == {"worktree", "kept work", "log"}
+    assert all(one["bytes"] for one in told["removed"] if one["kind"] == "worktree")
+    assert refs(project) == before
+    assert (project.folder / "state" / "worktrees" / "w1").exists()
+
+
+async def test_all_is_refused_while_something_has_not_landed(project: Project) -> None:
+    kept = await half_landed(project)
+    status, output = await project.call("clean", "--all")
+    assert (status, f"{kept}: has not landed" in output) == (1, True)
+    assert (project.folder / "state").is_dir()
+
+    status, output = await project.call("clean", "--all", "--discard", f"{kept}x")
+    assert (status, kept in refs(project)) == (2, True)
+    status, output = await project.call("clean", "--all", "--discard", kept)
+    assert (status, refs(project)) == (0, [])
+    assert not (project.folder / "state").exists()
+    assert not (project.repo / ".git" / "coord.lock").exists()
+    assert "good.txt" in git(project.repo, "ls-tree", "--name-only", "main")
+
+
+async def test_all_is_refused_while_the_users_branch_lacks_what_has_landed(
+    project: Project,
+) -> None:
+    (project.repo / "README").write_text("my own change\n")
+    await project.run(project.plan('id = "a"'))
+    status, output = await project.call("clean", "--all")
+
+    assert status == 1
+    assert "git merge coord/main" in output
+    assert "a.txt" in project.landed()
+
+
+async def test_what_lies_in_a_worktree_of_a_killed_run_is_kept_first(project: Project) -> None:
+    agent = "echo unsaved >left.txt; echo $$ >a.pid; sleep 100"
+    run = await project.start(*project.command(project.plan('id = "a"'), agent=agent))
+    await until(project.pids)
+    workers = [child.pid for child in psutil.Process(run.pid).children()]
+    run.kill()
+    await run.communicate()
+    await until(lambda: all(map(gone, workers)))
+    status, output = await project.call("clean", "--target", "main")
+
+    assert status == 0, output
+    (kept,) = [ref for ref in refs(project) if ref.startswith("refs/coord/wip/")]
+    assert git(project.repo, "show", f"{kept}:left.txt") == "unsaved"
+
+
+async def test_beside_running_services_worktrees_in_use_stay(project: Project) -> None:
+    async with project.up():
+        await project.run(project.plan('id = "a"'), "--workers", "1")
+        kept = claim(project.folder / "state" / "workers", ["w1"])
+        assert kept is not None
+        with kept:
+            _, output = await project.call("clean")
+        assert "worktrees/w1: its worker is at work" in output
+        assert (await project.call("clean", "--all"))[0] == 2
+        status, output = await project.call("clean")
+        assert (status, "removed worktree" in output) == (0, True)
