@@ -37,6 +37,10 @@ class FailureReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FAILURE_REASON_RELEASED: _ClassVar[FailureReason]
     FAILURE_REASON_CANCELLED: _ClassVar[FailureReason]
     FAILURE_REASON_DEPENDENCY_FAILED: _ClassVar[FailureReason]
+    FAILURE_REASON_AGENT_CRASHED: _ClassVar[FailureReason]
+    FAILURE_REASON_REFUSED: _ClassVar[FailureReason]
+    FAILURE_REASON_NO_CHANGE: _ClassVar[FailureReason]
+    FAILURE_REASON_AGENT_UNAVAILABLE: _ClassVar[FailureReason]
 
 class LeaseDirective(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -64,6 +68,10 @@ FAILURE_REASON_OUT_OF_BUDGET: FailureReason
 FAILURE_REASON_RELEASED: FailureReason
 FAILURE_REASON_CANCELLED: FailureReason
 FAILURE_REASON_DEPENDENCY_FAILED: FailureReason
+FAILURE_REASON_AGENT_CRASHED: FailureReason
+FAILURE_REASON_REFUSED: FailureReason
+FAILURE_REASON_NO_CHANGE: FailureReason
+FAILURE_REASON_AGENT_UNAVAILABLE: FailureReason
 LEASE_DIRECTIVE_UNSPECIFIED: LeaseDirective
 LEASE_DIRECTIVE_CONTINUE: LeaseDirective
 LEASE_DIRECTIVE_CANCEL: LeaseDirective
@@ -80,7 +88,7 @@ class RetryPolicy(_message.Message):
     def __init__(self, max_attempts: _Optional[int] = ..., initial_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class TaskSpec(_message.Message):
-    __slots__ = ("id", "title", "prompt", "payload", "deps", "priority", "category", "required_capabilities", "paths", "retry_policy", "timeout", "labels", "budget")
+    __slots__ = ("id", "title", "prompt", "payload", "deps", "priority", "category", "required_capabilities", "paths", "retry_policy", "timeout", "labels", "budget", "expects_change")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -101,6 +109,7 @@ class TaskSpec(_message.Message):
     TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     BUDGET_FIELD_NUMBER: _ClassVar[int]
+    EXPECTS_CHANGE_FIELD_NUMBER: _ClassVar[int]
     id: str
     title: str
     prompt: str
@@ -114,7 +123,8 @@ class TaskSpec(_message.Message):
     timeout: _duration_pb2.Duration
     labels: _containers.ScalarMap[str, str]
     budget: _common_pb2.Money
-    def __init__(self, id: _Optional[str] = ..., title: _Optional[str] = ..., prompt: _Optional[str] = ..., payload: _Optional[bytes] = ..., deps: _Optional[_Iterable[str]] = ..., priority: _Optional[int] = ..., category: _Optional[str] = ..., required_capabilities: _Optional[_Iterable[str]] = ..., paths: _Optional[_Iterable[str]] = ..., retry_policy: _Optional[_Union[RetryPolicy, _Mapping]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., budget: _Optional[_Union[_common_pb2.Money, _Mapping]] = ...) -> None: ...
+    expects_change: bool
+    def __init__(self, id: _Optional[str] = ..., title: _Optional[str] = ..., prompt: _Optional[str] = ..., payload: _Optional[bytes] = ..., deps: _Optional[_Iterable[str]] = ..., priority: _Optional[int] = ..., category: _Optional[str] = ..., required_capabilities: _Optional[_Iterable[str]] = ..., paths: _Optional[_Iterable[str]] = ..., retry_policy: _Optional[_Union[RetryPolicy, _Mapping]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., budget: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., expects_change: _Optional[bool] = ...) -> None: ...
 
 class Attempt(_message.Message):
     __slots__ = ("number", "fencing_token", "worker", "assigned_at", "started_at", "submitted_at", "ended_at", "lease_expires_at", "reason", "message", "detail", "progress")
