@@ -6,7 +6,7 @@ import io
 import shlex
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO, cast
 
@@ -27,7 +27,7 @@ from coord_cli.command import (
     place_options,
     run_async,
 )
-from coord_cli.crew import Crew, dismiss, make_pool, tell_given_up
+from coord_cli.crew import AGENT_HELP, PROVIDER_HELP, Crew, dismiss, make_pool, tell_given_up
 from coord_cli.job import (
     TRANSIENT,
     Ending,
@@ -73,8 +73,9 @@ class Order:
 @click.argument("plan", type=click.Path(path_type=Path, dir_okay=False))
 @place_options
 @click.option("--workers", default="4", show_default=True, help="A number, or coder=2,tester=1.")
-@click.option("--agent", default="", help="A command, or the preset `claude`.")
+@click.option("--agent", default="", help=AGENT_HELP)
 @click.option("--agent-args", default="", help="More arguments for a preset's command.")
+@click.option("--agent-provider", default="", help=PROVIDER_HELP)
 @click.option("--worker-prefix", help="What the workers' names begin with.")
 @click.option("--retry-failed", is_flag=True, help="Try again what failed in an earlier run.")
 @click.option(
@@ -100,6 +101,7 @@ def run(
     workers: str,
     agent: str,
     agent_args: str,
+    agent_provider: str,
     worker_prefix: str | None,
     retry_failed: bool,
     drain_timeout: float,
@@ -114,7 +116,8 @@ def run(
     """
     with friendly_errors():
         loaded = load_plan(plan)
-        crew = _crew(loaded, workers, agent, agent_args, worker_prefix)
+        crew = _crew(loaded, workers, agent, agent_args)
+        crew = replace(crew, prefix=worker_prefix, provider=agent_provider)
         loaded.check_capabilities(list(crew.profiles))
         crew.check(place.repo or Path())
         require_check(place, overrides)
@@ -123,12 +126,12 @@ def run(
     run_async(lambda: _run(order))
 
 
-def _crew(plan: Plan, workers: str, agent: str, agent_args: str, prefix: str | None) -> Crew:
+def _crew(plan: Plan, workers: str, agent: str, agent_args: str) -> Crew:
     try:
         profiles, arguments = parse_workers(workers, plan.profiles), shlex.split(agent_args)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    return Crew(profiles, agent, arguments, tuple(plan.content.limits), prefix)
+    return Crew(profiles, agent, arguments, tuple(plan.content.limits))
 
 
 async def _run(order: Order) -> int:
