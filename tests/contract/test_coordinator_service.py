@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import pytest
 from coord.errors import CoordError, from_rpc
-from coord.times import SECOND, duration
+from coord.times import SECOND, duration, timestamp
 from coord.v1 import common_pb2, ledger_pb2, limiter_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
 from coord.v1.coordinator_pb2_grpc import CoordinatorServiceStub
@@ -21,7 +21,7 @@ from coord_limiter.service import LimiterService
 from coord_queue.service import QueueService
 from coord_runtime.tokens import Kind
 
-from tests.serving import PROJECT, WAYS, Served, served
+from tests.serving import PROJECT, WAYS, Clock, Served, served
 
 SERVICES = (QueueService, LimiterService, LedgerService, CoordinatorService)
 FLAGS: dict[str, dict[str, Any]] = {
@@ -557,3 +557,82 @@ async def test_attempts_go_on_across_a_restart_of_the_coordinator(tmp_path: Path
         assert kept.state == queue_pb2.TASK_STATE_COMPLETE
         assert len(kept.attempts) == 1
         assert lost.attempts[0].reason == queue_pb2.FAILURE_REASON_RELEASED
+
+
+def _limited(attempt: common_pb2.AttemptRef, not_before_ns: int) -> pb.Failed:
+    reason = queue_pb2.FAILURE_REASON_RATE_LIMITED
+    return pb.Failed(attempt=attempt, reason=reason, not_before=timestamp(not_before_ns))
+
+
+async def test_a_burst_of_limits_is_one_wait_of_their_provider(tmp_path: Path) -> None:
+    clock = Clock()
+    async with served(SERVICES, tmp_path, "grpc", clock, FLAGS) as running:
+        fleet = Fleet(running)
+        crew = [await fleet.worker(f"w{number}", provider="anthropic") for number in range(12)]
+        await fleet.add(*(spec(f"t{number}") for number in range(12)))
+        attempts = [ref(await one.hear("assigned")) for one in crew]
+        for worker, attempt in zip(crew, attempts, strict=True):
+            limited = _limited(attempt, clock.wall_ns + 20 * SECOND)
+            await worker.acknowledgement(await worker.say(failed=limited))
+        await fleet.until_held("t0", "RATE_LIMITED")
+        tasks = [await fleet.task(f"t{number}") for number in range(12)]
+        assert {task.attempts_used for task in tasks} == {0}
+        assert {len(task.attempts) for task in tasks} == {1}
+        assert {one.reason.code for one in (await _workers(fleet)).values()} == {"RATE_LIMITED"}
+        other = await fleet.worker("other", provider="openai")
+        first = ref(await other.hear("assigned"))
+        clock.pass_ns(21 * SECOND)
+        await fleet.add(spec("one-more"))
+        again = [ref(await one.hear("assigned")).task_id for one in crew]
+        assert len({first.task_id, *again}) == 13
+        assert (await _names(fleet, until_assigned=25)).count("coord:rate-limited") == 1
+
+
+async def _names(fleet: Fleet, *, until_assigned: int) -> list[str]:
+    """Return the names of all events until so many tasks were assigned."""
+    names: list[str] = []
+    async with asyncio.timeout(10):
+        call = fleet.coordinator.WatchEvents(pb.WatchEventsRequest(project=PROJECT))
+        async for response in call:
+            names += [event.name for event in response.events]
+            if names.count("coord:assigned") == until_assigned:
+                break
+        call.cancel()
+    return names
+
+
+async def test_a_worker_of_no_known_provider_waits_alone(tmp_path: Path) -> None:
+    clock = Clock()
+    async with served(SERVICES, tmp_path, "grpc", clock, FLAGS) as running:
+        fleet = Fleet(running)
+        worker = await fleet.worker("w1")
+        await fleet.add(spec("a"))
+        attempt = ref(await worker.hear("assigned"))
+        limited = _limited(attempt, clock.wall_ns + 7_200 * SECOND)
+        await worker.acknowledgement(await worker.say(failed=limited))
+        other = await fleet.worker("w2")
+        await fleet.add(spec("b"))
+        assert ref(await other.hear("assigned")).task_id == "b"
+        assert await fleet.why("a") == ["IN_BACKOFF"]
+        reason = (await _workers(fleet))["w1"].reason
+        # A limit holds for an hour at most before it is tried again.
+        assert (reason.code, reason.metadata["seconds"]) == ("RATE_LIMITED", "3600.000")
+
+
+async def test_a_worker_whose_agent_cannot_work_is_given_nothing_more(fleet: Fleet) -> None:
+    await fleet.add(spec("a"))
+    worker = await fleet.worker("w1")
+    attempt = ref(await worker.hear("assigned"))
+    reason = queue_pb2.FAILURE_REASON_AGENT_UNAVAILABLE
+    failed = pb.Failed(attempt=attempt, reason=reason, message="not logged in")
+    await worker.acknowledgement(await worker.say(failed=failed))
+    await fleet.until_held("a", "AGENT_UNAVAILABLE")
+    described = (await _workers(fleet))["w1"]
+    assert (described.reason.code, described.reason.message) == (
+        "AGENT_UNAVAILABLE",
+        "not logged in",
+    )
+    task = await fleet.task("a")
+    assert (len(task.attempts), task.attempts_used) == (1, 0)
+    healthy = await fleet.worker("w2")
+    assert ref(await healthy.hear("assigned")).task_id == "a"

@@ -80,16 +80,27 @@ class Dispatch:
         if not able:
             needed = ", ".join(spec.required_capabilities)
             return _reason("MISSING_CAPABILITY", f"no worker can do all of: {needed}")
-        if not any(worker.free_slots > 0 for worker in able):
-            names = ", ".join(sorted(worker.name for worker in able))
+        return self._busy(able)
+
+    def _busy(self, able: list[Worker]) -> common_pb2.Reason:
+        """Explain why none of the workers that can do a task takes it now."""
+        working = [worker for worker in able if not worker.unavailable]
+        if not working:
+            return _reason("AGENT_UNAVAILABLE", able[0].reason.message)
+        limited = self._fleet.backoff.soonest(working)
+        if limited is not None:
+            return limited
+        if not any(worker.free_slots > 0 for worker in working):
+            names = ", ".join(sorted(worker.name for worker in working))
             return _reason("ALL_BUSY", f"all workers that can do it are busy: {names}")
         return _reason("READY", "is about to be assigned")
 
     async def _round(self) -> float:
         """Assign what can be; return after how many seconds to look again by itself."""
-        free = [worker for worker in self._fleet.workers.values() if worker.free_slots > 0]
-        if not free or not self._is_running():
+        if not self._is_running():
             return _BACKOFF_S
+        if not self._fleet.free():
+            return self._until_free_s()
         request = queue_pb2.ListReadyTasksRequest(project=self._fleet.project, page_size=_READY_MAX)
         ready = await self._services.insist(self._services.queue.ListReadyTasks, request)
         held: dict[str, common_pb2.Reason] = {}
@@ -99,6 +110,12 @@ class Dispatch:
                 held[spec.id] = reason
         self.held = held
         return self._look_again_s(ready)
+
+    def _until_free_s(self) -> float:
+        """Return after how many seconds a limit ends, where nothing else is to happen before."""
+        idle = [worker for worker in self._fleet.workers.values() if worker.free_slots > 0]
+        wait_ns = min(map(self._fleet.backoff.wait_ns, idle), default=0)
+        return wait_ns / SECOND + 0.001 if wait_ns else _BACKOFF_S
 
     def _look_again_s(self, ready: queue_pb2.ListReadyTasksResponse) -> float:
         if any(reason.code in ("BUDGET_SPENT", "RATE_LIMITED") for reason in self.held.values()):
@@ -110,8 +127,7 @@ class Dispatch:
 
     async def _try(self, spec: queue_pb2.TaskSpec) -> common_pb2.Reason | None:
         """Assign a task; return why it is held back, if it is."""
-        free = [worker for worker in self._fleet.workers.values() if worker.free_slots > 0]
-        worker = self.strategy.choose(spec, free)
+        worker = self.strategy.choose(spec, self._fleet.free())
         if worker is None:
             return self.obstacle(spec)
         shortage = await self._money.shortage(spec, worker.name)
