@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
+from coord.environment import SYSTEM
 from coord.errors import CoordError, from_rpc
 from coord.times import SECOND, duration, timestamp
 from coord.v1 import common_pb2, ledger_pb2, limiter_pb2, queue_pb2
@@ -599,6 +600,14 @@ async def _names(fleet: Fleet, *, until_assigned: int) -> list[str]:
                 break
         call.cancel()
     return names
+
+
+async def test_workers_go_on_by_themselves_when_the_limit_is_over(fleet: Fleet) -> None:
+    await fleet.add(spec("a"))
+    worker = await fleet.worker("w", provider="openai")
+    attempt = ref(await worker.hear("assigned"))
+    await worker.say(failed=_limited(attempt, SYSTEM.now_ns() + SECOND // 2))
+    assert ref(await worker.hear("assigned")).fencing_token > attempt.fencing_token
 
 
 async def test_a_worker_of_no_known_provider_waits_alone(tmp_path: Path) -> None:

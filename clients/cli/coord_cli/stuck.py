@@ -8,7 +8,9 @@ from coord.v1 import common_pb2, coordinator_pb2, queue_pb2
 from coord_cli.command import Services
 from coord_cli.snapshot import WORKING, Snapshot
 
-_HOPELESS = frozenset({"BUDGET_SPENT", "MERGING_PAUSED", "MISSING_CAPABILITY", "NO_WORKER"})
+_HOPELESS = frozenset(
+    {"AGENT_UNAVAILABLE", "BUDGET_SPENT", "MERGING_PAUSED", "MISSING_CAPABILITY", "NO_WORKER"}
+)
 _ASKED_MAX = 50
 
 Reasons = Mapping[str, common_pb2.Reason]

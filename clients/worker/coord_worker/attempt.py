@@ -216,6 +216,10 @@ class Attempt:
         answer = self._setting.agent.read_answer(ended)
         self._book(answer)
         said = read_result(self._files.result, ended.exit_status, ended.now_ns)
+        if answer.reason is None and not self._folder.is_dir():
+            # Without this, it would count as done with nothing changed.
+            message = "the agent has removed the folder that it worked in"
+            return replace(answer, reason=queue_pb2.FAILURE_REASON_AGENT_ERROR, message=message)
         return answer if said is None else replace(said, expenses=answer.expenses)
 
     def _book(self, answer: Answer) -> None:
