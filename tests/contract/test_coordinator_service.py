@@ -17,11 +17,13 @@ from coord.v1.ledger_pb2_grpc import LedgerServiceStub
 from coord.v1.limiter_pb2_grpc import LimiterServiceStub
 from coord.v1.queue_pb2_grpc import QueueServiceStub
 from coord_coordinator.service import CoordinatorService
+from coord_integrator.service import IntegratorService
 from coord_ledger.service import LedgerService
 from coord_limiter.service import LimiterService
 from coord_queue.service import QueueService
 from coord_runtime.tokens import Kind
 
+from tests.integrator_rig import make_repository
 from tests.serving import PROJECT, WAYS, Clock, Served, served
 
 SERVICES = (QueueService, LimiterService, LedgerService, CoordinatorService)
@@ -645,3 +647,26 @@ async def test_a_worker_whose_agent_cannot_work_is_given_nothing_more(fleet: Fle
     assert (len(task.attempts), task.attempts_used) == (1, 0)
     healthy = await fleet.worker("w2")
     assert ref(await healthy.hear("assigned")).task_id == "a"
+
+
+async def test_a_change_that_is_expected_and_not_there_is_a_failure(tmp_path: Path) -> None:
+    repo = make_repository(tmp_path / "repo")
+    flags: dict[str, Any] = {
+        "coordinator": {"repository": True},
+        "integrator": {"repo": str(repo), "poll_s": 0.05, "no_check": True},
+    }
+    services = (*SERVICES, IntegratorService)
+    async with served(services, tmp_path / "state", "grpc", flags=flags) as running:
+        fleet = Fleet(running)
+        await fleet.add(spec("a", expects_change=True), spec("b", "a"))
+        worker = await fleet.worker("w")
+        await worker.say(complete=pb.Complete(attempt=ref(await worker.hear("assigned"))))
+        again = await worker.hear("assigned")
+        assert again.lease.previous.reason == queue_pb2.FAILURE_REASON_NO_CHANGE
+        (Path(again.worktree.path) / "new.txt").write_text("new\n")
+        await worker.say(complete=pb.Complete(attempt=ref(again)))
+        assert (await fleet.until("a", queue_pb2.TASK_STATE_COMPLETE)).attempts_used == 1
+        # The other one does not expect a change: it is done, and says so.
+        await worker.say(complete=pb.Complete(attempt=ref(await worker.hear("assigned"))))
+        done = await fleet.until("b", queue_pb2.TASK_STATE_COMPLETE)
+        assert done.message == "nothing was changed"

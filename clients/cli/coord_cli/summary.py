@@ -84,6 +84,8 @@ async def summarize(
     for task in snapshot.tasks:
         attempt = task.attempts[-1] if task.attempts else queue_pb2.Attempt()
         code, message = _why(task, reasons)
+        if not message and task.state not in _ENDED and outcome.ending is Ending.INTERRUPTED:
+            message = "waits: the run was interrupted"
         if not message and task.state not in _ENDED and len(reasons) < _ASKED_MAX:
             message = reasons[task.spec.id] = await _explained(services, task.spec.id)
         lines.append(
