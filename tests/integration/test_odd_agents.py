@@ -13,25 +13,28 @@ case $COORD_TASK_ID in
   removed) test $COORD_ATTEMPT = 1 && { git worktree remove --force .; exit 0; } ;;
   gone) test $COORD_ATTEMPT = 1 && { rm -rf "$PWD"; exit 0; } ;;
   idle) exit 0 ;;
+  leaks) echo leak >"$CHECKOUT/leak.txt" ;;
 esac
 echo work >$COORD_TASK_ID.txt
 """
-TASKS = ("branch", "detached", "locked", "removed", "gone", "idle")
+TASKS = ("branch", "detached", "locked", "removed", "gone", "idle", "leaks")
 
 
 async def test_the_run_goes_on_and_the_checkout_stays_as_it_was(tmp_path: Path) -> None:
     project = Project(tmp_path)
     script = tmp_path / "odd agent.sh"
-    script.write_text(AGENT)
+    script.write_text(f"CHECKOUT='{project.repo}'\n{AGENT}")
     (project.repo / "mine.txt").write_text("not committed\n")
     git(project.repo, "add", "mine.txt")
     index = project.repo / ".git/index"
-    before = (git(project.repo, "status", "--porcelain"), index.read_bytes())
+    before, staged = git(project.repo, "status", "--porcelain"), index.read_bytes()
     plan = project.plan(*(f'id = "{one}"' for one in TASKS))
     status, summary = await project.run_json(plan, agent=f"sh '{script}'")
     tasks = {task["id"]: task for task in summary["tasks"]}
     assert status == 0
-    assert before == (git(project.repo, "status", "--porcelain"), index.read_bytes())
+    assert git(project.repo, "status", "--porcelain") == before.rstrip() + "\n?? leak.txt"
+    assert index.read_bytes() == staged
+    assert not {"leak.txt", "mine.txt"} & project.landed()
     assert {f"{one}.txt" for one in TASKS if one != "idle"} <= project.landed()
     assert tasks["idle"]["message"] == "nothing was changed"
     attempts = {one: tasks[one]["attempts"] for one in TASKS}

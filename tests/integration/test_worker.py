@@ -1,91 +1,17 @@
 import asyncio
-import itertools
 import json
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from coord.client import connect
-from coord.environment import SYSTEM
-from coord.session import SessionSettings
-from coord.times import duration, from_seconds, timestamp_ns
-from coord.v1 import common_pb2, coordinator_pb2, integrator_pb2, queue_pb2
-from coord_worker import worker as worker_module
-from coord_worker.config import Identity, WorkerConfig
+from coord.times import duration, from_seconds
+from coord.v1 import common_pb2, coordinator_pb2, queue_pb2
 from coord_worker.folders import log_path
-from coord_worker.reports import Expenses
-from coord_worker.watched import WatchedFile
 
-from tests.integration.fake_coordinator import FakeCoordinator, fake_coordinator
 from tests.integration.waiting import gone, until
-
-ANSWER = Path(__file__).parents[1] / "unit/answers/claude_success.json"
-QUICK = SessionSettings(backoff_initial_s=0.01, backoff_max_s=0.05)
-
-
-class Bench:
-    """A worker before a fake coordinator."""
-
-    def __init__(self, fake: FakeCoordinator, folder: Path) -> None:
-        self.fake, self.folder = fake, folder
-        self.worktree = folder / "worktree"
-        self.worktree.mkdir()
-        self._tokens = itertools.count(1)
-
-    def assign(self, task_id: str = "t1", **fields: Any) -> common_pb2.AttemptRef:
-        token = next(self._tokens)
-        spec = queue_pb2.TaskSpec(id=task_id, title="A title", prompt="Do it.")
-        spec.prompt = fields.get("prompt", spec.prompt)
-        if "timeout_s" in fields:
-            spec.timeout.CopyFrom(duration(from_seconds(fields["timeout_s"])))
-        attempt = queue_pb2.Attempt(number=token, fencing_token=token)
-        lease = queue_pb2.Lease(spec=spec, attempt=attempt, previous=fields.get("previous"))
-        budget = fields.get("budget_usd")
-        assigned = coordinator_pb2.Assigned(
-            lease=lease,
-            worktree=integrator_pb2.Worktree(
-                path=str(self.worktree), branch="coord/w1/t1", base_commit="abc"
-            ),
-            budget=budget and common_pb2.Money(currency="USD", nanos=round(budget * 10**9)),
-        )
-        self.fake.send(assigned=assigned)
-        return common_pb2.AttemptRef(task_id=task_id, fencing_token=token)
-
-    def seen(self, name: str) -> str:
-        return (self.worktree / name).read_text()
-
-    async def until_file(self, name: str) -> str:
-        path = self.worktree / name
-        await until(lambda: path.exists() and path.read_text())
-        return self.seen(name)
-
-
-@asynccontextmanager
-async def bench(
-    folder: Path, agent: str, *, acknowledges: bool = True, **config: Any
-) -> AsyncIterator[Bench]:
-    async with fake_coordinator() as fake:
-        fake.acknowledges = acknowledges
-        identity = Identity(fake.address, "secret", "p", "w1")
-        given = WorkerConfig(folder=folder / "state", agent=agent, stop_grace_s=2.0)
-        async with connect(fake.address, "secret") as channel:
-            worker = worker_module.Worker(
-                identity, replace(given, **config), channel, settings=QUICK
-            )
-            running = asyncio.create_task(worker.run())
-            await fake.until_hellos()
-            try:
-                yield Bench(fake, folder)
-            finally:
-                worker.stop()
-                await asyncio.wait({running}, timeout=10)
-                running.cancel()
-                await asyncio.gather(running, return_exceptions=True)
+from tests.integration.worker_bench import bench, install_claude
 
 
 async def test_an_agent_gets_its_prompt_its_variables_and_its_worktree(tmp_path: Path) -> None:
@@ -275,11 +201,7 @@ async def test_an_agent_that_reports_more_than_its_budget_is_stopped(tmp_path: P
 async def test_the_preset_runs_claude_and_books_what_it_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    script = tmp_path / "bin/claude"
-    script.parent.mkdir()
-    script.write_text(f'#!/bin/sh\necho "$@" >args; cat >prompt; cat {ANSWER}\n')
-    script.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{script.parent}:{os.environ['PATH']}")
+    install_claude(tmp_path, monkeypatch, 'echo "$@" >args; cat >prompt')
     async with bench(tmp_path, "claude", agent_args=("--model", "m")) as one:
         one.assign(budget_usd=0.5)
         (complete,) = await one.fake.until_said("complete")
@@ -289,102 +211,6 @@ async def test_the_preset_runs_claude_and_books_what_it_says(
     assert complete.message == "I added `slugify` to text.py and tests for it."
     spent = [(one.entry_id, one.amount.nanos) for one in one.fake.said("spent")]
     assert spent == [("t1/1/1", 4_173_000), ("t1/1/2", 258_711_500)]
-
-
-@pytest.mark.parametrize(
-    ("agent", "reason", "message"),
-    [
-        (
-            """echo '{"reason": "refused", "message": "not this"}' >$COORD_RESULT_FILE; exit 1""",
-            queue_pb2.FAILURE_REASON_REFUSED,
-            "not this",
-        ),
-        ("exit 75", queue_pb2.FAILURE_REASON_RATE_LIMITED, "the agent says: rate_limited"),
-        (
-            "echo '{\"reason\": [1]}' >$COORD_RESULT_FILE; exit 75",
-            queue_pb2.FAILURE_REASON_AGENT_ERROR,
-            "the agent exited with status 75",
-        ),
-        ("kill -9 $$", queue_pb2.FAILURE_REASON_AGENT_CRASHED, "the agent was ended by signal 9"),
-    ],
-)
-async def test_any_agent_can_say_why_it_failed(
-    tmp_path: Path, agent: str, reason: queue_pb2.FailureReason, message: str
-) -> None:
-    async with bench(tmp_path, agent) as one:
-        one.assign()
-        (failed,) = await one.fake.until_said("failed")
-    assert (failed.reason, failed.message) == (reason, message)
-
-
-async def test_an_agent_can_say_until_when_it_is_limited(tmp_path: Path) -> None:
-    agent = """
-        echo '{"reason": "rate_limited", "retry_after_s": 500}' >$COORD_RESULT_FILE; exit 75
-    """
-    async with bench(tmp_path, agent, provider="openai") as one:
-        one.assign()
-        (failed,) = await one.fake.until_said("failed")
-        wait_ns = timestamp_ns(failed.not_before) - SYSTEM.now_ns()
-        assert one.fake.hellos[0].provider == "openai"
-    assert 490 * 10**9 < wait_ns <= 500 * 10**9
-
-
-async def test_what_an_agent_says_of_a_success_is_not_asked(tmp_path: Path) -> None:
-    agent = """echo '{"reason": "refused"}' >$COORD_RESULT_FILE"""
-    async with bench(tmp_path, agent) as one:
-        one.assign()
-        await one.fake.until_said("complete")
-
-
-async def test_a_script_that_the_worktree_does_not_have_is_told_of(tmp_path: Path) -> None:
-    async with bench(tmp_path, "./scripts/agent.sh --yes") as one:
-        one.assign()
-        (failed,) = await one.fake.until_said("failed")
-    assert failed.reason == queue_pb2.FAILURE_REASON_AGENT_UNAVAILABLE
-    assert "'./scripts/agent.sh' is not there" in failed.message
-
-
-async def test_what_an_answer_has_cost_is_kept_until_it_is_acknowledged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    script = tmp_path / "bin/claude"
-    script.parent.mkdir()
-    script.write_text(f'#!/bin/sh\nprintf nonsense >>"$COORD_COST_FILE"; cat {ANSWER}\n')
-    script.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{script.parent}:{os.environ['PATH']}")
-    async with bench(tmp_path, "claude", acknowledges=False) as one:
-        one.assign()
-        await one.fake.until_said("complete")
-        said = [(spent.entry_id, spent.amount.nanos) for spent in one.fake.said("spent")]
-        told: list[Any] = []
-        kept = tmp_path / "state/attempts/w1/1/cost"
-        WatchedFile(
-            kept, Expenses(one.fake.said("spent")[0].attempt, told.append).add_line
-        ).finish()
-        one.fake.acknowledges = True
-    assert [(spent.entry_id, spent.amount.nanos) for spent in told] == said
-    assert said[0] == ("t1/1/2", 4_173_000)
-
-
-async def test_a_prompt_of_a_mebibyte_is_no_argument(tmp_path: Path) -> None:
-    prompt = "\u00e4 line\n" * 131_000
-    async with bench(tmp_path, "cat >stdin") as one:
-        one.assign(prompt=prompt)
-        await one.fake.until_said("complete")
-    assert one.seen("stdin") == prompt
-
-
-async def test_an_agent_that_prints_a_gigabyte_costs_neither_memory_nor_disk(
-    tmp_path: Path,
-) -> None:
-    agent = "head -c 1000000000 /dev/zero; echo; echo last"
-    before = psutil.Process().memory_info().rss
-    async with bench(tmp_path, agent, output_bytes_max=2 * 2**20) as one:
-        one.assign()
-        await until(lambda: one.fake.said("complete"), timeout_s=60)
-        log = log_path(tmp_path / "state", "t1", 1)
-        assert log.stat().st_size < 4 * 2**20
-    assert psutil.Process().memory_info().rss - before < 100 * 2**20
 
 
 async def test_a_drained_worker_finishes_what_it_has_and_goes(tmp_path: Path) -> None:

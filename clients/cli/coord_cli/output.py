@@ -62,4 +62,6 @@ def failure_name(reason: queue_pb2.FailureReason) -> str:
     """Return why an attempt failed as people read it; empty where it did not."""
     if not reason:
         return ""
+    if reason not in queue_pb2.FailureReason.values():
+        return "AGENT_ERROR"
     return queue_pb2.FailureReason.Name(reason).removeprefix("FAILURE_REASON_")

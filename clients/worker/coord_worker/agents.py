@@ -14,7 +14,7 @@ from typing import Protocol
 
 from coord.v1 import queue_pb2
 
-from coord_worker.answers import Answer, Ended
+from coord_worker.answers import Answer, Ended, without_answer
 from coord_worker.presets.aider import AiderAgent
 from coord_worker.presets.claude import ClaudeAgent
 from coord_worker.presets.codex import CodexAgent
@@ -55,11 +55,8 @@ class ShellAgent:
 
     def read_answer(self, ended: Ended) -> Answer:
         """Judge by the exit status alone."""
-        if ended.exit_status == 0:
-            return Answer(None)
-        if ended.exit_status < 0:
-            message = f"the agent was ended by signal {-ended.exit_status}"
-            return Answer(queue_pb2.FAILURE_REASON_AGENT_CRASHED, message)
+        if ended.exit_status <= 0:
+            return without_answer(ended)
         message = f"the agent exited with status {ended.exit_status}"
         return Answer(queue_pb2.FAILURE_REASON_AGENT_ERROR, message)
 

@@ -51,7 +51,8 @@ def handoff_text(previous: queue_pb2.Attempt) -> str:
 
 def handoff_json(previous: queue_pb2.Attempt) -> str:
     """Return what came of the attempt before, for programs."""
-    reason = queue_pb2.FailureReason.Name(previous.reason)
+    known = previous.reason in queue_pb2.FailureReason.values()
+    reason = queue_pb2.FailureReason.Name(previous.reason) if known else "AGENT_ERROR"
     fields = {
         "attempt": previous.number,
         "reason": reason.removeprefix("FAILURE_REASON_"),
