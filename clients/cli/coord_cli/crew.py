@@ -149,4 +149,4 @@ def _check_agent(name: str, args: Sequence[str], folder: Path) -> None:
             f" --agent {quoted}"
         )
     if command:
-        raise UsageProblem(f"the agent command {command!r} is not there; check --agent")
+        raise UsageProblem(f"the agent command {name!r} is not there; check --agent")
