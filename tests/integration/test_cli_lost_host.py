@@ -7,11 +7,11 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
-from coord_cli import run
+from coord_cli import errand as errands
 from coord_cli.crew import Crew
 from coord_cli.job import Patience
 from coord_cli.plan import load_plan
-from coord_host import Endpoint, Place
+from coord_host import Endpoint, Overrides, Place
 from coord_host.endpoint import publish
 from coord_runtime.locks import FolderLock
 
@@ -33,6 +33,7 @@ class Elsewhere:
 
     def __init__(self, place: Place, address: str) -> None:
         self.place, self.addresses = place, {"queue": address}
+        self.overrides: Overrides = {}
         self._channel = grpc.aio.insecure_channel(address)
 
     def channel(self, _: str) -> grpc.aio.Channel:
@@ -60,13 +61,13 @@ async def host(tmp_path: Path) -> AsyncIterator[Elsewhere]:
     await server.stop(0)
 
 
-def errand(host: Elsewhere, folder: Path) -> run._Errand:
+def errand(host: Elsewhere, folder: Path) -> errands.Errand:
     (folder / "plan.toml").write_text('[[tasks]]\nid = "a"\nprompt = "x"\n')
     plan = load_plan(folder / "plan.toml")
-    order = run.Order(
+    order = errands.Order(
         host.place, plan, Crew([], "true"), {}, Patience(), retry_failed=False, as_json=True
     )
-    return run._Errand(order)
+    return errands.Errand(order)
 
 
 async def test_what_breaks_with_the_end_of_its_host_is_tried_elsewhere(
@@ -78,7 +79,7 @@ async def test_what_breaks_with_the_end_of_its_host_is_tried_elsewhere(
 async def test_what_breaks_at_a_host_that_stays_is_told(
     tmp_path: Path, host: Elsewhere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "_END_S", 0)
+    monkeypatch.setattr(errands, "_END_S", 0)
     lock = FolderLock(host.place.state / "host")
     publish(host.place, Endpoint(lock_holder(host.place), host.addresses, {}, {}))
     with pytest.raises(grpc.aio.AioRpcError, match="the database is closed"):

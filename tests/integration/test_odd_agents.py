@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from tests.integration.cli_project import Project
 from tests.integration.repositories import git
-from tests.integration.test_cli_run import Project
 
 AGENT = """
 case $COORD_TASK_ID in

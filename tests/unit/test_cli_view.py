@@ -12,9 +12,9 @@ from coord.v1 import (
 )
 from coord_cli.snapshot import Snapshot, time_left_ns
 from coord_cli.stuck import is_hopeless
-from coord_cli.view import LiveView, PlainView, QuietView, draw, make_view
+from coord_cli.view import Age, LiveView, PlainView, QuietView, draw, make_view
 from coord_worker.pool import WorkerState
-from rich.console import Console
+from rich.console import Console, Group
 
 COMPLETE = queue_pb2.TASK_STATE_COMPLETE
 PENDING = queue_pb2.TASK_STATE_PENDING
@@ -60,32 +60,59 @@ def snapshot(*tasks: queue_pb2.Task, slots: int = 1, paused: str = "") -> Snapsh
     return Snapshot("spring", tasks, [worker], changes, queue, balance, [bucket])
 
 
-def drawn(of: Snapshot, note: str = "") -> str:
+def drawn(of: Snapshot, note: str = "", *, spent_before: int = 0, height: int = 44) -> str:
     console = Console(file=io.StringIO(), width=120, markup=False, highlight=False)
     pool = {"w1": WorkerState.RUNNING, "w2": WorkerState.RESTARTING}
-    for part in draw(of, pool, note, MINUTE):
-        console.print(part)
+    console.print(Group(*draw(of, pool, note, Age(MINUTE, spent_before), height)))
     text: str = console.file.getvalue()  # type: ignore[attr-defined]
     return text
 
 
 def test_the_view_shows_tasks_workers_the_merge_queue_and_the_cost() -> None:
-    tasks = (task("a", COMPLETE, took_s=60), task("b", PENDING), task("c", RUNNING))
-    text = drawn(snapshot(*tasks, paused="main is red"))
-    assert "spring   1m 00s   about 2m 00s left   $1.50 of $1.50 ($90.00/h)" in text
-    assert "anthropic: 42/50 requests" in text
-    assert "1 complete  1 running  1 pending" in text
-    assert "busy[1]" in text
-    assert "half [way]" in text
-    assert "restarting" in text
-    assert "and 4 more" in text
-    assert "main is red" in text
+    busy = task("busy[1]", RUNNING)
+    busy.attempts[0].number = 7
+    tasks = (task("a", COMPLETE, took_s=60), task("b", PENDING), busy)
+    lines = drawn(snapshot(*tasks)).splitlines()
+    assert lines[0] == (
+        "spring   1m 00s   about 1m 00s left   $1.50 of $1.50 ($90.00 an hour)   anthropic: 42 of"
+        " 50 requests left"
+    )
+    assert lines[2] == "1 of 3 tasks landed   1 running   1 pending"
+    assert lines[4].split() == ["worker", "task", "attempt", "for", "spent"]
+    assert lines[5].split()[:3] == ["w1", "busy[1]", "7"]
+    assert lines[5].endswith("half [way]")
+    assert lines[6].split() == ["w2", "restarting"]
+    assert "and 4 more" in lines[-1]
+
+
+def test_what_is_wrong_is_shown_first_and_in_a_low_terminal_too() -> None:
+    failed = [task(f"f{number}", queue_pb2.TASK_STATE_FAILED) for number in range(5)]
+    for one in failed:
+        one.reason, one.message = queue_pb2.FAILURE_REASON_TIMEOUT, "too slow\nand more"
+    lines = drawn(snapshot(*failed, paused="main is red\nand more"), "draining", height=5)
+    text = lines.splitlines()
+    first = text.index("merging is paused: main is red")
+    assert first <= 3
+    assert text[first : first + 6] == [
+        "merging is paused: main is red",
+        "draining",
+        "f2 TIMEOUT: too slow",
+        "f3 TIMEOUT: too slow",
+        "f4 TIMEOUT: too slow",
+        "and 2 more that failed before",
+    ]
+    assert "and 17 more" in text[-1]
+
+
+def test_the_rate_is_of_what_was_spent_since_the_beginning() -> None:
+    assert "($30.00 an hour)" in drawn(snapshot(task("b", PENDING)), spent_before=10**9)
+    assert "an hour" not in drawn(snapshot(task("b", PENDING)), spent_before=1_500_000_000)
 
 
 def test_a_note_takes_the_place_of_the_estimate() -> None:
     text = drawn(snapshot(task("a", COMPLETE, took_s=60), task("b", PENDING)), "draining")
     assert "draining" in text
-    assert "left" not in text
+    assert "about" not in text
 
 
 def test_the_time_left_follows_the_longest_chain_or_the_slots() -> None:
@@ -94,6 +121,9 @@ def test_the_time_left_follows_the_longest_chain_or_the_slots() -> None:
     assert time_left_ns(snapshot(done, *chain, slots=8), 0) == 2 * MINUTE
     assert time_left_ns(snapshot(done, *chain, slots=1), 0) == 3 * MINUTE
     assert time_left_ns(snapshot(*chain), 0) is None
+    running = task("e", RUNNING)
+    assert time_left_ns(snapshot(done, running, slots=8), 21 * SECOND) == 40 * SECOND
+    assert time_left_ns(snapshot(done, running, slots=8), 90 * SECOND) == 0
     assert time_left_ns(snapshot(done), 0) is None
 
 

@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 from coord.times import MINUTE, SECOND
 from coord_cli.amounts import format_length, format_money, parse_length, parse_money
-from coord_cli.plan import Plan, PlanError, load_plan
+from coord_cli.plan import Plan, load_plan
 from coord_cli.plan_graph import cycles, in_order, show_cycle
+from coord_cli.plan_problems import PlanError
 from coord_cli.plan_specs import batches, bucket_limits, task_specs
 from coord_cli.profiles import BUILT_IN, CATEGORIES, GENERAL, parse_workers
 from hypothesis import given
@@ -137,13 +138,13 @@ prompt = "x"
     assert problems(tmp_path, text) == [
         (2, "plan.buget is not known here; did you mean 'budget'?"),
         (7, "'one' depends on 'tow', which is no task of the plan; did you mean 'two'?"),
-        (8, "tasks[0].priority: input should be a valid integer"),
+        (8, "tasks[0].priority must be a whole number"),
         (
             15,
             "tasks[1].timeout: 'soon' is no length of time; write it as '90s', '10m' or '1h30m'",
         ),
         (18, "tasks[1] already has the id 'two'"),
-        (20, "tasks[2].retries: input should be less than or equal to 99"),
+        (20, "tasks[2].retries must be at most 99"),
         (22, "tasks[3].id is missing"),
         (
             26,
@@ -171,9 +172,9 @@ def test_a_cycle_is_told_with_its_ids(tmp_path: Path) -> None:
         ('prompt_file = "none.md"', "cannot be read: "),
         ('prompt = "x"\nlabels = {run = "y"}', "the label 'run' is the plan's name"),
         ('prompt = "x"\nbudget = "lots"', "'lots' is no amount of money"),
-        ('prompt = "x"\nbudget = "$0"', "input should be greater than 0"),
-        ('prompt = "x"\npriority = true', "input should be a valid integer"),
-        ('prompt = "x"\npriority = 2000000', "less than or equal to 1000000"),
+        ('prompt = "x"\nbudget = "$0"', "must be more than 0"),
+        ('prompt = "x"\npriority = true', "must be a whole number"),
+        ('prompt = "x"\npriority = 2000000', "must be at most 1000000"),
     ],
 )
 def test_fields_that_cannot_be(tmp_path: Path, fields: str, message: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import click
 import grpc
@@ -23,9 +23,10 @@ from coord.v1 import (
     limiter_pb2_grpc,
     queue_pb2_grpc,
 )
-from coord_host import Place, attach_or_start, find, locate
+from coord_host import Place, attach_or_look, attach_or_start, find, locate
 
-from coord_cli.plan import PlanError
+from coord_cli.plan_problems import PlanError
+from coord_cli.run_log import logs_to
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -153,7 +154,7 @@ def _exit(message: str, status: int) -> None:
     sys.exit(status)
 
 
-def run_async(body: Callable[[], Awaitable[int | None]]) -> None:
+def run_async(body: Callable[[], Awaitable[int | None]]) -> NoReturn:
     """Run a command's body and end the program with the exit code that it returns."""
     with friendly_errors():
         status = asyncio.run(_interruptible(body))
@@ -176,6 +177,21 @@ async def attached(place: Place) -> AsyncIterator[Services]:
         raise UsageProblem(f"nothing is running for {where}; start `coord up` or `coord run`")
     async with attach_or_start(place, {}) as host:
         yield Services.of(place.project, host)
+
+
+@asynccontextmanager
+async def looking(place: Place) -> AsyncIterator[Services]:
+    """Attach to a project's services; where none are running, ask its stores.
+
+    Raises:
+        UsageProblem: Nothing was ever run.
+    """
+    if find(place) is None and not (place.state / "queue").is_dir():
+        where = place.repo or "this project"
+        raise UsageProblem(f"nothing has run yet for {where}; start `coord up` or `coord run`")
+    with logs_to(place.state / "run.log"):
+        async with attach_or_look(place) as host:
+            yield Services.of(place.project, host)
 
 
 @asynccontextmanager

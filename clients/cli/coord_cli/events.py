@@ -1,13 +1,15 @@
 """`coord events`: what has happened, and what happens."""
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import click
-from coord.times import SECOND, timestamp_ns
 from coord.v1 import coordinator_pb2
-from coord_host import Place
+from coord_host import Place, find
 
-from coord_cli.command import attached, json_option, place_options, run_async
+from coord_cli.command import json_option, looking, place_options, run_async
+from coord_cli.event_lines import event_line, occurred_ns
 from coord_cli.output import as_dict, print_json
 
 _QUIET_S = 0.5
@@ -19,48 +21,54 @@ _QUIET_S = 0.5
 @click.option("--after", default="", metavar="CURSOR", help="Only what follows this cursor.")
 @json_option
 def events(*, place: Place, follow: bool, after: str, as_json: bool) -> None:
-    """Print the events of all services, oldest first."""
+    """Print the events of all services, oldest first.
+
+    As JSON they come as the services give them: each service's in order, causes first, and each
+    with the cursor to go on after.
+    """
     run_async(lambda: _events(place, follow=follow, after=after, as_json=as_json))
 
 
 async def _events(place: Place, *, follow: bool, after: str, as_json: bool) -> None:
+    # Where nothing runs, nothing more will happen.
+    follow = follow and find(place) is not None
     request = coordinator_pb2.WatchEventsRequest(project=place.project, after=after)
-    async with attached(place) as services:
-        stream = services.coordinator.WatchEvents(request)
-        while True:
-            # The stream has no end: what was stored comes at once, and then there is silence.
-            try:
-                async with asyncio.timeout(None if follow else _QUIET_S):
-                    response = await stream.read()
-            except TimeoutError:
-                return
-            for event in getattr(response, "events", ()):
-                _print(event, as_json=as_json)
-            if not isinstance(response, coordinator_pb2.WatchEventsResponse):
-                return
+    stored: list[coordinator_pb2.Event] = []
+    is_stored = not as_json
+    async with looking(place) as services:
+        async for batch in _read(services.coordinator.WatchEvents(request)):
+            if is_stored:
+                stored += batch
+            else:
+                _print(batch, as_json=as_json)
+            if not batch:
+                _print(sorted(stored, key=occurred_ns), as_json=as_json)
+                stored, is_stored = [], False
+                if not follow:
+                    return
 
 
-def _print(event: coordinator_pb2.Event, *, as_json: bool) -> None:
-    if as_json:
-        print_json(as_dict(event))
-        return
-    kind = event.WhichOneof("event")
-    if kind is None:
-        return
-    body = getattr(event, kind)
-    seconds, rest = divmod(timestamp_ns(body.meta.occurred_at), SECOND)
-    fields = as_dict(body)
-    fields.pop("meta", None)
-    text = " ".join(f"{name}={_short(value)}" for name, value in fields.items())
-    click.echo(f"{_clock(seconds)}.{rest // 10**6:03}  {event.name:<28} {text}")
+def _print(batch: Sequence[coordinator_pb2.Event], *, as_json: bool) -> None:
+    for event in batch:
+        if as_json:
+            print_json(as_dict(event))
+        else:
+            click.echo(event_line(event))
 
 
-def _clock(seconds: int) -> str:
-    return f"{seconds // 3600 % 24:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+async def _read(stream: Any) -> AsyncIterator[Sequence[coordinator_pb2.Event]]:
+    """Yield events as they come, and an empty batch each time that none come for a while.
 
-
-def _short(value: object) -> str:
-    if isinstance(value, dict):
-        return "{" + " ".join(f"{name}={_short(one)}" for name, one in value.items()) + "}"
-    text = str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004 - the number is its own name here.
+    The stream has no end: what was stored comes at once, and then there is silence.
+    """
+    reading = asyncio.ensure_future(stream.read())
+    while True:
+        done, _ = await asyncio.wait({reading}, timeout=_QUIET_S)
+        if not done:
+            yield ()
+            continue
+        response = await reading
+        if not isinstance(response, coordinator_pb2.WatchEventsResponse):
+            return
+        yield response.events
+        reading = asyncio.ensure_future(stream.read())

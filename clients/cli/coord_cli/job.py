@@ -10,15 +10,14 @@ import grpc.aio
 from coord.environment import SYSTEM
 from coord.errors import CoordError, from_rpc
 from coord.times import from_seconds
-from coord.v1 import ledger_pb2, limiter_pb2, queue_pb2
+from coord.v1 import queue_pb2
 from coord_worker.pool import WorkerPool, WorkerState
 
-from coord_cli.command import Services, UsageProblem
+from coord_cli.command import Services
 from coord_cli.crew import dismiss
-from coord_cli.plan import RUN_LABEL, Plan
-from coord_cli.plan_specs import batches, bucket_limits, money, run_scope, task_specs
-from coord_cli.snapshot import Snapshot, take, tasks_of
+from coord_cli.snapshot import Snapshot
 from coord_cli.stuck import Reasons, StuckWatch
+from coord_cli.watch import PlanWatch
 
 _POLL_S = 0.5
 _TASKS_A_POLL = 1_000
@@ -86,91 +85,39 @@ class Outcome:
     stuck: Reasons = field(default_factory=dict)
 
 
-async def add_plan(plan: Plan, services: Services) -> int:
-    """Store a plan's tasks, limits and cap; return how many tasks were there already.
-
-    Raises:
-        UsageProblem: Tasks of the same ids are there, with another content.
-    """
-    project, content = services.project, plan.content
-    for name, table in content.limits.items():
-        await services.limiter.ConfigureBucket(
-            limiter_pb2.ConfigureBucketRequest(
-                project=project, name=name, limits=bucket_limits(table)
-            )
-        )
-    if content.plan.budget is not None:
-        cap = money(content.plan.budget)
-        await services.ledger.SetBudget(
-            ledger_pb2.SetBudgetRequest(project=project, scope=run_scope(plan.name), cap=cap)
-        )
-    existing = 0
-    for batch in batches(task_specs(plan)):
-        existing += await _add(batch, services, plan)
-    return existing
-
-
-async def _add(batch: list[queue_pb2.TaskSpec], services: Services, plan: Plan) -> int:
-    request = queue_pb2.AddTasksRequest(project=services.project, tasks=batch)
-    try:
-        return (await services.queue.AddTasks(request)).existing
-    except grpc.aio.AioRpcError as failure:
-        error = from_rpc(failure)
-        if error.reason != "TASK_EXISTS":
-            raise
-        raise UsageProblem(
-            f"{plan.path}: {error.message}. The plan has changed since it was run: give changed"
-            " tasks new ids, or the plan a new name and its tasks new ids"
-        ) from failure
-
-
-async def retry_failed(plan: Plan, services: Services) -> list[str]:
-    """Make the plan's tasks that ended without success ready again; return their ids."""
-    states = (
-        queue_pb2.TASK_STATE_FAILED,
-        queue_pb2.TASK_STATE_CANCELLED,
-        queue_pb2.TASK_STATE_ABORTED,
-    )
-    tasks = await tasks_of(services, labels={RUN_LABEL: plan.name}, states=states)
-    ids = [task.spec.id for task in tasks]
-    for begin in range(0, len(ids), 1_000):
-        request = queue_pb2.RetryTasksRequest(
-            project=services.project, task_ids=ids[begin : begin + 1_000]
-        )
-        await services.queue.RetryTasks(request)
-    return ids
-
-
 class Job:
     """Follows a run to its end.
 
     Args:
-        run: Its name.
         services: The project's services.
         pool: Its workers, started.
+        look: Tells how things stand.
         interrupts: What the user asks for.
         show: Told how things stand, again and again.
         still_there: Tells whether the services still run where they did.
         patience: How long it waits.
+        watch: Takes up what is added to the plan. With it only an interrupt ends the run.
     """
 
     def __init__(
         self,
-        run: str,
         services: Services,
         pool: WorkerPool,
         *,
+        look: Callable[[], Awaitable[Snapshot]],
         interrupts: Interrupts,
         show: Callable[[Snapshot, Mapping[str, WorkerState], str], None],
         still_there: Callable[[], Awaitable[bool]],
         patience: Patience,
+        watch: PlanWatch | None = None,
     ) -> None:
-        self._run, self._services, self._pool = run, services, pool
+        self._services, self._pool, self._take = services, pool, look
         self._interrupts, self._show, self._patience = interrupts, show, patience
-        self._still_there = still_there
+        self._still_there, self._watch = still_there, watch
         self._stuck = StuckWatch(services, patience.stuck_s)
         self._drain_until_ns: int | None = None
         self._unreachable_since_ns: int | None = None
+        self._news = "" if watch is None else "the plan is watched; Ctrl-C ends the run"
 
     async def follow(self, snapshot: Snapshot) -> Outcome:
         """Follow the run until it has ended, is stuck, or was interrupted."""
@@ -180,6 +127,7 @@ class Job:
             if outcome is not None:
                 return outcome
             await self._pause(len(snapshot.tasks))
+            await self._take_up()
             snapshot = await self._look(snapshot)
 
     @property
@@ -188,10 +136,10 @@ class Job:
             return "the services do not answer; waiting for them"
         if self._drain_until_ns is not None:
             return "draining: agents may finish what they have; Ctrl-C again stops at once"
-        return ""
+        return self._news
 
     async def _judge(self, snapshot: Snapshot) -> Outcome | None:
-        if snapshot.finished:
+        if snapshot.finished and (self._watch is None or self._interrupts.count):
             return Outcome(Ending.FINISHED, snapshot)
         if await self._interrupted(snapshot):
             return Outcome(Ending.INTERRUPTED, snapshot)
@@ -213,7 +161,20 @@ class Job:
         except grpc.aio.AioRpcError as error:
             self._note_error(from_rpc(error))
             return None
+        if reasons and self._watch is not None:
+            self._news = f"nothing can go on: {next(iter(reasons.values())).message}"
+            return None
         return Outcome(Ending.STUCK, snapshot, reasons) if reasons else None
+
+    async def _take_up(self) -> None:
+        """Add what has been added to a plan that is watched."""
+        if self._watch is None or self._drain_until_ns is not None:
+            return
+        try:
+            if lines := await self._watch.look(self._services):
+                self._news = "\n".join(lines)
+        except grpc.aio.AioRpcError as error:
+            self._note_error(from_rpc(error))
 
     def _workers_are_coming(self, snapshot: Snapshot) -> bool:
         """Return whether workers are about to connect, which may take long on a busy machine."""
@@ -253,7 +214,7 @@ class Job:
 
     async def _look(self, before: Snapshot) -> Snapshot:
         try:
-            snapshot = await take(self._services, self._run)
+            snapshot = await self._take()
         except grpc.aio.AioRpcError as error:
             self._note_error(from_rpc(error))
             return before

@@ -15,11 +15,13 @@ from coord_cli.command import (
     attached,
     friendly_errors,
     json_option,
+    looking,
     place_options,
     run_async,
 )
 from coord_cli.crew import work_folder
-from coord_cli.output import print_json
+from coord_cli.output import as_dict, print_json
+from coord_cli.report import change_of
 from coord_cli.snapshot import FINAL
 
 _POLL_S = 0.2
@@ -31,12 +33,18 @@ _CHUNK_BYTES = 2**16
 @place_options
 @click.option("--follow", "-f", is_flag=True, help="Go on until the task has ended.")
 @click.option("--attempt", type=click.IntRange(1), help="Which attempt.  [default: the newest]")
+@click.option("--check", is_flag=True, help="Print what the check has printed instead.")
 @json_option
-def logs(*, task: str, place: Place, follow: bool, attempt: int | None, as_json: bool) -> None:
-    """Print what the agent of a task has printed. Needs no running services.
+def logs(
+    *, task: str, place: Place, follow: bool, attempt: int | None, check: bool, as_json: bool
+) -> None:
+    """Print what the agent of a task, or the check of its change, has printed.
 
-    As JSON: which attempt it is and where its log is kept.
+    Needs no running services. As JSON: which attempt it is and where its log is kept; with --check
+    the runs of the check.
     """
+    if check:
+        run_async(lambda: _checks(place, task, attempt, as_json=as_json))
     folder = work_folder(place)
     with friendly_errors():
         number = attempt or _newest(folder, task)
@@ -49,6 +57,24 @@ def logs(*, task: str, place: Place, follow: bool, attempt: int | None, as_json:
         run_async(lambda: _follow(place, task, attempt))
     else:
         _copy(log_path(folder, task, number), 0)
+
+
+async def _checks(place: Place, task: str, number: int | None, *, as_json: bool) -> None:
+    async with looking(place) as services:
+        request = queue_pb2.GetTaskRequest(project=place.project, task_id=task)
+        attempts = (await services.queue.GetTask(request)).task.attempts
+        wanted = [one for one in attempts if number in {None, one.number}]
+        changes = [await change_of(services, task, one) for one in wanted]
+    runs = next((change.runs for change in reversed(changes) if change.runs), None)
+    if runs is None:
+        raise UsageProblem(f"no check has been run for {task!r}")
+    if as_json:
+        print_json([as_dict(run) for run in runs])
+        return
+    for run in runs:
+        verdict = "green" if run.passed else f"red, exit status {run.exit_status}"
+        click.echo(f"--- {verdict}, on tree {run.tree[:10]}")
+        click.echo(run.output)
 
 
 def _missing(folder: Path, task: str, attempt: int | None) -> str:

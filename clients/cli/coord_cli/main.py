@@ -4,6 +4,7 @@ import click
 
 from coord_cli.events import events
 from coord_cli.logs import logs
+from coord_cli.plan_command import plan_group
 from coord_cli.run import run
 from coord_cli.status import status
 from coord_cli.tasks import task
@@ -18,5 +19,5 @@ def main() -> None:
     """Let many coding agents work on one git repository."""
 
 
-for _command in (events, logs, run, status, task, token, up, worker):
+for _command in (events, logs, plan_group, run, status, task, token, up, worker):
     main.add_command(_command)

@@ -78,3 +78,26 @@ def in_order(deps: Mapping[str, Sequence[str]]) -> list[str]:
             else:
                 stack.append((dep, iter(deps[dep])))
     return list(done)
+
+
+def levels(deps: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """Return for each task how many come one after another up to it: 1 for one that waits for none.
+
+    Dependencies that are not among the tasks count for nothing.
+    """
+    found: dict[str, int] = {}
+    for task in in_order(deps):
+        found[task] = 1 + max((found.get(dep, 0) for dep in deps[task]), default=0)
+    return found
+
+
+def longest_chain(deps: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the tasks of one of the longest chains, first to last."""
+    depth = levels(deps)
+    chain: list[str] = []
+    task = max(depth, key=depth.__getitem__, default=None)
+    while task is not None:
+        chain.append(task)
+        before = [dep for dep in deps[task] if dep in depth]
+        task = max(before, key=depth.__getitem__, default=None)
+    return chain[::-1]

@@ -17,9 +17,9 @@ _BATCH_BYTES_MAX = 4 * 2**20
 
 
 def task_specs(plan: Plan) -> list[queue_pb2.TaskSpec]:
-    """Return the plan's tasks, each after what it depends on."""
-    tasks = {task.id: task for task in plan.content.tasks}
-    order = in_order({task.id: task.deps for task in plan.content.tasks})
+    """Return the tasks of a plan that are wanted, each after what it depends on."""
+    tasks = {task.id: task for task in plan.tasks}
+    order = in_order({task.id: task.deps for task in tasks.values()})
     return [_spec(tasks[task_id], plan) for task_id in order]
 
 
@@ -72,6 +72,7 @@ def _spec(task: TaskTable, plan: Plan) -> queue_pb2.TaskSpec:
         required_capabilities=_either(task, defaults, "capabilities") or (),
         paths=_either(task, defaults, "paths") or (),
         labels=labels,
+        expects_change=_either(task, defaults, "expects_change") or False,
     )
     if (retries := _either(task, defaults, "retries")) is not None:
         spec.retry_policy.max_attempts = retries + 1

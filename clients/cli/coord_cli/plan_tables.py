@@ -64,6 +64,7 @@ class TaskFields(Table):
     retries: Annotated[int, Field(ge=0, le=99)] | None = None
     budget: Money | None = None
     labels: dict[str, str] | None = None
+    expects_change: bool | None = None
 
 
 class TaskTable(TaskFields):

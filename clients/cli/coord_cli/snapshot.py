@@ -1,7 +1,7 @@
 """What a run looks like at one moment, collected from the services."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from coord.times import timestamp_ns
@@ -15,6 +15,7 @@ from coord.v1 import (
 
 from coord_cli.command import Services
 from coord_cli.plan import RUN_LABEL
+from coord_cli.plan_graph import levels
 from coord_cli.plan_specs import run_scope
 
 FINAL = frozenset(
@@ -77,8 +78,8 @@ class Snapshot:
         return all(task.state == queue_pb2.TASK_STATE_COMPLETE for task in self.tasks)
 
 
-async def take(services: Services, run: str) -> Snapshot:
-    """Ask the services how a run goes."""
+async def take(services: Services, run: str, chosen: Collection[str] | None = None) -> Snapshot:
+    """Ask the services how a run goes, or how the chosen ones of its tasks do."""
     project = services.project
     workers = await services.coordinator.ListWorkers(
         coordinator_pb2.ListWorkersRequest(project=project)
@@ -92,9 +93,10 @@ async def take(services: Services, run: str) -> Snapshot:
     buckets = await services.limiter.ListBuckets(
         limiter_pb2.ListBucketsRequest(project=project, page_size=_PAGE)
     )
+    tasks = await tasks_of(services, labels={RUN_LABEL: run})
     return Snapshot(
         run,
-        await tasks_of(services, labels={RUN_LABEL: run}),
+        [task for task in tasks if chosen is None or task.spec.id in chosen],
         workers.workers,
         changes.changes,
         changes.merge_queue,
@@ -142,7 +144,7 @@ def time_left_ns(snapshot: Snapshot, now_ns: int) -> int | None:
     """Estimate how long the run will take from now; None while nothing is known.
 
     The mean time from start to landing, times the larger of two counts: open tasks a worker, and
-    the longest chain of open tasks that wait for one another.
+    the longest chain of open tasks that wait for one another; less what is under way has run.
     """
     lengths = [
         attempt_length_ns(task, now_ns)
@@ -152,13 +154,13 @@ def time_left_ns(snapshot: Snapshot, now_ns: int) -> int | None:
     if not lengths or snapshot.finished:
         return None
     slots = sum(worker.slots for worker in snapshot.workers if worker.connected) or 1
-    rounds = max(len(snapshot.open) / slots, _longest_chain(snapshot.open))
-    return round(sum(lengths) / len(lengths) * rounds)
+    depths = levels({task.spec.id: task.spec.deps for task in snapshot.open})
+    rounds = max(len(snapshot.open) / slots, *depths.values())
+    mean_ns = sum(lengths) / len(lengths)
+    return round(max(mean_ns * rounds - min(_age_ns(snapshot, now_ns), mean_ns), 0))
 
 
-def _longest_chain(tasks: Sequence[queue_pb2.Task]) -> int:
-    """Return the length of the longest chain; tasks come after what they depend on."""
-    depth: dict[str, int] = {}
-    for task in tasks:
-        depth[task.spec.id] = 1 + max((depth.get(dep, 0) for dep in task.spec.deps), default=0)
-    return max(depth.values(), default=0)
+def _age_ns(snapshot: Snapshot, now_ns: int) -> float:
+    """Return how long the attempts that are under way have run, in the mean."""
+    ages = [attempt_length_ns(task, now_ns) for task in snapshot.tasks if task.state in WORKING]
+    return sum(ages) / len(ages) if ages else 0

@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 from coord.v1 import coordinator_pb2, integrator_pb2, ledger_pb2, queue_pb2
-from coord_host import Place
+from coord_host import Place, find
 
 from coord_cli.amounts import format_money
-from coord_cli.command import Services, attached, json_option, place_options, run_async
+from coord_cli.command import Services, json_option, looking, place_options, run_async
 from coord_cli.output import as_dict, print_json, print_table, state_name
 
 _MOVING = (
@@ -27,12 +27,14 @@ def status(*, place: Place, as_json: bool) -> None:
 
 
 async def _status(place: Place, *, as_json: bool) -> None:
-    async with attached(place) as services:
+    running = find(place) is not None
+    async with looking(place) as services:
         answers = await _ask(services)
     if as_json:
-        print_json({name: as_dict(answer) for name, answer in answers.items()})
+        told = {name: as_dict(answer) for name, answer in answers.items()}
+        print_json({"running": running, **told})
     else:
-        _print(place, answers)
+        _print(place, answers, running=running)
 
 
 async def _ask(services: Services) -> dict[str, Any]:
@@ -57,9 +59,9 @@ async def _ask(services: Services) -> dict[str, Any]:
     }
 
 
-def _print(place: Place, answers: dict[str, Any]) -> None:
+def _print(place: Place, answers: dict[str, Any], *, running: bool) -> None:
     lifecycle = coordinator_pb2.Lifecycle.Name(answers["status"].lifecycle)
-    state = lifecycle.removeprefix("LIFECYCLE_").lower()
+    state = lifecycle.removeprefix("LIFECYCLE_").lower() if running else "not running"
     cost = format_money(answers["cost"].balance.posted.nanos)
     click.echo(f"{place.project}: {state}, {answers['status'].strategy}, {cost} spent")
     counts = [(state_name(one.state), str(one.count)) for one in answers["queue"].counts]
@@ -73,8 +75,11 @@ def _print(place: Place, answers: dict[str, Any]) -> None:
 
 
 def _worker_row(worker: coordinator_pb2.Worker) -> tuple[str, ...]:
-    lifecycle = coordinator_pb2.Lifecycle.Name(worker.lifecycle).removeprefix("LIFECYCLE_")
-    state = lifecycle.lower() if worker.connected else "gone"
+    state = coordinator_pb2.Lifecycle.Name(worker.lifecycle).removeprefix("LIFECYCLE_").lower()
+    if worker.lifecycle == coordinator_pb2.LIFECYCLE_RUNNING:
+        state = "working" if worker.attempts else "idle"
+    if not worker.connected:
+        state = "gone"
     tasks = ", ".join(attempt.attempt.task_id for attempt in worker.attempts)
     progress = ", ".join(attempt.progress.summary for attempt in worker.attempts)
     return worker.name, state, tasks, progress

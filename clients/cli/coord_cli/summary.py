@@ -87,7 +87,8 @@ async def summarize(
         if not message and task.state not in _ENDED and outcome.ending is Ending.INTERRUPTED:
             message = "waits: the run was interrupted"
         if not message and task.state not in _ENDED and len(reasons) < _ASKED_MAX:
-            message = reasons[task.spec.id] = await _explained(services, task.spec.id)
+            message = await _explained(services, task.spec.id, outcome.ending)
+            reasons[task.spec.id] = message
         lines.append(
             TaskLine(
                 id=task.spec.id,
@@ -141,29 +142,40 @@ def _why(task: queue_pb2.Task, stuck: Mapping[str, str]) -> tuple[str, str]:
     return "", stuck.get(task.spec.id, "")
 
 
-async def _explained(services: Services, task_id: str) -> str:
+async def _explained(services: Services, task_id: str, ending: Ending) -> str:
     try:
-        return "; ".join(reason.message for reason in await explain(services, task_id))
+        reasons = await explain(services, task_id)
     except grpc.aio.AioRpcError as error:
         return f"unknown: {from_rpc(error)}"
+    if ending is Ending.INTERRUPTED and any(reason.code == "NO_WORKER" for reason in reasons):
+        # That no worker is left is the interrupt's doing.
+        return "the run was interrupted before it was done"
+    return "; ".join(reason.message for reason in reasons)
 
 
 async def _costs(services: Services, run: str) -> Counter[str]:
     """Return what each task has cost, in billionths of a dollar."""
     costs: Counter[str] = Counter()
+    for entry in await entries_of(services, run):
+        for scope in entry.scopes:
+            if scope.kind == ledger_pb2.SCOPE_KIND_TASK:
+                costs[scope.id] += entry.amount.nanos
+    return costs
+
+
+async def entries_of(services: Services, run: str) -> list[ledger_pb2.LedgerEntry]:
+    """Return all that was posted for a run."""
+    entries: list[ledger_pb2.LedgerEntry] = []
     token = ""
     while True:
         request = ledger_pb2.ListEntriesRequest(
             project=services.project, scope=run_scope(run), page_size=_PAGE, page_token=token
         )
         page = await services.ledger.ListEntries(request)
-        for entry in page.entries:
-            for scope in entry.scopes:
-                if scope.kind == ledger_pb2.SCOPE_KIND_TASK:
-                    costs[scope.id] += entry.amount.nanos
+        entries += page.entries
         token = page.next_page_token
         if not token:
-            return costs
+            return entries
 
 
 async def _commits(services: Services) -> dict[str, str]:
@@ -221,14 +233,19 @@ def print_summary(summary: Summary) -> None:
         click.echo()
         print_table(("not landed", "state", "why"), map(_left_row, summary.left))
     click.echo()
+    click.echo(headline(summary))
+    for hint in hints(summary):
+        click.echo(hint)
+
+
+def headline(summary: Summary) -> str:
+    """Return the whole of it in a line."""
     where = f" on {summary.branch}" if summary.branch else ""
-    click.echo(
+    return (
         f"{summary.run}: {summary.ending.value}; {len(summary.landed)} of {len(summary.tasks)}"
         f" tasks landed{where} in {format_length(summary.elapsed_ns)} for"
         f" {format_money(summary.cost_nanos)}"
     )
-    for hint in _hints(summary):
-        click.echo(hint)
 
 
 def _row(task: TaskLine) -> tuple[str, ...]:
@@ -242,7 +259,8 @@ def _left_row(task: TaskLine) -> tuple[str, ...]:
     return task.id, task.state, why
 
 
-def _hints(summary: Summary) -> Iterable[str]:
+def hints(summary: Summary) -> Iterable[str]:
+    """Yield what the user may do next."""
     if summary.behind:
         yield (
             f"{summary.target} lacks {summary.behind} of the landed commits: your checkout was left"
@@ -251,6 +269,9 @@ def _hints(summary: Summary) -> Iterable[str]:
     failed = [task for task in summary.left if task.state in {"FAILED", "ABORTED", "CANCELLED"}]
     for reason in sorted({task.reason for task in summary.left} & set(NEXT_STEPS)):
         yield f"{reason}: {NEXT_STEPS[reason]}"
+    held = next((task for task in summary.left if task.state == "MERGING"), None)
+    if held and summary.ending is Ending.STUCK:
+        yield f"`coord logs --check {held.id}` shows what the check printed"
     if failed:
         yield "`coord logs TASK` shows what an agent printed; --retry-failed tries again"
     if len(failed) < len(summary.left):

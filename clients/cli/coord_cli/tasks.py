@@ -14,6 +14,7 @@ from coord_cli.command import (
     EXIT_FAILED,
     attached,
     json_option,
+    looking,
     place_options,
     run_async,
 )
@@ -140,7 +141,7 @@ def list_(
     chosen = dict(_label(label) for label in labels)
 
     async def body() -> None:
-        async with attached(place) as services:
+        async with looking(place) as services:
             _print_tasks(
                 await tasks_of(services, labels=chosen, states=wanted, worker=worker),
                 as_json=as_json,
@@ -174,7 +175,7 @@ def show(*, task_id: str, place: Place, as_json: bool) -> None:
     """Show a task with all its attempts."""
 
     async def body() -> None:
-        async with attached(place) as services:
+        async with looking(place) as services:
             request = queue_pb2.GetTaskRequest(project=place.project, task_id=task_id)
             found = (await services.queue.GetTask(request)).task
         if as_json:
@@ -203,18 +204,24 @@ def _print_task(found: queue_pb2.Task) -> None:
 @place_options
 @json_option
 def explain(*, task_id: str, place: Place, as_json: bool) -> None:
-    """Explain why a task is not running."""
+    """Explain why a task is not running, and how its attempts have ended."""
 
     async def body() -> None:
-        async with attached(place) as services:
+        async with looking(place) as services:
             request = coordinator_pb2.ExplainDispatchRequest(project=place.project, task_id=task_id)
             answer = await services.coordinator.ExplainDispatch(request)
+            named = queue_pb2.GetTaskRequest(project=place.project, task_id=task_id)
+            attempts = (await services.queue.GetTask(named)).task.attempts
         if as_json:
             print_json(as_dict(answer))
             return
         click.echo(f"{task_id}: {state_name(answer.state)}")
         for reason in answer.reasons:
             click.echo(f"  {reason.code}: {reason.message}")
+        for one in attempts:
+            if one.reason:
+                why = f"{failure_name(one.reason)}: {one.message}"
+                click.echo(f"  attempt {one.number} by {one.worker} ended: {why}")
 
     run_async(body)
 

@@ -1,6 +1,7 @@
 """What a run shows while it goes on: a live view on a terminal, plain lines elsewhere."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -11,6 +12,7 @@ from coord.v1 import coordinator_pb2, integrator_pb2, limiter_pb2, queue_pb2
 from coord_worker.pool import WorkerState
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -22,7 +24,6 @@ from coord_cli.snapshot import Snapshot, time_left_ns
 PoolStates = Mapping[str, WorkerState]
 
 _STATES = (
-    (queue_pb2.TASK_STATE_COMPLETE, "green"),
     (queue_pb2.TASK_STATE_MERGING, "cyan"),
     (queue_pb2.TASK_STATE_RUNNING, "yellow"),
     (queue_pb2.TASK_STATE_ASSIGNED, "yellow"),
@@ -31,7 +32,16 @@ _STATES = (
     (queue_pb2.TASK_STATE_ABORTED, "red"),
     (queue_pb2.TASK_STATE_CANCELLED, "magenta"),
 )
-_ROWS_MAX = 16
+# What is drawn beside rows of workers, changes and failures, and the least of each that is shown.
+_LINES_ELSE = 12
+_ROWS_MIN = 3
+_FAILED_MAX = 3
+_FAILED = frozenset(
+    {
+        queue_pb2.TASK_STATE_FAILED,
+        queue_pb2.TASK_STATE_CANCELLED,
+    }
+)
 # A rate of the first moments would say nothing.
 _RATE_AFTER_NS = 10 * SECOND
 
@@ -120,12 +130,17 @@ class LiveView:
 
     def __init__(self, console: Console) -> None:
         self._begun_ns = SYSTEM.monotonic_ns()
+        self._spent_before: int | None = None
+        self._console = console
         self._live = Live(console=console, auto_refresh=False, transient=True)
 
     def show(self, snapshot: Snapshot, pool: PoolStates, note: str) -> None:
         """Draw how things stand."""
-        elapsed_ns = SYSTEM.monotonic_ns() - self._begun_ns
-        self._live.update(Group(*draw(snapshot, pool, note, elapsed_ns)), refresh=True)
+        spent = snapshot.balance.posted.nanos
+        self._spent_before = spent if self._spent_before is None else self._spent_before
+        age = Age(SYSTEM.monotonic_ns() - self._begun_ns, self._spent_before)
+        parts = draw(snapshot, pool, note, age, self._console.height)
+        self._live.update(Group(*parts), refresh=True)
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -135,50 +150,71 @@ class LiveView:
         self._live.stop()
 
 
+@dataclass(frozen=True)
+class Age:
+    """How long a view is there, and what the run had cost before, in billionths of a dollar."""
+
+    elapsed_ns: int
+    spent_before: int = 0
+
+
 def draw(
-    snapshot: Snapshot, pool: PoolStates, note: str, elapsed_ns: int
+    snapshot: Snapshot, pool: PoolStates, note: str, age: Age, height: int
 ) -> Iterator[RenderableType]:
-    """Yield the parts of the live view, top to bottom."""
+    """Yield the parts of the live view, top to bottom: what matters most comes first.
+
+    Args:
+        snapshot: How things stand.
+        pool: The workers that this command has started.
+        note: What is out of the ordinary.
+        age: How long the view is there.
+        height: Lines of the terminal.
+    """
     now_ns = SYSTEM.now_ns()
+    rows = max((height - _LINES_ELSE) // 2, _ROWS_MIN)
     left_ns = None if note else time_left_ns(snapshot, now_ns)
-    yield _headline(snapshot, elapsed_ns, left_ns)
+    yield _headline(snapshot, age, left_ns)
     done = snapshot.counts.get(queue_pb2.TASK_STATE_COMPLETE, 0)
-    yield ProgressBar(total=len(snapshot.tasks), completed=done)
+    # A bar alone does not end its line.
+    yield Padding(ProgressBar(total=len(snapshot.tasks), completed=done))
     yield _counts(snapshot)
-    yield Text()
-    yield _workers(snapshot.workers, pool, now_ns)
-    if snapshot.changes or snapshot.merge_queue.HasField("paused"):
-        yield Text()
-        yield _merging(snapshot)
+    if snapshot.merge_queue.HasField("paused"):
+        why = _first_line(snapshot.merge_queue.paused.message)
+        yield Text(f"merging is paused: {why}", style="bold red")
     if note:
-        yield Text()
         yield Text(note, style="bold yellow")
+    yield from _failed(snapshot.tasks)
+    yield Text()
+    yield _workers(snapshot, pool, now_ns, rows)
+    if snapshot.changes:
+        yield Text()
+        yield _merging(snapshot, rows)
 
 
-def _headline(snapshot: Snapshot, elapsed_ns: int, left_ns: int | None) -> Text:
-    parts = [snapshot.run, format_length(elapsed_ns)]
+def _headline(snapshot: Snapshot, age: Age, left_ns: int | None) -> Text:
+    parts = [snapshot.run, format_length(age.elapsed_ns)]
     if left_ns is not None:
         parts.append(f"about {format_length(left_ns)} left")
-    parts.append(_cost(snapshot, elapsed_ns))
+    parts.append(_cost(snapshot, age))
     parts += [_bucket(bucket) for bucket in snapshot.buckets]
     return Text("   ".join(parts), style="bold")
 
 
-def _cost(snapshot: Snapshot, elapsed_ns: int) -> str:
+def _cost(snapshot: Snapshot, age: Age) -> str:
     balance = snapshot.balance
     text = format_money(balance.posted.nanos)
     if balance.HasField("cap"):
         text += f" of {format_money(balance.cap.nanos)}"
-    hours = elapsed_ns / 3.6e12
-    if balance.posted.nanos and elapsed_ns >= _RATE_AFTER_NS:
-        text += f" ({format_money(round(balance.posted.nanos / hours))}/h)"
+    spent, hours = balance.posted.nanos - age.spent_before, age.elapsed_ns / 3.6e12
+    if spent > 0 and age.elapsed_ns >= _RATE_AFTER_NS:
+        text += f" ({format_money(round(spent / hours))} an hour)"
     return text
 
 
 def _bucket(bucket: limiter_pb2.Bucket) -> str:
     parts = [
-        f"{getattr(bucket.available, dimension)}/{getattr(bucket.limits, dimension).burst}"
-        f" {dimension.replace('_', ' ')}"
+        f"{getattr(bucket.available, dimension)} of {getattr(bucket.limits, dimension).burst}"
+        f" {dimension.replace('_', ' ')} left"
         for dimension in ("requests", "tokens", "input_tokens", "output_tokens")
         if bucket.limits.HasField(dimension)
     ]
@@ -186,27 +222,44 @@ def _bucket(bucket: limiter_pb2.Bucket) -> str:
 
 
 def _counts(snapshot: Snapshot) -> Text:
-    text = Text()
+    done = snapshot.counts.get(queue_pb2.TASK_STATE_COMPLETE, 0)
+    text = Text(f"{done} of {len(snapshot.tasks)} tasks landed", style="green")
     for state, color in _STATES:
         if number := snapshot.counts.get(state, 0):
-            text.append(f"{number} {state_name(state).lower()}  ", style=color)
+            text.append(f"   {number} {state_name(state).lower()}", style=color)
     return text
 
 
-def _workers(
-    workers: Sequence[coordinator_pb2.Worker], pool: PoolStates, now_ns: int
-) -> RenderableType:
-    table = Table("worker", "task", "for", "spent", "", box=None, pad_edge=False)
-    known = {worker.name: worker for worker in workers}
+def _failed(tasks: Sequence[queue_pb2.Task]) -> Iterator[Text]:
+    failed = [task for task in tasks if task.state in _FAILED]
+    for task in failed[-_FAILED_MAX:]:
+        why = failure_name(task.reason) or state_name(task.state)
+        yield Text(f"{task.spec.id} {why}: {_first_line(task.message)}", style="red", no_wrap=True)
+    if len(failed) > _FAILED_MAX:
+        yield Text(f"and {len(failed) - _FAILED_MAX} more that failed before", style="red")
+
+
+def _workers(snapshot: Snapshot, pool: PoolStates, now_ns: int, rows: int) -> RenderableType:
+    table = Table("worker", "task", "attempt", "for", "spent", "", box=None, pad_edge=False)
+    numbers = {task.spec.id: _attempt_number(task) for task in snapshot.tasks}
+    known = {worker.name: worker for worker in snapshot.workers}
     names = [*pool, *(name for name, worker in known.items() if worker.connected)]
-    for name in list(dict.fromkeys(names))[:_ROWS_MAX]:
+    shown = list(dict.fromkeys(names))
+    for name in shown[:rows]:
         worker = known.get(name)
         if worker is None or not worker.connected or not worker.attempts:
             table.add_row(name, Text(_idle(name, worker, pool), style="dim"))
             continue
         for attempt in worker.attempts:
-            table.add_row(name, *_attempt_cells(attempt, now_ns))
+            number = numbers.get(attempt.attempt.task_id, "")
+            table.add_row(name, attempt.attempt.task_id, number, *_attempt_cells(attempt, now_ns))
+    if len(shown) > rows:
+        table.add_row(f"and {len(shown) - rows} more")
     return table
+
+
+def _attempt_number(task: queue_pb2.Task) -> str:
+    return str(task.attempts[-1].number) if task.attempts else ""
 
 
 def _idle(name: str, worker: coordinator_pb2.Worker | None, pool: PoolStates) -> str:
@@ -222,19 +275,16 @@ def _attempt_cells(attempt: coordinator_pb2.WorkerAttempt, now_ns: int) -> tuple
     age_ns = now_ns - timestamp_ns(attempt.assigned_at)
     spent = format_money(attempt.spent.nanos) if attempt.spent.nanos else ""
     summary = Text(_first_line(attempt.progress.summary), style="dim", no_wrap=True)
-    return attempt.attempt.task_id, format_length(age_ns), spent, summary
+    return format_length(age_ns), spent, summary
 
 
-def _merging(snapshot: Snapshot) -> RenderableType:
+def _merging(snapshot: Snapshot, rows: int) -> RenderableType:
     table = Table("merge queue", "", box=None, pad_edge=False)
-    for change in snapshot.changes[:_ROWS_MAX]:
+    for change in snapshot.changes[:rows]:
         state = integrator_pb2.ChangeState.Name(change.state).removeprefix("CHANGE_STATE_")
         table.add_row(change.attempt.task_id, state.lower())
-    hidden = len(snapshot.changes) - _ROWS_MAX
-    if hidden > 0:
+    if (hidden := len(snapshot.changes) - rows) > 0:
         table.add_row(f"and {hidden} more", "")
-    if snapshot.merge_queue.HasField("paused"):
-        table.add_row(Text("paused", style="red"), snapshot.merge_queue.paused.message)
     return table
 
 

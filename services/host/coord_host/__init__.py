@@ -1,7 +1,7 @@
 """Composes the services: all in one process, or one process each."""
 
 from coord_host.endpoint import Endpoint, find
-from coord_host.host import Host, Overrides, attach_or_start, start
+from coord_host.host import Host, Overrides, attach_or_look, attach_or_start, start
 from coord_host.places import Place, locate
 from coord_host.serving import serve
 from coord_host.split import start_split
@@ -11,6 +11,7 @@ __all__ = [
     "Host",
     "Overrides",
     "Place",
+    "attach_or_look",
     "attach_or_start",
     "find",
     "locate",

@@ -53,6 +53,16 @@ def find(place: Place) -> Endpoint | None:
     return None
 
 
+def last_overrides(place: Place) -> dict[str, dict[str, Any]]:
+    """Return the settings that a project was served with last, by section; none where it never was.
+
+    Where the services were reached is left out: it was theirs.
+    """
+    endpoint = _read(place)
+    found = {} if endpoint is None else endpoint.overrides
+    return {section: values for section, values in found.items() if section != "node"}
+
+
 def _path(place: Place) -> Path:
     return place.state / "host" / "endpoint.json"
 

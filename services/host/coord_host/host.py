@@ -18,7 +18,7 @@ from coord_runtime.node import Node, NodePlan
 from coord_runtime.service import Service
 from coord_runtime.tokens import Kind, Principal, TokenMint, load_key
 
-from coord_host.endpoint import Endpoint, find, publish
+from coord_host.endpoint import Endpoint, find, last_overrides, publish
 from coord_host.places import Place
 
 Overrides = dict[str, dict[str, Any]]
@@ -40,11 +40,13 @@ class Host(Protocol):
     Attributes:
         place: The project.
         addresses: Address of each service by name.
+        overrides: The settings that they run with, by section.
         embedded: Whether they run in this process.
     """
 
     place: Place
     addresses: dict[str, str]
+    overrides: Overrides
     embedded: bool
 
     def channel(self, service: str) -> grpc.aio.Channel:
@@ -60,9 +62,10 @@ class Host(Protocol):
 class _Operator:
     """Tokens and channels for whoever can read the project's key."""
 
-    def __init__(self, place: Place, addresses: dict[str, str]) -> None:
+    def __init__(self, place: Place, endpoint: Endpoint) -> None:
         self.place = place
-        self.addresses = addresses
+        self.addresses = endpoint.addresses
+        self.overrides = endpoint.overrides
         self._mint = TokenMint(load_key(place.state / "token.key"))
         self._channels: dict[str, grpc.aio.Channel] = {}
 
@@ -98,7 +101,7 @@ class Embedded(_Operator):
     embedded = True
 
     def __init__(self, place: Place, node: Node, endpoint: Endpoint) -> None:
-        super().__init__(place, endpoint.addresses)
+        super().__init__(place, endpoint)
         self.endpoint = endpoint
         self._node = node
 
@@ -108,7 +111,20 @@ class Embedded(_Operator):
 
 
 @asynccontextmanager
-async def attach_or_start(place: Place, overrides: Overrides) -> AsyncIterator[Host]:
+async def attach_or_look(place: Place) -> AsyncIterator[Host]:
+    """Attach to the project's running services, or have them answer in this process until the exit.
+
+    In this process they only answer: nothing is assigned, landed or ended by them, and a command
+    that wants to serve the project waits until the exit.
+    """
+    async with attach_or_start(place, {}, idle=find(place) is None) as host:
+        yield host
+
+
+@asynccontextmanager
+async def attach_or_start(
+    place: Place, overrides: Overrides, *, idle: bool = False
+) -> AsyncIterator[Host]:
     """Attach to the project's running services, or run them in this process until the exit.
 
     Raises:
@@ -118,7 +134,7 @@ async def attach_or_start(place: Place, overrides: Overrides) -> AsyncIterator[H
     endpoint = find(place)
     if endpoint is None:
         try:
-            async with start(place, overrides) as host:
+            async with start(place, overrides, idle=idle) as host:
                 yield host
                 return
         except CoordError as error:
@@ -126,7 +142,7 @@ async def attach_or_start(place: Place, overrides: Overrides) -> AsyncIterator[H
             if endpoint is None:
                 raise
     _check_same(endpoint, overrides)
-    attached = Attached(place, endpoint.addresses)
+    attached = Attached(place, endpoint)
     try:
         yield attached
     finally:
@@ -134,18 +150,27 @@ async def attach_or_start(place: Place, overrides: Overrides) -> AsyncIterator[H
 
 
 @asynccontextmanager
-async def start(place: Place, overrides: Overrides) -> AsyncIterator[Embedded]:
-    """Run all services in this process until the exit."""
+async def start(
+    place: Place, overrides: Overrides, *, idle: bool = False
+) -> AsyncIterator[Embedded]:
+    """Run all services in this process until the exit.
+
+    Args:
+        place: The project.
+        overrides: Settings by section.
+        idle: Only answer, with the settings of the last time, and let nobody else attach.
+    """
     lock = FolderLock(place.state / "host")
     try:
-        node = await Node.start(
-            NodePlan(
-                services_of(place), place.project, place.state, flags=settings_for(place, overrides)
-            )
-        )
+        if idle:
+            overrides = last_overrides(place) | {"node": {"metrics": ""}}
+        flags = settings_for(place, overrides)
+        plan = NodePlan(services_of(place), place.project, place.state, flags=flags, idle=idle)
+        node = await Node.start(plan)
         try:
             host = Embedded(place, node, _endpoint(place, node, overrides))
-            publish(place, host.endpoint)
+            if not idle:
+                publish(place, host.endpoint)
             try:
                 yield host
             finally:

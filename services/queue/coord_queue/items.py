@@ -121,10 +121,10 @@ def retry_one(moves: Moves, task_id: str) -> pb.ReportResult:
     if row is None:
         return pb.ReportResult(task_id=task_id, error=_unknown(task_id))
     if row.state not in UNSUCCESSFUL or moves.blocked(row):
-        message = (
-            f"task {task_id!r} has not ended without success, or waits for a dependency that"
-            " has: retry that one"
-        )
+        name = pb.TaskState.Name(row.state).removeprefix("TASK_STATE_")
+        message = f"task {task_id!r} is {name}: there is nothing to try again"
+        if row.state in UNSUCCESSFUL:
+            message = f"task {task_id!r} waits for one that failed: retry that one"
         error = common_pb2.ItemError(reason="NOT_RETRYABLE", message=message)
         return pb.ReportResult(task_id=task_id, state=row.state, error=error)
     moves.retry(row)

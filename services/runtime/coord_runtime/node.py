@@ -57,6 +57,7 @@ class NodePlan:
         flags: Settings that win over everything else.
         config_file: The TOML file with settings, if there is one.
         environment: Time and chance.
+        idle: Only answer: nothing of what services do by themselves is begun.
     """
 
     services: Sequence[type[Service]]
@@ -66,6 +67,7 @@ class NodePlan:
     flags: Sections = field(default_factory=dict)
     config_file: Path | None = None
     environment: Environment = SYSTEM
+    idle: bool = False
 
 
 class Node:
@@ -143,7 +145,7 @@ class Node:
         if self.settings.metrics:
             check_listen(self.settings.metrics, tls=False)
             self._metrics = MetricsServer(self.registry, self.settings.metrics)
-        for opened in self._services:
+        for opened in () if self._plan.idle else self._services:
             await opened.start()
         log.info("serving", services=sorted(self._names), address=self.address)
 

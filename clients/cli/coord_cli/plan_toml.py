@@ -1,13 +1,14 @@
-"""Finds the line of a TOML file on which a value is set.
+"""Plans in TOML, with the line on which each value is set.
 
-The standard parser tells no positions. This reads headers and keys only, line by line, of a text
+The standard parser tells no positions. `_Scan` reads headers and keys only, line by line, of a text
 that the parser has accepted; what it does not find gets the line of the nearest table.
 """
 
 import re
+import tomllib
 from collections import Counter
 
-Path = tuple[str | int, ...]
+from coord_cli.plan_text import FormError, Parsed, Place
 
 _KEY_PART = r"""(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')"""
 _KEY = re.compile(rf"\s*({_KEY_PART}(?:\s*\.\s*{_KEY_PART})*)\s*=(.*)")
@@ -16,22 +17,31 @@ _PART = re.compile(_KEY_PART)
 _TRIPLE = re.compile(r'"""|' + r"'''")
 
 
-class Lines:
-    """The lines of a TOML text's values."""
+def parse(text: str) -> Parsed:
+    """Read a TOML text.
+
+    Raises:
+        FormError: It is not TOML.
+    """
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"at line (\d+)", str(error))
+        line = int(found[1]) if found else text.count("\n") + 1
+        raise FormError(line, f"this is not TOML: {error}") from error
+    return Parsed(raw, _Scan(text).lines)
+
+
+class _Scan:
+    """Finds the lines of a TOML text's values."""
 
     def __init__(self, text: str) -> None:
-        self._lines: dict[Path, int] = {(): 1}
-        self._arrays: Counter[Path] = Counter()
-        self._table: Path = ()
+        self.lines: dict[Place, int] = {}
+        self._arrays: Counter[Place] = Counter()
+        self._table: Place = ()
         self._closing = ""
         for number, line in enumerate(text.splitlines(), start=1):
             self._read(number, line)
-
-    def of(self, path: Path) -> int:
-        """Return the line of a value such as `("tasks", 0, "deps")`, or of what it is in."""
-        while path not in self._lines:
-            path = path[:-1]
-        return self._lines[path]
 
     def _read(self, number: int, line: str) -> None:
         if self._closing:
@@ -39,7 +49,7 @@ class Lines:
         elif header := _HEADER.fullmatch(line):
             self._open(header, number)
         elif key := _KEY.match(line):
-            self._lines.setdefault(self._table + _parts(key[1]), number)
+            self.lines.setdefault(self._table + _parts(key[1]), number)
             self._look_for_start(key[2])
         else:
             self._look_for_start(line)
@@ -47,15 +57,15 @@ class Lines:
     def _open(self, header: re.Match[str], number: int) -> None:
         path = self._resolve(_parts(header[2]))
         if header[1] == "[[":
-            self._lines.setdefault(path, number)
+            self.lines.setdefault(path, number)
             self._arrays[path] += 1
             path = (*path, self._arrays[path] - 1)
         self._table = path
-        self._lines.setdefault(path, number)
+        self.lines.setdefault(path, number)
 
-    def _resolve(self, names: Path) -> Path:
+    def _resolve(self, names: Place) -> Place:
         """Return a header's path; within an array of tables it means the newest one."""
-        path: Path = ()
+        path: Place = ()
         for name in names[:-1]:
             path = (*path, name)
             if path in self._arrays:
@@ -71,5 +81,5 @@ class Lines:
             self._closing = ""
 
 
-def _parts(dotted: str) -> Path:
+def _parts(dotted: str) -> Place:
     return tuple(part.strip("\"'") for part in _PART.findall(dotted))

@@ -1,0 +1,65 @@
+"""Stores a plan: its tasks, its limits and its cap."""
+
+import grpc.aio
+from coord.errors import from_rpc
+from coord.v1 import ledger_pb2, limiter_pb2, queue_pb2
+
+from coord_cli.command import Services, UsageProblem
+from coord_cli.plan import RUN_LABEL, Plan
+from coord_cli.plan_specs import batches, bucket_limits, money, run_scope, task_specs
+from coord_cli.snapshot import tasks_of
+
+
+async def add_plan(plan: Plan, services: Services) -> int:
+    """Store a plan's tasks, limits and cap; return how many tasks were there already.
+
+    Raises:
+        UsageProblem: Tasks of the same ids are there, with another content.
+    """
+    project, content = services.project, plan.content
+    for name, table in content.limits.items():
+        await services.limiter.ConfigureBucket(
+            limiter_pb2.ConfigureBucketRequest(
+                project=project, name=name, limits=bucket_limits(table)
+            )
+        )
+    if content.plan.budget is not None:
+        cap = money(content.plan.budget)
+        await services.ledger.SetBudget(
+            ledger_pb2.SetBudgetRequest(project=project, scope=run_scope(plan.name), cap=cap)
+        )
+    existing = 0
+    for batch in batches(task_specs(plan)):
+        existing += await _add(batch, services, plan)
+    return existing
+
+
+async def _add(batch: list[queue_pb2.TaskSpec], services: Services, plan: Plan) -> int:
+    request = queue_pb2.AddTasksRequest(project=services.project, tasks=batch)
+    try:
+        return (await services.queue.AddTasks(request)).existing
+    except grpc.aio.AioRpcError as failure:
+        error = from_rpc(failure)
+        if error.reason != "TASK_EXISTS":
+            raise
+        raise UsageProblem(
+            f"{plan.path}: {error.message}. The plan has changed since it was run: give changed"
+            " tasks new ids, or the plan a new name and its tasks new ids"
+        ) from failure
+
+
+async def retry_failed(plan: Plan, services: Services) -> list[str]:
+    """Make the plan's tasks that ended without success ready again; return their ids."""
+    states = (
+        queue_pb2.TASK_STATE_FAILED,
+        queue_pb2.TASK_STATE_CANCELLED,
+        queue_pb2.TASK_STATE_ABORTED,
+    )
+    tasks = await tasks_of(services, labels={RUN_LABEL: plan.name}, states=states)
+    ids = [one.spec.id for one in tasks if plan.chosen is None or one.spec.id in plan.chosen]
+    for begin in range(0, len(ids), 1_000):
+        request = queue_pb2.RetryTasksRequest(
+            project=services.project, task_ids=ids[begin : begin + 1_000]
+        )
+        await services.queue.RetryTasks(request)
+    return ids

@@ -1,0 +1,49 @@
+"""The log of the services that `coord run` has in its own process."""
+
+import contextlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO, cast
+
+import structlog
+
+_LOG_BYTES_MAX = 8 * 2**20
+
+
+class _LogFile:
+    """A log on a disk that may be full: that costs its lines, not the run."""
+
+    def __init__(self, file: io.RawIOBase) -> None:
+        self._file = file
+
+    def write(self, text: str) -> None:
+        """Write what there is room for."""
+        with contextlib.suppress(OSError):
+            self._file.write(text.encode())
+
+    def flush(self) -> None:
+        """Do nothing: nothing is held back."""
+
+
+@contextlib.contextmanager
+def logs_to(path: Path) -> Iterator[None]:
+    """Keep the services' logs out of the view, in a file."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if path.exists() and path.stat().st_size > _LOG_BYTES_MAX:
+        path.replace(path.with_suffix(".log.1"))
+    with path.open("ab", buffering=0) as file:
+        structlog.configure(
+            processors=[
+                structlog.processors.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                structlog.processors.format_exc_info,
+                structlog.processors.JSONRenderer(),
+            ],
+            logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _LogFile(file))),
+            cache_logger_on_first_use=False,
+        )
+        try:
+            yield
+        finally:
+            structlog.reset_defaults()
