@@ -135,6 +135,8 @@ def name_of(service: str, event: Any) -> str:
     if service == "queue":
         state = queue_pb2.TaskState.Name(event.to_state).removeprefix("TASK_STATE_").lower()
         return f"coord:{state}" if state in ("assigned", "complete") else f"queue:{state}"
+    if service == "coordinator" and event.reason.code == "RATE_LIMITED":
+        return "coord:rate-limited"
     if service == "coordinator":
         return f"worker:{event.reason.code.lower()}"
     kind = str(event.WhichOneof("kind"))
