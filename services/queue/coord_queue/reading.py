@@ -16,7 +16,7 @@ from coord_queue.rows import (
     task_of,
     without_bodies,
 )
-from coord_queue.schema import ENDED, FREE, LIVE
+from coord_queue.schema import ENDED, IN_BACKOFF, LIVE, RANKED
 from coord_queue.store import LiveAttempt, Page
 
 # How many tasks a page of a filtered list looks at: more would hold up the event loop.
@@ -62,8 +62,9 @@ def list_page(sql: sqlite3.Connection, project: str, page: Page) -> tuple[list[p
 
     A page may end early: only so many tasks are looked at.
     """
+    # Not by an index of the project: its tasks are nearly all, and would have to be sorted.
     query = (
-        f"SELECT {TASK_COLUMNS} FROM {TASKS} WHERE project = ? AND number > ?"  # noqa: S608 - names are constants, values parameters.
+        f"SELECT {TASK_COLUMNS} FROM {TASKS} WHERE +project = ? AND number > ?"  # noqa: S608 - names are constants, values parameters.
         " ORDER BY number LIMIT ?"
     )
     chosen: list[TaskRow] = []
@@ -122,15 +123,14 @@ def _timeout_ns(spec: bytes) -> int:
 
 
 def _oldest_ready_ns(sql: sqlite3.Connection, project: str, now_ns: int) -> int:
-    ranked = f"SELECT min(ready_ns) FROM tasks WHERE project = ? AND {FREE} AND not_before_ns = 0"  # noqa: S608 - a constant.
-    back = (
-        f"SELECT min(not_before_ns) FROM tasks WHERE project = ? AND {FREE}"  # noqa: S608 - a constant.
-        " AND not_before_ns BETWEEN 1 AND ?"
+    ranked = (
+        f"SELECT min(ready_ns) FROM tasks INDEXED BY tasks_ready WHERE project = ? AND {RANKED}"  # noqa: S608 - a constant.
     )
-    found = (
-        sql.execute(ranked, (project,)).fetchone() + sql.execute(back, (project, now_ns)).fetchone()
-    )
-    return min((one for one in found if one), default=0)
+    back = f"SELECT min(not_before_ns) FROM tasks WHERE project = ? AND {IN_BACKOFF}"  # noqa: S608 - a constant.
+    oldest_ns = sql.execute(ranked, (project,)).fetchone()[0] or now_ns + 1
+    back_ns = sql.execute(back, (project,)).fetchone()[0] or now_ns + 1
+    first_ns: int = min(oldest_ns, back_ns)
+    return first_ns if first_ns <= now_ns else 0
 
 
 def _matches(row: TaskRow, page: Page) -> bool:

@@ -16,20 +16,20 @@ from coord.v1 import queue_pb2 as pb
 from coord_runtime.globs import may_meet
 
 from coord_queue.rows import TASKS, full_spec, ids_json
-from coord_queue.schema import FREE, HEAD_COLUMNS, Head
+from coord_queue.schema import HEAD_COLUMNS, IN_BACKOFF, RANKED, Head
 
 PRIORITY_DEFAULT = 100
 
 _LOOKED_AT_MAX = 10_000
 _COLUMNS = f"{HEAD_COLUMNS}, attempt, not_before_ns, ready_ns, needs, rank_ns, spec, more_deps"
 _RANKED = (
-    f"SELECT {_COLUMNS} FROM {TASKS} WHERE project = ? AND needs = ? AND {FREE}"  # noqa: S608 - names are constants, values parameters.
-    " AND not_before_ns = 0 AND (rank_ns, number) > (?, ?) ORDER BY rank_ns, number"
+    f"SELECT {_COLUMNS} FROM {TASKS} WHERE project = ? AND needs = ? AND {RANKED}"  # noqa: S608 - names are constants, values parameters.
+    " AND (rank_ns, number) > (?, ?) ORDER BY rank_ns, number"
 )
 # Whose backoff is over. Few, as a rule: those that come first are enough.
 _BACK = (
-    f"SELECT {_COLUMNS} FROM {TASKS} WHERE project = ? AND {FREE}"  # noqa: S608 - names are constants, values parameters.
-    " AND not_before_ns BETWEEN 1 AND ? AND (rank_ns, number) > (?, ?)"
+    f"SELECT {_COLUMNS} FROM {TASKS} WHERE project = ? AND {IN_BACKOFF}"  # noqa: S608 - names are constants, values parameters.
+    " AND not_before_ns <= ? AND (rank_ns, number) > (?, ?)"
     f" ORDER BY rank_ns, number LIMIT {_LOOKED_AT_MAX}"
 )
 _RANK_MIN = -(2**63)
@@ -111,7 +111,7 @@ def ready_count(sql: sqlite3.Connection, project: str, now_ns: int) -> int:
     if pause_message(sql, project) is not None:
         return 0
     free = "SELECT coalesce(sum(tasks), 0) FROM counts WHERE project = ? AND free"
-    waiting = f"SELECT count(*) FROM tasks WHERE project = ? AND {FREE} AND not_before_ns > ?"  # noqa: S608 - a constant.
+    waiting = f"SELECT count(*) FROM tasks WHERE project = ? AND {IN_BACKOFF} AND not_before_ns > ?"  # noqa: S608 - a constant.
     tasks: int = sql.execute(free, (project,)).fetchone()[0]
     return tasks - int(sql.execute(waiting, (project, now_ns)).fetchone()[0])
 
@@ -129,7 +129,7 @@ def candidates(sql: sqlite3.Connection, project: str, ids: Sequence[str]) -> dic
 def next_ready_ns(sql: sqlite3.Connection, project: str, now_ns: int) -> int:
     """Return when the next task in backoff may be assigned; 0 where there is none."""
     query = (
-        f"SELECT coalesce(min(not_before_ns), 0) FROM tasks WHERE project = ? AND {FREE}"  # noqa: S608 - a constant.
+        f"SELECT coalesce(min(not_before_ns), 0) FROM tasks WHERE project = ? AND {IN_BACKOFF}"  # noqa: S608 - a constant.
         " AND not_before_ns > ?"
     )
     return int(sql.execute(query, (project, now_ns)).fetchone()[0])
