@@ -1,12 +1,12 @@
 """What the store answers without changing anything."""
 
 import sqlite3
+from collections import Counter
 from collections.abc import Sequence
 
-from coord.times import duration_ns, timestamp
+from coord.times import duration_ns
 from coord.v1 import queue_pb2 as pb
 
-from coord_queue.ready import ready_count
 from coord_queue.rows import (
     TASK_COLUMNS,
     TASKS,
@@ -16,7 +16,7 @@ from coord_queue.rows import (
     task_of,
     without_bodies,
 )
-from coord_queue.schema import ENDED, IN_BACKOFF, LIVE, RANKED
+from coord_queue.schema import IN_BACKOFF, LIVE, RANKED
 from coord_queue.store import LiveAttempt, Page
 
 # How many tasks a page of a filtered list looks at: more would hold up the event loop.
@@ -86,22 +86,15 @@ def live(sql: sqlite3.Connection) -> list[LiveAttempt]:
     return [LiveAttempt._make((*row[:-1], _timeout_ns(row[-1]))) for row in sql.execute(query)]
 
 
-def stats(sql: sqlite3.Connection, project: str, now_ns: int) -> pb.GetQueueStatsResponse:
-    """Return the counts, and since when the oldest ready task is."""
-    query = "SELECT state, tasks FROM counts WHERE project = ? ORDER BY state"
-    response = pb.GetQueueStatsResponse()
-    counts: dict[pb.TaskState, int] = {}
-    for state, tasks in sql.execute(query, (project,)):
-        counts[state] = counts.get(state, 0) + tasks
-        response.ended += tasks if state in ENDED else 0
-    for state, tasks in counts.items():
-        if tasks:
-            response.counts.add(state=state, count=tasks)
-    response.ready = ready_count(sql, project, now_ns)
-    oldest_ns = _oldest_ready_ns(sql, project, now_ns)
-    if oldest_ns:
-        response.oldest_ready_at.CopyFrom(timestamp(oldest_ns))
-    return response
+def counts(sql: sqlite3.Connection) -> Counter[tuple[str, pb.TaskState, bool]]:
+    """Return how many tasks there are, by (project, state, whether free)."""
+    pending = pb.TASK_STATE_PENDING
+    query = (
+        f"SELECT project, state, state = {pending} AND deps_left = 0 AS free, count(*)"  # noqa: S608 - a constant.
+        " FROM tasks GROUP BY project, state, free"
+    )
+    rows = sql.execute(query)
+    return Counter({(project, state, bool(free)): tasks for project, state, free, tasks in rows})
 
 
 def unfinished_deps(
@@ -122,7 +115,8 @@ def _timeout_ns(spec: bytes) -> int:
     return duration_ns(pb.TaskSpec.FromString(spec).timeout)
 
 
-def _oldest_ready_ns(sql: sqlite3.Connection, project: str, now_ns: int) -> int:
+def oldest_ready_ns(sql: sqlite3.Connection, project: str, now_ns: int) -> int:
+    """Return since when the oldest ready task is ready; 0 where none is."""
     ranked = (
         f"SELECT min(ready_ns) FROM tasks INDEXED BY tasks_ready WHERE project = ? AND {RANKED}"  # noqa: S608 - a constant.
     )

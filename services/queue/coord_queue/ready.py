@@ -106,14 +106,10 @@ def ready_tasks(sql: sqlite3.Connection, project: str, now_ns: int, wish: Wish) 
         return list(islice(allowed, wish.limit))
 
 
-def ready_count(sql: sqlite3.Connection, project: str, now_ns: int) -> int:
-    """Return how many tasks could be assigned now; 0 where the queue is paused."""
-    if pause_message(sql, project) is not None:
-        return 0
-    free = "SELECT coalesce(sum(tasks), 0) FROM counts WHERE project = ? AND free"
-    waiting = f"SELECT count(*) FROM tasks WHERE project = ? AND {IN_BACKOFF} AND not_before_ns > ?"  # noqa: S608 - a constant.
-    tasks: int = sql.execute(free, (project,)).fetchone()[0]
-    return tasks - int(sql.execute(waiting, (project, now_ns)).fetchone()[0])
+def held_back(sql: sqlite3.Connection, project: str, now_ns: int) -> int:
+    """Return how many tasks wait for nothing but the end of a backoff."""
+    query = f"SELECT count(*) FROM tasks WHERE project = ? AND {IN_BACKOFF} AND not_before_ns > ?"  # noqa: S608 - a constant.
+    return int(sql.execute(query, (project, now_ns)).fetchone()[0])
 
 
 def candidates(sql: sqlite3.Connection, project: str, ids: Sequence[str]) -> dict[str, Candidate]:

@@ -84,14 +84,6 @@ MIGRATIONS = (
         id INTEGER PRIMARY KEY,
         capabilities TEXT NOT NULL UNIQUE
     ) STRICT;
-    -- How many tasks are in each state; PENDING ones that wait for no dependency count as free.
-    CREATE TABLE counts (
-        project TEXT NOT NULL,
-        state INTEGER NOT NULL,
-        free INTEGER NOT NULL,
-        tasks INTEGER NOT NULL,
-        PRIMARY KEY (project, state, free)
-    ) STRICT, WITHOUT ROWID;
     CREATE TABLE pauses (
         project TEXT PRIMARY KEY,
         message TEXT NOT NULL

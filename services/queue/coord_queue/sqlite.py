@@ -1,9 +1,11 @@
 """The embedded store: SQLite is the state machine."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from coord.environment import Random
+from coord.times import timestamp
 from coord.v1 import common_pb2
 from coord.v1 import queue_pb2 as pb
 from coord_runtime.calls import Once
@@ -11,8 +13,9 @@ from coord_runtime.database import Database, Transaction
 
 from coord_queue import assigning, dependencies, reading, reports
 from coord_queue.adding import add_batch
-from coord_queue.ready import Wish, next_ready_ns, pause_message, ready_count, ready_tasks
+from coord_queue.ready import Wish, held_back, next_ready_ns, pause_message, ready_tasks
 from coord_queue.rows import heads, without_bodies
+from coord_queue.schema import ENDED
 from coord_queue.store import LiveAttempt, Page
 from coord_queue.transitions import Moves
 
@@ -40,6 +43,8 @@ class SqliteQueueStore:
         self._now_ns = now_ns
         self._chance = chance
         self._ageing_ns = ageing_ns
+        # By project, state, and whether free; in memory, since every move changes it.
+        self._counts = database.read(reading.counts)
 
     async def add(self, request: pb.AddTasksRequest, once: Once | None) -> pb.AddTasksResponse:
         """Add tasks, all or none."""
@@ -240,8 +245,11 @@ class SqliteQueueStore:
 
     def ready_count(self, project: str) -> int:
         """Return how many tasks could be assigned now; 0 where the queue is paused."""
+        free = self._counts[project, pb.TASK_STATE_PENDING, True]
+        if not free or self.pause_message(project) is not None:
+            return 0
         now_ns = self._now_ns()
-        return self._database.read(lambda sql: ready_count(sql, project, now_ns))
+        return free - self._database.read(lambda sql: held_back(sql, project, now_ns))
 
     def next_ready_ns(self, project: str) -> int:
         """Return when the next task in backoff may be assigned; 0 where there is none."""
@@ -255,7 +263,20 @@ class SqliteQueueStore:
     def stats(self, project: str) -> pb.GetQueueStatsResponse:
         """Return the counts, and since when the oldest ready task is."""
         now_ns = self._now_ns()
-        return self._database.read(lambda sql: reading.stats(sql, project, now_ns))
+        counts: Counter[pb.TaskState] = Counter()
+        for (owner, state, _), tasks in self._counts.items():
+            counts[state] += tasks if owner == project else 0
+        oldest_ns = self._database.read(lambda sql: reading.oldest_ready_ns(sql, project, now_ns))
+        return pb.GetQueueStatsResponse(
+            counts=[
+                pb.TaskStateCount(state=state, count=counts[state])
+                for state in sorted(counts)
+                if counts[state]
+            ],
+            ready=self.ready_count(project),
+            ended=sum(counts[state] for state in ENDED),
+            oldest_ready_at=timestamp(oldest_ns) if oldest_ns else None,
+        )
 
     def unfinished_deps(
         self, project: str, task_id: str, limit: int
@@ -279,7 +300,7 @@ class SqliteQueueStore:
         def run(transaction: Transaction) -> R:
             moves = Moves(transaction, project, self._chance)
             result = operation(moves)
-            moves.store_counts()
+            transaction.committed.append(lambda: self._add_counts(project, moves))
             return result
 
         return await self._database.write(run, once)
@@ -295,3 +316,7 @@ class SqliteQueueStore:
             reports.take(moves, items, rule(moves, request.worker), response)
 
         await self._write(request.project, operation)
+
+    def _add_counts(self, project: str, moves: Moves) -> None:
+        for (state, free), tasks in moves.counts.items():
+            self._counts[project, state, free] += tasks
