@@ -10,6 +10,7 @@ from coord_cli.snapshot import WORKING, Snapshot
 
 _HOPELESS = frozenset(
     {
+        "AGENT_UNAVAILABLE",
         "BUDGET_SPENT",
         "DISK_FULL",
         "MERGING_PAUSED",
