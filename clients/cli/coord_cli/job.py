@@ -136,6 +136,8 @@ class Job:
             return "the services do not answer; waiting for them"
         if self._drain_until_ns is not None:
             return "draining: agents may finish what they have; Ctrl-C again stops at once"
+        if self._stuck.full_disk:
+            return f"waiting for room: {self._stuck.full_disk}"
         return self._news
 
     async def _judge(self, snapshot: Snapshot) -> Outcome | None:

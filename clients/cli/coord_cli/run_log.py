@@ -1,29 +1,13 @@
 """The log of the services that `coord run` has in its own process."""
 
 import contextlib
-import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO, cast
 
 import structlog
+from coord.log_file import log_file
 
 _LOG_BYTES_MAX = 8 * 2**20
-
-
-class _LogFile:
-    """A log on a disk that may be full: that costs its lines, not the run."""
-
-    def __init__(self, file: io.RawIOBase) -> None:
-        self._file = file
-
-    def write(self, text: str) -> None:
-        """Write what there is room for."""
-        with contextlib.suppress(OSError):
-            self._file.write(text.encode())
-
-    def flush(self) -> None:
-        """Do nothing: nothing is held back."""
 
 
 @contextlib.contextmanager
@@ -40,7 +24,7 @@ def logs_to(path: Path) -> Iterator[None]:
                 structlog.processors.format_exc_info,
                 structlog.processors.JSONRenderer(),
             ],
-            logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _LogFile(file))),
+            logger_factory=structlog.WriteLoggerFactory(log_file(file)),
             cache_logger_on_first_use=False,
         )
         try:

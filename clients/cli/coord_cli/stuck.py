@@ -12,6 +12,7 @@ _HOPELESS = frozenset(
     {
         "AGENT_UNAVAILABLE",
         "BUDGET_SPENT",
+        "DISK_FULL",
         "MERGING_PAUSED",
         "MISSING_CAPABILITY",
         "NO_WORKER",
@@ -30,12 +31,16 @@ class StuckWatch:
         services: Who is asked for reasons.
         patience_s: For how long nothing may have been possible. It covers the moments between an
             event and what follows from it.
+
+    Attributes:
+        full_disk: Whose disk is full, as of the last look, where nothing can go on for that.
     """
 
     def __init__(self, services: Services, patience_s: float) -> None:
         self._services = services
         self._patience_ns = from_seconds(patience_s)
         self._since_ns: int | None = None
+        self.full_disk = ""
 
     def forget(self) -> None:
         """Begin anew: something is about to become possible."""
@@ -44,6 +49,8 @@ class StuckWatch:
     async def look(self, snapshot: Snapshot, now_ns: int) -> Reasons:
         """Return why each open task is stuck, once that was so for long enough; else nothing."""
         reasons = await self._reasons(snapshot, now_ns)
+        full = (one.message for one in reasons.values() if one.code == "DISK_FULL")
+        self.full_disk = next(full, "")
         if not reasons:
             self._since_ns = None
             return {}
@@ -52,10 +59,12 @@ class StuckWatch:
         return reasons if now_ns - self._since_ns >= self._patience_ns else {}
 
     async def _reasons(self, snapshot: Snapshot, now_ns: int) -> Reasons:
-        if any(_moves(task, now_ns) for task in snapshot.open):
+        if any(_in_backoff(task, now_ns) for task in snapshot.open):
             return {}
         reasons: dict[str, common_pb2.Reason] = {}
         waiting = [task for task in snapshot.open if not task.deps_left]
+        # As long as an agent works, the first answer is enough.
+        waiting.sort(key=lambda task: task.state not in WORKING)
         for task in waiting[:_ASKED_MAX]:
             found = await explain(self._services, task.spec.id)
             hopeless = next((reason for reason in found if is_hopeless(reason)), None)
@@ -65,9 +74,8 @@ class StuckWatch:
         return reasons
 
 
-def _moves(task: queue_pb2.Task, now_ns: int) -> bool:
-    in_backoff = task.HasField("not_before") and timestamp_ns(task.not_before) > now_ns
-    return task.state in WORKING or in_backoff
+def _in_backoff(task: queue_pb2.Task, now_ns: int) -> bool:
+    return task.HasField("not_before") and timestamp_ns(task.not_before) > now_ns
 
 
 def is_hopeless(reason: common_pb2.Reason) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import structlog
 from coord.client import connect
 from coord.errors import CoordError
+from coord.log_file import log_file
 
 from coord_worker.config import CONFIG, PARENT, Identity, WorkerConfig
 from coord_worker.orphans import Orphans
@@ -48,7 +50,7 @@ def _configure_logs() -> None:
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(log_file(io.FileIO(2, "wb", closefd=False))),
     )
 
 

@@ -9,6 +9,7 @@ from enum import Enum, auto
 from pathlib import Path
 
 from coord.environment import Environment
+from coord.room import full_disk
 from coord.session import Report
 from coord.times import SECOND, duration_ns, timestamp
 from coord.v1 import common_pb2, coordinator_pb2, queue_pb2
@@ -250,7 +251,11 @@ class Attempt:
         message = cut(answer.message, MESSAGE_BYTES_MAX)
         return coordinator_pb2.Complete(attempt=self.ref, message=message)
 
-    def _failed(self, answer: Answer, output: str) -> coordinator_pb2.Failed:
+    def _failed(self, answer: Answer, output: str) -> Report:
+        full = full_disk(self._config.folder)
+        if full and answer.reason == queue_pb2.FAILURE_REASON_AGENT_ERROR:
+            # That may be why: it is not held against the task.
+            return coordinator_pb2.Released(attempt=self.ref, message=full)
         failed = coordinator_pb2.Failed(
             attempt=self.ref,
             reason=answer.reason,

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 import structlog
 from coord.environment import SYSTEM, Environment
+from coord.room import full_disk
 from coord.times import from_seconds
 
 from coord_worker.config import (
@@ -27,7 +28,7 @@ from coord_worker.config import (
 )
 from coord_worker.leftovers import end_leftovers
 
-_EXIT_USAGE, _EXIT_REFUSED = 2, 3
+_EXIT_BROKEN, _EXIT_USAGE, _EXIT_REFUSED = 1, 2, 3
 _LOG_BYTES_MAX = 8 * 2**20
 _ERROR_BYTES = 2_000
 
@@ -159,7 +160,7 @@ class _Keeper:
         """Run the worker until it leaves, is given up, or is to stop."""
         while not self._stopping.is_set():
             born_ns = self._environment.monotonic_ns()
-            status = await self._live()
+            status = await self._live_if_possible()
             if status == 0:
                 self.state = WorkerState.LEFT
                 return
@@ -187,7 +188,10 @@ class _Keeper:
 
     def _is_hopeless(self, status: int) -> bool:
         restarts = self._settings.restarts
-        return status in {_EXIT_USAGE, _EXIT_REFUSED} or self._crashes >= restarts.crashes_max
+        if status in {_EXIT_USAGE, _EXIT_REFUSED}:
+            return True
+        # On a full disk none can live, and there may be room again.
+        return self._crashes >= restarts.crashes_max and not full_disk(self._config.folder)
 
     async def _give_up(self, status: int) -> None:
         self.error = _last_line(self._log_path) or f"it exited with status {status}"
@@ -203,6 +207,13 @@ class _Keeper:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(delay):
                 await self._stopping.wait()
+
+    async def _live_if_possible(self) -> int:
+        try:
+            return await self._live()
+        except OSError as error:
+            _log.warning("worker cannot be started", worker=self._name, error=str(error))
+            return _EXIT_BROKEN
 
     async def _live(self) -> int:
         """Run one process of the worker to its end; return its exit status."""

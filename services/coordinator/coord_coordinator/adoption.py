@@ -113,4 +113,5 @@ def _attempt(task: queue_pb2.Task) -> WorkerAttempt:
         # It may have no reservation: letting go of one that is not there is harmless.
         budget=task.spec.budget if task.spec.HasField("budget") else None,
         progress=newest.progress,
+        started=task.state == queue_pb2.TASK_STATE_RUNNING,
     )

@@ -43,6 +43,7 @@ class Dispatch:
         *,
         has_repository: bool,
         is_running: Callable[[], bool],
+        full_disk: Callable[[], str],
     ) -> None:
         self.strategy = strategy
         self.held: dict[str, common_pb2.Reason] = {}
@@ -52,6 +53,7 @@ class Dispatch:
         self._reports = reports
         self._has_repository = has_repository
         self._is_running = is_running
+        self._full_disk = full_disk
         self._deliveries: dict[asyncio.Task[None], None] = {}
 
     async def run(self) -> None:
@@ -106,6 +108,8 @@ class Dispatch:
             return _BACKOFF_S
         if not self._fleet.free():
             return self._until_free_s()
+        if self._full_disk():
+            return _HELD_RETRY_S
         request = queue_pb2.ListReadyTasksRequest(project=self._fleet.project, page_size=_READY_MAX)
         ready = await self._services.insist(self._services.queue.ListReadyTasks, request)
         held: dict[str, common_pb2.Reason] = {}
@@ -203,6 +207,7 @@ class Dispatch:
         worker.unready = None
         if attempt.token in worker.attempts:
             assigned = pb.Assigned(lease=lease, worktree=worktree, budget=attempt.budget)
+            attempt.started = True
             worker.session.push(assigned=assigned)
 
     async def _put_off(self, worker: Worker, attempt: WorkerAttempt, error: CoordError) -> None:

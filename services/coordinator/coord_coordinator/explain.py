@@ -1,10 +1,13 @@
 """Why a task is not running: the queue's reasons, and what the coordinator adds."""
 
+from collections.abc import Callable
+
 from coord.errors import CoordError
 from coord.v1 import common_pb2, integrator_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
 
 from coord_coordinator.dispatch import Dispatch
+from coord_coordinator.fleet import Fleet
 from coord_coordinator.services import Services
 
 _CHANGE_CODES = {
@@ -12,13 +15,32 @@ _CHANGE_CODES = {
     integrator_pb2.CHANGE_STATE_CHECKING: ("CHANGE_CHECKING", "its merged tree is under check"),
     integrator_pb2.CHANGE_STATE_LANDING: ("CHANGE_CHECKING", "its merged tree is green and lands"),
 }
+_OPEN = frozenset(
+    {
+        queue_pb2.TASK_STATE_ASSIGNED,
+        queue_pb2.TASK_STATE_MERGING,
+        queue_pb2.TASK_STATE_PENDING,
+        queue_pb2.TASK_STATE_RUNNING,
+    }
+)
 
 
 class Explainer:
     """Composes the reasons of all services."""
 
-    def __init__(self, project: str, services: Services, dispatch: Dispatch) -> None:
-        self._project = project
+    def __init__(
+        self,
+        fleet: Fleet,
+        services: Services,
+        dispatch: Dispatch,
+        *,
+        has_repository: bool,
+        full_disk: Callable[[], str],
+    ) -> None:
+        self._fleet = fleet
+        self._project = fleet.project
+        self._has_repository = has_repository
+        self._full_disk = full_disk
         self._services = services
         self._dispatch = dispatch
 
@@ -35,7 +57,27 @@ class Explainer:
             reasons = [await self._ready(task_id)]
         elif answer.state == queue_pb2.TASK_STATE_MERGING:
             reasons = await self._merging(task_id)
+        if answer.state in _OPEN and (full := await self._full()) and not self._at_work(task_id):
+            reasons = [full, *reasons]
         return pb.ExplainDispatchResponse(state=answer.state, reasons=reasons)
+
+    async def _full(self) -> common_pb2.Reason | None:
+        """Return whose disk is full: where nothing can be stored, nothing goes on."""
+        if full := self._full_disk():
+            return common_pb2.Reason(code="DISK_FULL", message=full)
+        if not self._has_repository:
+            return None
+        paused = (await self._changes()).merge_queue.paused
+        return paused if paused.code == "DISK_FULL" else None
+
+    def _at_work(self, task_id: str) -> bool:
+        """Tell whether an agent works on a task: it needs no room to come to its end."""
+        return any(
+            attempt.ref.task_id == task_id and attempt.started and not attempt.ending
+            for worker in self._fleet.workers.values()
+            for attempt in worker.attempts.values()
+            if worker.connected
+        )
 
     async def _ready(self, task_id: str) -> common_pb2.Reason:
         held = self._dispatch.held.get(task_id)
@@ -46,10 +88,7 @@ class Explainer:
     async def _merging(self, task_id: str) -> list[common_pb2.Reason]:
         token = (await self._task(task_id)).attempts[-1].fencing_token
         integrator = self._services.integrator
-        changes = await self._services.ask(
-            integrator.ListChanges,
-            integrator_pb2.ListChangesRequest(project=self._project, page_size=1),
-        )
+        changes = await self._changes()
         reasons = []
         if changes.merge_queue.HasField("paused"):
             paused = changes.merge_queue.paused
@@ -69,6 +108,10 @@ class Explainer:
             return [*reasons, common_pb2.Reason(code="MERGING", message=error.message)]
         code, message = _CHANGE_CODES.get(found.change.state, ("MERGING", found.change.message))
         return [*reasons, common_pb2.Reason(code=code, message=message)]
+
+    async def _changes(self) -> integrator_pb2.ListChangesResponse:
+        request = integrator_pb2.ListChangesRequest(project=self._project, page_size=1)
+        return await self._services.ask(self._services.integrator.ListChanges, request)
 
     async def _task(self, task_id: str) -> queue_pb2.Task:
         request = queue_pb2.GetTaskRequest(project=self._project, task_id=task_id)

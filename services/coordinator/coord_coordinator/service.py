@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from functools import partial
 from typing import ClassVar, Self
 
+from coord.room import full_disk
 from coord.times import duration, duration_ns, from_seconds
 from coord.v1 import common_pb2
 from coord.v1 import coordinator_pb2 as pb
@@ -50,6 +52,7 @@ class CoordinatorService(Service):
         money = Money(context.project, services)
         reports = Reports(fleet, services, money, has_repository=settings.repository)
         self._adoption = adoption = Adoption(fleet, services, money, reports)
+        full = partial(full_disk, context.folder)
         self._dispatch = Dispatch(
             fleet,
             services,
@@ -58,10 +61,13 @@ class CoordinatorService(Service):
             STRATEGIES[settings.strategy](),
             has_repository=settings.repository,
             is_running=lambda: self._lifecycle == pb.LIFECYCLE_RUNNING,
+            full_disk=full,
         )
         self._liveness = Liveness(fleet, services, reports, adoption, settings)
         self._streams = Streams(fleet, reports, adoption, settings, lambda: self._lifecycle)
-        self._explainer = Explainer(context.project, services, self._dispatch)
+        self._explainer = Explainer(
+            fleet, services, self._dispatch, has_repository=settings.repository, full_disk=full
+        )
         self._events = MergedEvents(services, store)
         self._loops: list[asyncio.Task[None]] = []
         connected = Gauge(

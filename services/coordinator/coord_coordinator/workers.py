@@ -25,6 +25,7 @@ class WorkerAttempt:
         usage: What it has used, as far as this coordinator knows.
         progress: How far it has come.
         progress_stored: Whether the queue knows `progress`.
+        started: Whether its agent has been told to begin.
         ending: Whether its last report is being passed on: what the queue says of it is old news.
         overspent: Whether the worker was told to stop it for its costs.
     """
@@ -38,6 +39,7 @@ class WorkerAttempt:
     usage: common_pb2.Usage = field(default_factory=common_pb2.Usage)
     progress: common_pb2.Progress = field(default_factory=common_pb2.Progress)
     progress_stored: bool = True
+    started: bool = False
     ending: bool = False
     overspent: bool = False
 

@@ -1,7 +1,6 @@
 """The host: all services in this process, or attached to those that run already."""
 
 import os
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, Protocol
 import grpc.aio
 from coord.client import connect
 from coord.errors import CoordError, failed_precondition
+from coord.room import full_disk
 from coord_coordinator.service import CoordinatorService
 from coord_integrator.service import IntegratorService
 from coord_ledger.service import LedgerService
@@ -32,7 +32,6 @@ _SERVICES: tuple[type[Service], ...] = (
     IntegratorService,
     CoordinatorService,
 )
-_FREE_BYTES_MIN = 16 * 2**20
 # What a running host was started with, and a newcomer may not silently do without.
 _BINDING = (("integrator", "check"), ("integrator", "no_check"), ("integrator", "target"))
 
@@ -189,13 +188,8 @@ async def start(
 def _check_room(state: Path) -> None:
     """Refuse a disk that the first commits would fill: nothing that was promised could be kept."""
     there = next(folder for folder in (state, *state.parents) if folder.exists())
-    free_bytes = shutil.disk_usage(there).free
-    if free_bytes < _FREE_BYTES_MIN:
-        raise failed_precondition(
-            "DISK_FULL",
-            f"only {free_bytes // 2**20} MiB are free on the disk of {state}: free some, at least"
-            f" {_FREE_BYTES_MIN // 2**20} MiB, or name another folder with --state",
-        )
+    if full := full_disk(there):
+        raise failed_precondition("DISK_FULL", f"{full}, or name another folder with --state")
 
 
 def services_of(place: Place) -> list[type[Service]]:

@@ -5,7 +5,8 @@ from collections import defaultdict
 from dataclasses import replace
 
 import structlog
-from coord.errors import CoordError, failed_precondition, not_found
+from coord.errors import CoordError, failed_precondition, not_found, unavailable
+from coord.times import SECOND
 from coord.v1 import common_pb2, integrator_pb2
 
 from coord_integrator import names
@@ -51,7 +52,7 @@ class Attempts:
                     return self.worktree(row)
                 return await self._prepare(row)
             except (GitError, OSError) as error:
-                raise _setup_failed(str(error)) from error
+                raise self._excused(_setup_failed(str(error))) from error
 
     async def snapshot(self, worker: str) -> integrator_pb2.Snapshot | None:
         """Keep what is in a worktree; see SnapshotWorktree."""
@@ -80,7 +81,7 @@ class Attempts:
             try:
                 kept = await self._worktrees.remove(row.place, tip)
             except (GitError, OSError) as error:
-                raise _not_kept(worker, error) from error
+                raise self._excused(_not_kept(worker, error)) from error
             snapshot = await self._tell(worker, kept)
             await self._store.worktree_removed(worker)
             await self._worktrees.drop_branch(row.branch, row.base, tip)
@@ -128,6 +129,8 @@ class Attempts:
         try:
             await self._keep(row, tip)
         except CoordError as error:
+            if error.reason == "DISK_FULL":
+                raise
             places = await self._worktrees.set_aside(row.place)
             log.warning(
                 "a worktree is kept as a folder", places=list(map(str, places)), why=str(error)
@@ -141,13 +144,14 @@ class Attempts:
             return
         result = await run_setup(self._repository, folder, command, self._settings.setup_timeout_s)
         if not result.passed:
-            raise _setup_failed(f"{command!r}: exit {result.exit_status}\n{result.output[-2_000:]}")
+            message = f"{command!r}: exit {result.exit_status}\n{result.output[-2_000:]}"
+            raise self._excused(_setup_failed(message))
 
     async def _keep(self, row: WorktreeRow, tip: str) -> integrator_pb2.Snapshot | None:
         try:
             kept = await self._worktrees.keep(row.place, tip)
         except (GitError, OSError) as error:
-            raise _not_kept(row.worker, error) from error
+            raise self._excused(_not_kept(row.worker, error)) from error
         return await self._tell(row.worker, kept)
 
     async def _tell(self, worker: str, kept: Kept | None) -> integrator_pb2.Snapshot | None:
@@ -170,7 +174,12 @@ class Attempts:
             await self._tell(row.worker, kept)
             return await self._submissions.record(row, request, kept, tip)
         except (GitError, OSError) as error:
-            raise _not_kept(request.worker, error) from error
+            raise self._excused(_not_kept(request.worker, error)) from error
+
+    def _excused(self, error: CoordError) -> CoordError:
+        """Return an error, or that a disk is full: then the same call works once there is room."""
+        full = self._repository.full_disk()
+        return unavailable("DISK_FULL", full, retry_after_ns=SECOND) if full else error
 
 
 def _serving(row: WorktreeRow | None, attempt: common_pb2.AttemptRef) -> WorktreeRow:

@@ -85,7 +85,12 @@ class MergeQueue:
         self._blockage: Blockage | None = None
 
     async def step(self) -> bool:
-        """Do the next thing; False where there is nothing to do for now."""
+        """Do the next thing; False where there is nothing to do for now.
+
+        On a full disk that is so: a check that fails there says nothing about a change.
+        """
+        if self._parts.repository.full_disk():
+            return False
         await self._parts.checkout.repair()
         for _, row in self._store.list_changes((_LANDING,)):
             await self._finish(row)

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+from coord.room import full_disk
+
 from coord_integrator import names
 from coord_integrator.git import MARKER, Git, GitError, split
 
@@ -91,6 +93,10 @@ class Repository:
         repository = cls(user, own, common, top, folder)
         await asyncio.to_thread(repository.copy_info)
         return repository
+
+    def full_disk(self) -> str:
+        """Say which of the two has no room left on its disk; empty for neither."""
+        return full_disk(self.folder, self.common_folder)
 
     async def bring(self, commit: str, ref: str) -> None:
         """Fetch a commit of the user's repository into Coord's own, under `ref`."""

@@ -1,13 +1,10 @@
 """Whether the user's repository can be written to, before anything depends on it."""
 
-import shutil
 import tempfile
 from pathlib import Path
 
 from coord.errors import failed_precondition
-
-# Less than this is gone with the first worktree or two.
-FREE_BYTES_MIN = 16 * 2**20
+from coord.room import full_disk
 
 
 def check_writable(git_folder: Path) -> None:
@@ -18,16 +15,12 @@ def check_writable(git_folder: Path) -> None:
     """
     try:
         with tempfile.TemporaryFile(dir=git_folder):
-            free_bytes = shutil.disk_usage(git_folder).free
+            full = full_disk(git_folder)
     except OSError as error:
         raise failed_precondition(
             "NOT_WRITABLE",
             f"the repository cannot be written to ({git_folder}: {error.strerror}): Coord keeps"
             " branches and agents' work in it; make it writable, or work on a clone",
         ) from error
-    if free_bytes < FREE_BYTES_MIN:
-        raise failed_precondition(
-            "DISK_FULL",
-            f"only {free_bytes // 2**20} MiB are free on the disk of {git_folder}: free some, at"
-            f" least {FREE_BYTES_MIN // 2**20} MiB",
-        )
+    if full:
+        raise failed_precondition("DISK_FULL", full)

@@ -1,12 +1,13 @@
 """The integrator: one handler for each RPC, and the loops that land changes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
 from coord.errors import CoordError, failed_precondition, invalid_argument, not_found
+from coord.v1 import common_pb2
 from coord.v1 import integrator_pb2 as pb
 from coord_runtime.calls import Call
 from coord_runtime.checks import (
@@ -64,6 +65,7 @@ class Rooms:
     judge: Judge
     keeper: LeaseKeeper
     reporter: Reporter
+    full_disk: Callable[[], str]
 
 
 class IntegratorService(Service):
@@ -237,6 +239,8 @@ class IntegratorService(Service):
         if standing is not None:
             queue.landing_branch = standing.branch
             queue.target_commit = standing.tip
+        if full := self._rooms.full_disk():
+            queue.paused.CopyFrom(common_pb2.Reason(code="DISK_FULL", message=full))
         return queue
 
     async def _merge(self) -> float:
@@ -304,6 +308,7 @@ async def _furnish(
         judge,
         LeaseKeeper(store, queue, merging, judge),
         Reporter(store, queue),
+        repository.full_disk,
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from coord.environment import Environment
+from coord.errors import unavailable
 from coord.times import SECOND, timestamp
 from coord.v1 import integrator_pb2
 
@@ -73,6 +74,7 @@ class Judge:
 
         Raises:
             CheckStoppedError: where `stop` was called for the change.
+            CoordError: UNAVAILABLE with reason DISK_FULL where that may be why the check is red.
         """
         if await self._is_vouched_for(merged):
             return Verdict(Outcome.GREEN)
@@ -103,6 +105,8 @@ class Judge:
         tree = await self._checker.repository.tree(commit)
         begin_ns, begin = self._environment.now_ns(), self._environment.monotonic_ns()
         result = await self._stoppable(change_id, commit)
+        if not result.passed and (full := self._checker.repository.full_disk()):
+            raise unavailable("DISK_FULL", full, retry_after_ns=SECOND)
         seconds = (self._environment.monotonic_ns() - begin) / SECOND
         self._metrics.check_seconds.labels("green" if result.passed else "red").observe(seconds)
         run = integrator_pb2.CheckRun(

@@ -1,9 +1,11 @@
 """Logs: lines for people on a terminal, JSON elsewhere."""
 
+import io
 import logging
 import sys
 
 import structlog
+from coord.log_file import log_file
 
 
 def configure(level: str = "info") -> None:
@@ -24,6 +26,6 @@ def configure(level: str = "info") -> None:
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[level.upper()]
         ),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(log_file(io.FileIO(2, "wb", closefd=False))),
         cache_logger_on_first_use=False,
     )
