@@ -85,7 +85,8 @@ async def start(stack: AsyncExitStack, state: Path) -> dict[str, Rate]:
 @asynccontextmanager
 async def hyperqueue(state: Path) -> AsyncIterator[Rate]:
     """HyperQueue, which runs programs."""
-    (state / "hyperqueue").mkdir()
+    folder = state / "hyperqueue"
+    folder.mkdir()
 
     def run(tasks: int) -> float:
         job = Job(max_fails=0)
@@ -95,7 +96,10 @@ async def hyperqueue(state: Path) -> AsyncIterator[Rate]:
         client.wait_for_jobs([client.submit(job)])
         return tasks / (time.perf_counter() - begin)
 
-    with HyperQueue(str(state / "hyperqueue"), WorkerConfig(cores=_WORKERS)) as cluster:
+    with HyperQueue(str(folder)) as cluster:
+        while not (folder / "hq-current" / "access.json").exists():  # noqa: ASYNC110 - it happens in another process.
+            await asyncio.sleep(_POLL_S)
+        cluster.start_worker(WorkerConfig(cores=_WORKERS))
         client = cluster.client()
         yield lambda tasks: asyncio.to_thread(run, tasks)
 
