@@ -85,7 +85,8 @@ async def start(stack: AsyncExitStack, state: Path) -> dict[str, Rate]:
 @asynccontextmanager
 async def hyperqueue(state: Path) -> AsyncIterator[Rate]:
     """HyperQueue, which runs programs."""
-    (state / "hyperqueue").mkdir()
+    folder = state / "hyperqueue"
+    folder.mkdir()
 
     def run(tasks: int) -> float:
         job = Job(max_fails=0)
@@ -95,7 +96,7 @@ async def hyperqueue(state: Path) -> AsyncIterator[Rate]:
         client.wait_for_jobs([client.submit(job)])
         return tasks / (time.perf_counter() - begin)
 
-    with HyperQueue(str(state / "hyperqueue"), WorkerConfig(cores=_WORKERS)) as cluster:
+    with HyperQueue(str(folder), WorkerConfig(cores=_WORKERS)) as cluster:
         client = cluster.client()
         yield lambda tasks: asyncio.to_thread(run, tasks)
 
@@ -126,7 +127,7 @@ def _program(*command: str, **environment: str) -> Iterator[None]:
 async def _celery(state: Path) -> AsyncIterator[Rate]:
     with _valkey(state / "celery") as (client, url):
         celery.conf.broker_url = url
-        inspect = celery.control.inspect(timeout=5)
+        inspect = celery.control.inspect(timeout=5, limit=1)
 
         def total() -> int:
             answers = inspect.stats() or {}

@@ -169,6 +169,7 @@ def _needs(moves: Moves, names: str) -> int:
     if row is None:
         insert = "INSERT INTO needs (capabilities) VALUES (?) RETURNING id"
         row = moves.sql.execute(insert, (names,)).fetchone()
+        moves.needs[row[0]] = frozenset(names.split())
     return int(row[0])
 
 

@@ -19,6 +19,8 @@ from coord_queue.schema import HEAD_COLUMNS, LIVE, UNSUCCESSFUL, Head
 
 _BLOCKED = ", ".join(str(state) for state in sorted(UNSUCCESSFUL))
 _NO_REASON = pb.FAILURE_REASON_UNSPECIFIED
+# Later than any time.
+NEVER_NS = 2**63
 
 
 class Ending(NamedTuple):
@@ -44,6 +46,8 @@ class Moves:
         chance: Where the jitter of backoffs comes from.
         counts: How many tasks more are in each state, by (state, whether free): PENDING ones that
             wait for no dependency are free.
+        needs: Sets of capabilities, by id, that no task had required before.
+        back_ns: When the first of the backoffs that begin here ends; far away where none does.
     """
 
     def __init__(self, transaction: Transaction, project: str, chance: Random) -> None:
@@ -53,6 +57,8 @@ class Moves:
         self.project = project
         self.chance = chance
         self.counts: Counter[tuple[pb.TaskState, bool]] = Counter()
+        self.needs: dict[int, frozenset[str]] = {}
+        self.back_ns = NEVER_NS
 
     def assign(self, heads: Sequence[Head], worker: str) -> None:
         """PENDING -> ASSIGNED, each with a new attempt."""
@@ -252,6 +258,7 @@ class Moves:
     def _ended_row(self, one: Ending) -> tuple[Any, ...]:
         waits = one.not_before_ns > self.now_ns and one.state == pb.TASK_STATE_PENDING
         not_before_ns = one.not_before_ns if waits else 0
+        self.back_ns = min(self.back_ns, not_before_ns or NEVER_NS)
         return (
             one.state,
             self.now_ns,

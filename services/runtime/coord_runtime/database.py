@@ -76,7 +76,7 @@ class Transaction:
     def __init__(self, sql: sqlite3.Connection, now_ns: int, events: EventLog) -> None:
         self.sql = sql
         self.now_ns = now_ns
-        self.committed: list[Callable[[], None]] = []
+        self.committed: list[Callable[[], object]] = []
         self._events = events
 
     def emit(self, project: str, event: Any) -> int:
@@ -101,7 +101,7 @@ class _Item(Generic[T]):
     future: "asyncio.Future[T]"
     result: T | None = None
     error: BaseException | None = None
-    committed: list[Callable[[], None]] = field(default_factory=list)
+    committed: list[Callable[[], object]] = field(default_factory=list)
 
 
 @dataclass
