@@ -23,7 +23,7 @@ from coord_limiter.service import LimiterService
 from coord_queue.service import QueueService
 from coord_runtime.tokens import Kind
 
-from tests.integrator_rig import make_repository
+from tests.integrator_rig import commit, git, make_repository
 from tests.serving import PROJECT, WAYS, Clock, Served, served
 
 SERVICES = (QueueService, LimiterService, LedgerService, CoordinatorService)
@@ -708,9 +708,17 @@ async def test_a_change_that_is_expected_and_not_there_is_a_failure(tmp_path: Pa
         await worker.say(complete=pb.Complete(attempt=ref(await worker.hear("assigned"))))
         again = await worker.hear("assigned")
         assert again.lease.previous.reason == queue_pb2.FAILURE_REASON_NO_CHANGE
+        # Neither does a commit count that was taken back, though it is kept.
+        commit(Path(again.worktree.path), {"new.txt": "new\n"})
+        git(Path(again.worktree.path), "revert", "--no-edit", "HEAD")
+        await worker.say(complete=pb.Complete(attempt=ref(again)))
+        again = await worker.hear("assigned")
+        assert again.lease.previous.reason == queue_pb2.FAILURE_REASON_NO_CHANGE
+        wip = git(repo, "for-each-ref", "--format=%(refname)", "refs/coord/wip").splitlines()[0]
+        assert 'Revert "' in git(repo, "log", "--format=%s", f"main..{wip}")
         (Path(again.worktree.path) / "new.txt").write_text("new\n")
         await worker.say(complete=pb.Complete(attempt=ref(again)))
-        assert (await fleet.until("a", queue_pb2.TASK_STATE_COMPLETE)).attempts_used == 1
+        assert (await fleet.until("a", queue_pb2.TASK_STATE_COMPLETE)).attempts_used == 2
         # The other one does not expect a change: it is done, and says so.
         await worker.say(complete=pb.Complete(attempt=ref(await worker.hear("assigned"))))
         done = await fleet.until("b", queue_pb2.TASK_STATE_COMPLETE)
