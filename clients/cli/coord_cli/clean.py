@@ -276,7 +276,7 @@ def _tell(order: Order, tally: Tally, *, refused: bool) -> None:
     for one in tally.kept:
         click.echo(f"left {one.kind} {one.name}{_size(one)}{one.why and ': '}{one.why}")
     total = sum(one.size for one in tally.gone)
-    click.echo(f"{verb} {len(tally.gone)}, {_mib(total)} in all; left {len(tally.kept)}")
+    click.echo(f"{verb} {len(tally.gone)}, {_amount(total)} in all; left {len(tally.kept)}")
     if refused:
         click.echo(
             "coord: --all is refused: land what is left, or name each with --discard NAME", err=True
@@ -290,8 +290,8 @@ def _rows(remains: Sequence[Remain]) -> list[dict[str, object]]:
 
 
 def _size(remain: Remain) -> str:
-    return f" ({_mib(remain.size)})" if remain.size else ""
+    return f" ({_amount(remain.size)})" if remain.size else ""
 
 
-def _mib(size: int) -> str:
-    return f"{size / 2**20:.1f} MiB"
+def _amount(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB" if size >= 2**20 else f"{size / 2**10:.0f} KiB"
