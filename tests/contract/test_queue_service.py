@@ -405,7 +405,7 @@ async def test_lists_are_paged_and_filtered(queue: Queue) -> None:
     pending = await queue.stub.ListTasks(pb.ListTasksRequest(project=PROJECT, states=states))
     assert len(pending.tasks) == 20
     bad = pb.ListTasksRequest(project=PROJECT, page_token="nonsense")
-    assert (await refusal(queue.stub.ListTasks(bad))).reason == "INVALID_FIELD"
+    assert (await refusal(queue.stub.ListTasks(bad))).reason == "INVALID_PAGE_TOKEN"
 
 
 async def test_counts_say_what_is_ready_and_what_has_ended(queue: Queue) -> None:

@@ -24,6 +24,7 @@ from typing import IO, Any
 import psutil
 from coord.v1 import queue_pb2 as pb
 from coord_host.places import locate
+from coord_runtime.event_log import events_of
 
 from demo import verify
 from demo.run import make_repository
@@ -179,9 +180,9 @@ class Crashes:
         """Replay the queue's events; compare the end with what is meant to be."""
         checker = HistoryChecker()
         with closing(sqlite3.connect(self._place.state / "queue" / "queue.db")) as sql:
-            rows = sql.execute("SELECT body FROM events ORDER BY sequence").fetchall()
+            pages = sql.execute("SELECT body FROM event_pages ORDER BY last").fetchall()
         try:
-            for (body,) in rows:
+            for body in (body for (page,) in pages for body in events_of(page)):
                 checker.take(pb.QueueEvent.FromString(body))
         except AssertionError as error:
             return [f"history: {error}"]

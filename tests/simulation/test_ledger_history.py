@@ -14,6 +14,7 @@ from coord.times import SECOND, duration
 from coord.v1 import common_pb2, ledger_pb2
 from coord_ledger.service import LedgerService
 from coord_runtime.calls import Call
+from coord_runtime.event_log import events_of
 from coord_runtime.service import ServiceContext
 from coord_runtime.tokens import Kind, Principal
 from hypothesis import HealthCheck, given, settings
@@ -222,9 +223,9 @@ def _key(scope: ledger_pb2.Scope) -> Key:
 
 
 def _events(ledger: LedgerService) -> list[ledger_pb2.LedgerEvent]:
-    query = "SELECT body FROM events ORDER BY sequence"
+    query = "SELECT body FROM event_pages ORDER BY last"
     rows = ledger._store._database.read(lambda sql: sql.execute(query).fetchall())  # type: ignore[attr-defined]
-    return [ledger_pb2.LedgerEvent.FromString(body) for (body,) in rows]
+    return [ledger_pb2.LedgerEvent.FromString(one) for (page,) in rows for one in events_of(page)]
 
 
 async def live(steps: list[tuple[str, int, int, str]], folder: Path) -> None:

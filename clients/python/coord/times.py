@@ -13,6 +13,11 @@ def timestamp(ns: int) -> Timestamp:
     return Timestamp(seconds=seconds, nanos=nanos)
 
 
+def set_timestamp(value: Timestamp, ns: int) -> None:
+    """Set a message's field to the time `ns` nanoseconds after 1970 (UTC)."""
+    value.seconds, value.nanos = divmod(ns, SECOND)
+
+
 def timestamp_ns(value: Timestamp) -> int:
     """Return nanoseconds since 1970 (UTC); 0 for an unset field."""
     return value.seconds * SECOND + value.nanos

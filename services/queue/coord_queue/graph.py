@@ -34,3 +34,23 @@ def _search(start: str, deps: Mapping[str, Sequence[str]], done: set[str]) -> li
             path[following] = len(path)
             stack.append(iter(deps[following]))
     return []
+
+
+def in_order(deps: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the ids in a topological order: each after all that it depends on.
+
+    The order of the keys where that is one already; otherwise depth first from each key.
+
+    Args:
+        deps: For each id, the ids that it depends on; no cycles. Ids that are not keys are ignored.
+    """
+    done: dict[str, None] = {}
+    for start in deps:
+        stack = [start]
+        while stack:
+            left = [dep for dep in deps[stack[-1]] if dep in deps and dep not in done]
+            if left:
+                stack.extend(left)
+            else:
+                done.setdefault(stack.pop())
+    return list(done)

@@ -1,29 +1,110 @@
-"""When leases expire: kept in memory, by the monotonic clock.
+"""When leases expire and timeouts pass: kept in memory, by the monotonic clock.
 
 A lease is not written when it is renewed. After a start every live attempt has one full lease time,
 since its holder could not renew while the service was away.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+
+from coord.times import duration_ns
+from coord.v1 import common_pb2
+from coord.v1 import queue_pb2 as pb
+
+from coord_queue.store import LiveAttempt
+
+_NEVER = 2**63
+
+
+@dataclass(slots=True)
+class _Held:
+    project: str
+    task_id: str
+    worker: str
+    begun_ns: int
+    expires_ns: int
+    timeout_ns: int
+    limit_ns: int = _NEVER
 
 
 class LeaseClock:
-    """The deadlines of live attempts, by fencing token."""
+    """The live attempts, by fencing token.
+
+    A worker ends what has run for its task's timeout. For one that does not, the clock waits a
+    lease time longer and then ends the attempt itself.
+
+    Args:
+        lease_ns: How long a lease lasts that nobody renews.
+    """
 
     def __init__(self, lease_ns: int) -> None:
         self._lease_ns = lease_ns
-        self._deadlines: dict[int, int] = {}
+        self._held: dict[int, _Held] = {}
+
+    def restore(self, live: Iterable[LiveAttempt], now_ns: int, wall_ns: int) -> None:
+        """Take up the attempts that live after a start."""
+        for one in live:
+            begun_ns = now_ns - (wall_ns - one.assigned_ns)
+            expires_ns = now_ns + self._lease_ns
+            self._held[one.token] = held = _Held(
+                one.project, one.task_id, one.worker, begun_ns, expires_ns, one.timeout_ns
+            )
+            if one.started_ns:
+                self._limit(held, now_ns - (wall_ns - one.started_ns))
+
+    def begin(self, project: str, lease: pb.Lease, now_ns: int) -> None:
+        """Note a new attempt."""
+        attempt, spec = lease.attempt, lease.spec
+        timeout_ns = duration_ns(spec.timeout) if spec.HasField("timeout") else 0
+        self._held[attempt.fencing_token] = _Held(
+            project, spec.id, attempt.worker, now_ns, now_ns + self._lease_ns, timeout_ns
+        )
+
+    def start(self, token: int, now_ns: int) -> None:
+        """Note that an attempt has begun its work; its first word counts."""
+        held = self._held.get(token)
+        if held is not None and held.limit_ns == _NEVER:
+            self._limit(held, now_ns)
+
+    def submit(self, token: int, now_ns: int) -> None:
+        """Renew an attempt's lease; its timeout counts no more."""
+        self.renew(token, now_ns)
+        if token in self._held:
+            self._held[token].timeout_ns, self._held[token].limit_ns = 0, _NEVER
 
     def renew(self, token: int, now_ns: int) -> None:
         """Give an attempt one full lease time from `now_ns` on."""
-        self._deadlines[token] = now_ns + self._lease_ns
+        if token in self._held:
+            self._held[token].expires_ns = now_ns + self._lease_ns
 
-    def due(self, live: Iterable[int], now_ns: int) -> list[int]:
-        """Return the live attempts whose lease has expired.
+    def end(self, token: int, now_ns: int) -> int:
+        """Forget an attempt; return how long it was held, 0 where it was not."""
+        held = self._held.pop(token, None)
+        return 0 if held is None else now_ns - held.begun_ns
 
-        Attempts that are met for the first time get a full lease time; those that do not live any
-        more are forgotten.
-        """
-        kept = {token: self._deadlines.get(token, now_ns + self._lease_ns) for token in live}
-        self._deadlines = kept
-        return [token for token, deadline_ns in kept.items() if deadline_ns <= now_ns]
+    def due(self, now_ns: int) -> list[tuple[str, pb.Failure]]:
+        """Forget the attempts whose lease has expired or whose time is over; return their ends."""
+        over = {
+            token: held
+            for token, held in self._held.items()
+            if min(held.expires_ns, held.limit_ns) <= now_ns
+        }
+        for token in over:
+            del self._held[token]
+        return [(held.project, _failure(token, held, now_ns)) for token, held in over.items()]
+
+    def _limit(self, held: _Held, started_ns: int) -> None:
+        if held.timeout_ns:
+            held.limit_ns = started_ns + held.timeout_ns + self._lease_ns
+
+
+def _failure(token: int, held: _Held, now_ns: int) -> pb.Failure:
+    failure = pb.Failure(
+        attempt=common_pb2.AttemptRef(task_id=held.task_id, fencing_token=token),
+        reason=pb.FAILURE_REASON_WORKER_LOST,
+        message=f"the lease of worker {held.worker} expired",
+    )
+    if held.limit_ns <= now_ns:
+        failure.reason = pb.FAILURE_REASON_TIMEOUT
+        failure.message = f"worker {held.worker} did not end the attempt after its timeout"
+    return failure

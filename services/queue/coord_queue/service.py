@@ -1,47 +1,50 @@
-"""The queue: one handler for each RPC, and the loop that expires leases."""
+"""The queue: one handler for each RPC, and the loops that expire leases and serve who waits."""
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from typing import ClassVar, Self
 
 import structlog
 from coord.errors import CoordError, not_found, permission_denied
-from coord.times import SECOND, duration_ns, from_seconds, timestamp
+from coord.times import SECOND, duration_ns, from_seconds, set_timestamp, timestamp, timestamp_ns
+from coord.v1 import common_pb2
 from coord.v1 import queue_pb2 as pb
 from coord_runtime.calls import Call
 from coord_runtime.checks import (
-    DETAIL_BYTES_MAX,
     ITEMS_MAX,
     MESSAGE_BYTES_MAX,
-    check_attempt,
+    check_attempts,
+    check_id,
     check_ids,
-    check_one_of,
     check_progress,
     check_range,
     check_text,
     check_worker,
-    invalid_field,
     page_size,
 )
 from coord_runtime.config import SectionSettings
+from coord_runtime.paging import next_page_token, page_start
 from coord_runtime.service import Service, ServiceContext
 from coord_runtime.tokens import Kind
 from coord_runtime.wakeups import Wakeups
-from google.protobuf.timestamp_pb2 import Timestamp
-from prometheus_client import Counter
+from pydantic import Field
 
 from coord_queue.adding import check_batch
-from coord_queue.explain import explain
+from coord_queue.explain import DEPS_SHOWN, explain
 from coord_queue.leases import LeaseClock
+from coord_queue.line import Line
+from coord_queue.metrics import QueueMetrics, Rate
 from coord_queue.schema import MIGRATIONS
 from coord_queue.sqlite import SqliteQueueStore
 from coord_queue.store import Page, QueueStore
-from coord_queue.validation import check_spec
+from coord_queue.validation import check_failure, check_paths, check_spec
 
 _WAIT_MAX_NS = 60 * SECOND
-_EXPIRIES_PER_LEASE = 10
+_LOOKS_PER_LEASE = 10
+
+Report = pb.Completion | pb.Failure | pb.Release
 
 log = structlog.get_logger(__name__)
 
@@ -51,12 +54,14 @@ class QueueSettings(SectionSettings):
 
     Attributes:
         lease_s: How long a lease lasts that nobody renews.
+        ageing_s: How much older makes up for one level of priority: 1 to 3,600.
         repository: Whether tasks are work on a repository: then done means landed, and a worker's
             token may not complete them.
     """
 
     SECTION: ClassVar[str] = "queue"
     lease_s: float = 30.0
+    ageing_s: float = Field(default=60.0, ge=1, le=3_600)
     repository: bool = False
 
 
@@ -70,6 +75,7 @@ class QueueService(Service):
             "CompleteTasks",
             "ExplainTask",
             "FailTasks",
+            "GetDependencyGraph",
             "GetQueueStats",
             "GetTask",
             "LeaseTasks",
@@ -82,49 +88,69 @@ class QueueService(Service):
         }
     )
 
-    def __init__(self, context: ServiceContext, store: QueueStore) -> None:
+    def __init__(self, context: ServiceContext, settings: QueueSettings, store: QueueStore) -> None:
         self._environment = context.environment
+        self._project = context.project
+        self._settings = settings
         self._store = store
-        self._settings = context.settings(QueueSettings)
-        self._lease_ns = from_seconds(self._settings.lease_s)
+        self._lease_ns = from_seconds(settings.lease_s)
         self._leases = LeaseClock(self._lease_ns)
-        self._ready = Wakeups()
-        self._expiry: asyncio.Task[None] | None = None
-        self._expired = Counter(
-            "coord_queue_lease_expiries", "Leases that expired.", registry=context.registry
-        )
-        self._stale = Counter(
-            "coord_queue_stale_reports", "Reports refused as stale.", registry=context.registry
-        )
+        self._changed = Wakeups()
+        self._line = Line(store, context.environment, self._changed)
+        self._loops: list[asyncio.Task[None]] = []
+        self._metrics = QueueMetrics(context.registry)
+        now_ns = context.environment.monotonic_ns()
+        self._rates = {name: Rate(now_ns) for name in ("added", "assigned", "completed")}
 
     @classmethod
     async def open(cls, context: ServiceContext) -> Self:
         """Open the queue on its folder."""
+        settings = context.settings(QueueSettings)
         database = await context.open_database(MIGRATIONS)
         environment = context.environment
-        return cls(context, SqliteQueueStore(database, environment.now_ns, environment.random))
+        ageing_ns = from_seconds(settings.ageing_s)
+        store = SqliteQueueStore(database, environment.now_ns, environment.random, ageing_ns)
+        return cls(context, settings, store)
 
     async def start(self) -> None:
-        """Begin to expire leases."""
-        self._expiry = asyncio.create_task(self._expire_leases())
+        """Begin to expire leases, and to serve who waits."""
+        environment = self._environment
+        live = self._store.live()
+        self._leases.restore(live, environment.monotonic_ns(), environment.now_ns())
+        self._loops = [
+            asyncio.create_task(self._expire_leases()),
+            asyncio.create_task(self._line.serve()),
+        ]
 
     async def stop(self) -> None:
-        """Stop expiring leases, and close the store."""
-        if self._expiry is not None:
-            self._expiry.cancel()
+        """End the loops, and close the store."""
+        self._line.close()
+        for loop in self._loops:
+            loop.cancel()
             with suppress(asyncio.CancelledError):
-                await self._expiry
-        self._ready.close()
+                await loop
         await self._store.close()
+
+    async def add_dependencies(
+        self, request: pb.AddDependenciesRequest, call: Call
+    ) -> pb.AddDependenciesResponse:
+        """Let tasks wait for more tasks."""
+        for item in request.dependencies:
+            check_id("dependencies.task_id", item.task_id)
+            check_range("dependencies.deps items", len(item.deps), 1, ITEMS_MAX)
+            check_ids("dependencies.deps", item.deps)
+        return await self._store.add_dependencies(request, call.once)
 
     async def add_tasks(self, request: pb.AddTasksRequest, call: Call) -> pb.AddTasksResponse:
         """Add tasks, all or none."""
         for spec in request.tasks:
-            spec.id = spec.id or self._environment.new_id("task-")
+            if not spec.id:
+                spec.id = self._environment.new_id("task-")
             check_spec(spec)
         check_batch(request.tasks)
-        response = await self._store.add(request.project, request.tasks, call.once)
-        self._ready.wake()
+        response = await self._store.add(request, call.once)
+        self._count("added", len(response.task_ids) - response.existing)
+        self._changed.wake()
         return response
 
     async def assign_tasks(
@@ -133,10 +159,9 @@ class QueueService(Service):
         """Give named tasks to a worker."""
         check_worker("worker", request.worker)
         check_ids("task_ids", request.task_ids)
-        response = await self._store.assign(
-            request.project, request.worker, request.task_ids, call.once
-        )
-        self._begin_leases(one.lease for one in response.results if one.HasField("lease"))
+        response = await self._store.assign(request, call.once)
+        leases = (one.lease for one in response.results if one.HasField("lease"))
+        self._begin(request.project, leases)
         return response
 
     async def cancel_tasks(
@@ -145,9 +170,7 @@ class QueueService(Service):
         """End tasks by the operator's word."""
         check_ids("task_ids", request.task_ids)
         check_text("message", request.message, MESSAGE_BYTES_MAX)
-        return await self._store.cancel(
-            request.project, request.task_ids, request.message, call.once
-        )
+        return await self._store.cancel(request, call.once)
 
     async def complete_tasks(
         self, request: pb.CompleteTasksRequest, call: Call
@@ -157,38 +180,64 @@ class QueueService(Service):
             raise permission_denied(
                 "NOT_FOR_WORKERS", "done means landed: say Complete on the worker's stream"
             )
+        check_attempts("completions.attempt", (item.attempt for item in request.completions))
         for item in request.completions:
-            check_attempt("completions.attempt", item.attempt)
             check_text("completions.message", item.message, MESSAGE_BYTES_MAX)
-        results = self._counted(await self._store.complete(request))
-        return pb.CompleteTasksResponse(results=results)
+        response = await self._store.complete(request)
+        ended = self._end(request.completions, response.results)
+        for held_ns in ended:
+            self._metrics.work_s.observe(held_ns / SECOND)
+        self._count("completed", len(ended))
+        return response
 
     async def explain_task(
         self, request: pb.ExplainTaskRequest, call: Call
     ) -> pb.ExplainTaskResponse:
         """Explain why a task is in its state."""
         del call
-        task = self._task(request.project, request.task_id)
-        deps = self._store.unfinished_deps(request.project, request.task_id)
-        reasons = explain(task, deps, self._environment.now_ns())
+        project = request.project
+        task = self._task(project, request.task_id)
+        deps = self._store.unfinished_deps(project, request.task_id, DEPS_SHOWN)
+        paused = self._store.pause_message(project)
+        reasons = explain(task, deps, paused, self._environment.now_ns())
         return pb.ExplainTaskResponse(state=task.state, reasons=reasons)
 
     async def fail_tasks(self, request: pb.FailTasksRequest, call: Call) -> pb.FailTasksResponse:
         """End attempts without success."""
         del call
         for item in request.failures:
-            check_attempt("failures.attempt", item.attempt)
-            check_one_of("failures.reason", item.reason, pb.FailureReason.values())
-            check_text("failures.message", item.message, MESSAGE_BYTES_MAX)
-            check_text("failures.detail", item.detail, DETAIL_BYTES_MAX)
-        return pb.FailTasksResponse(results=self._counted(await self._store.fail(request)))
+            check_failure(item)
+        response = await self._store.fail(request)
+        self._end(request.failures, response.results)
+        return response
+
+    async def get_dependency_graph(
+        self, request: pb.GetDependencyGraphRequest, call: Call
+    ) -> pb.GetDependencyGraphResponse:
+        """Return the tasks in a topological order, with their dependencies."""
+        del call
+        after = (*page_start(request), 0)[0]
+        size = page_size(request.page_size)
+        nodes, last = self._store.graph_page(request.project, after, size)
+        token = next_page_token(request, [last]) if last else ""
+        return pb.GetDependencyGraphResponse(nodes=nodes, next_page_token=token)
 
     async def get_queue_stats(
         self, request: pb.GetQueueStatsRequest, call: Call
     ) -> pb.GetQueueStatsResponse:
         """Count the project's tasks."""
         del call
-        return self._store.stats(request.project)
+        stats = self._store.stats(request.project)
+        if request.project == self._project:
+            now_ns = self._environment.monotonic_ns()
+            rates = {name: rate.per_second(now_ns) for name, rate in self._rates.items()}
+            stats.added_per_second = rates["added"]
+            stats.assigned_per_second = rates["assigned"]
+            stats.completed_per_second = rates["completed"]
+        paused = self._store.pause_message(request.project)
+        if paused is not None:
+            stats.paused_message = paused
+        return stats
 
     async def get_task(self, request: pb.GetTaskRequest, call: Call) -> pb.GetTaskResponse:
         """Return one task with its attempts."""
@@ -200,97 +249,134 @@ class QueueService(Service):
         check_worker("worker", request.worker)
         check_range("max_tasks", request.max_tasks, 1, ITEMS_MAX)
         check_range("wait ns", duration_ns(request.wait), 0, _WAIT_MAX_NS)
-        deadline_ns = self._environment.monotonic_ns() + duration_ns(request.wait)
-        while True:
-            seen = self._ready.seen()
-            response = await self._lease(request, call, deadline_ns)
-            left_ns = deadline_ns - self._environment.monotonic_ns()
-            if response.leases or left_ns <= 0:
-                return response
-            await self._ready.wait(seen, self._wait_ns(request.project, left_ns) / SECOND)
+        check_paths("excluded_paths", request.excluded_paths)
+        response = await self._line.lease(request, call.once)
+        self._begin(request.project, response.leases)
+        return response
 
     async def list_ready_tasks(
         self, request: pb.ListReadyTasksRequest, call: Call
     ) -> pb.ListReadyTasksResponse:
         """List what could be assigned now."""
         del call
-        tasks = self._store.ready(request.project, page_size(request.page_size))
+        after, size = page_start(request), page_size(request.page_size)
+        tasks, last = self._store.ready(request.project, size, after)
         next_ns = self._store.next_ready_ns(request.project)
         return pb.ListReadyTasksResponse(
-            tasks=tasks, next_ready_at=timestamp(next_ns) if next_ns else None
+            tasks=tasks,
+            next_ready_at=timestamp(next_ns) if next_ns else None,
+            next_page_token=next_page_token(request, last) if last else "",
         )
 
     async def list_tasks(self, request: pb.ListTasksRequest, call: Call) -> pb.ListTasksResponse:
         """List tasks in the order in which they were added."""
         del call
-        if request.page_token and not request.page_token.isdigit():
-            raise invalid_field("page_token", "use the token of the answer before")
         page = Page(
             size=page_size(request.page_size),
-            after=int(request.page_token or 0),
+            after=(*page_start(request), 0)[0],
             states=request.states,
             worker=request.worker,
             labels=dict(request.labels),
         )
         tasks, after = self._store.list_page(request.project, page)
-        return pb.ListTasksResponse(tasks=tasks, next_page_token=str(after) if after else "")
+        token = next_page_token(request, [after]) if after else ""
+        return pb.ListTasksResponse(tasks=tasks, next_page_token=token)
+
+    async def pause_queue(self, request: pb.PauseQueueRequest, call: Call) -> pb.PauseQueueResponse:
+        """Give out no tasks any more."""
+        del call
+        check_text("message", request.message, MESSAGE_BYTES_MAX)
+        await self._store.pause(request.project, request.message)
+        return pb.PauseQueueResponse()
+
+    async def reassign_tasks(
+        self, request: pb.ReassignTasksRequest, call: Call
+    ) -> pb.ReassignTasksResponse:
+        """Take assigned tasks from their workers and give them to others."""
+        check_attempts("reassignments.attempt", (item.attempt for item in request.reassignments))
+        for item in request.reassignments:
+            check_worker("reassignments.worker", item.worker)
+        response = await self._store.reassign(request, call.once)
+        now_ns = self._environment.monotonic_ns()
+        for item, result in zip(request.reassignments, response.results, strict=True):
+            if result.HasField("lease"):
+                self._leases.end(item.attempt.fencing_token, now_ns)
+                self._begin(request.project, [result.lease])
+        return response
 
     async def release_tasks(
         self, request: pb.ReleaseTasksRequest, call: Call
     ) -> pb.ReleaseTasksResponse:
         """Take attempts back."""
         del call
+        check_attempts("releases.attempt", (item.attempt for item in request.releases))
         for item in request.releases:
-            check_attempt("releases.attempt", item.attempt)
             check_text("releases.message", item.message, MESSAGE_BYTES_MAX)
-        return pb.ReleaseTasksResponse(results=self._counted(await self._store.release(request)))
+            check_progress("releases.progress", item.progress)
+        response = await self._store.release(request)
+        self._end(request.releases, response.results)
+        return response
+
+    async def remove_tasks(
+        self, request: pb.RemoveTasksRequest, call: Call
+    ) -> pb.RemoveTasksResponse:
+        """Forget tasks that nothing waits for."""
+        check_ids("task_ids", request.task_ids)
+        return await self._store.remove(request, call.once)
 
     async def renew_leases(
         self, request: pb.RenewLeasesRequest, call: Call
     ) -> pb.RenewLeasesResponse:
         """Prolong leases; say which attempts are to stop."""
         del call
+        attempts = [item.attempt for item in request.renewals]
+        check_attempts("renewals.attempt", attempts)
         for item in request.renewals:
-            check_attempt("renewals.attempt", item.attempt)
             check_progress("renewals.progress", item.progress)
         changed = [item for item in request.renewals if item.HasField("progress")]
         if changed:
             await self._store.report_progress(request.project, changed)
-        directives = self._store.directives(request.project, request.worker, request.renewals)
-        return pb.RenewLeasesResponse(
-            results=[
-                self._renewed(item, directive)
-                for item, directive in zip(request.renewals, directives, strict=True)
-            ]
-        )
+        directives = self._store.directives(request.project, request.worker, attempts)
+        results = map(self._renewed, attempts, directives)
+        return pb.RenewLeasesResponse(results=results)
+
+    async def resume_queue(
+        self, request: pb.ResumeQueueRequest, call: Call
+    ) -> pb.ResumeQueueResponse:
+        """Give out tasks again."""
+        del call
+        await self._store.resume(request.project)
+        self._changed.wake()
+        return pb.ResumeQueueResponse()
 
     async def retry_tasks(self, request: pb.RetryTasksRequest, call: Call) -> pb.RetryTasksResponse:
         """Make ended tasks PENDING again."""
         check_ids("task_ids", request.task_ids)
-        response = await self._store.retry(request.project, request.task_ids, call.once)
-        self._ready.wake()
+        response = await self._store.retry(request, call.once)
+        self._changed.wake()
         return response
 
     async def start_tasks(self, request: pb.StartTasksRequest, call: Call) -> pb.StartTasksResponse:
         """Note that attempts have begun."""
         del call
-        for attempt in request.attempts:
-            check_attempt("attempts", attempt)
-        return pb.StartTasksResponse(results=self._counted(await self._store.start(request)))
+        check_attempts("attempts", request.attempts)
+        response = await self._store.start(request)
+        now_ns = self._environment.monotonic_ns()
+        for token in self._accepted(request.attempts, response.results):
+            self._leases.start(token, now_ns)
+        return response
 
     async def submit_tasks(
         self, request: pb.SubmitTasksRequest, call: Call
     ) -> pb.SubmitTasksResponse:
         """Hand attempts to the merge queue."""
         del call
-        for attempt in request.attempts:
-            check_attempt("attempts", attempt)
-        results = self._counted(await self._store.submit(request))
+        check_attempts("attempts", request.attempts)
+        response = await self._store.submit(request)
         now_ns = self._environment.monotonic_ns()
-        for attempt, result in zip(request.attempts, results, strict=True):
-            if not result.HasField("error"):
-                self._leases.renew(attempt.fencing_token, now_ns)
-        return pb.SubmitTasksResponse(results=results)
+        for token in self._accepted(request.attempts, response.results):
+            self._leases.submit(token, now_ns)
+        return response
 
     async def watch_queue_events(
         self, request: pb.WatchQueueEventsRequest, call: Call
@@ -306,67 +392,64 @@ class QueueService(Service):
             raise not_found("TASK_NOT_FOUND", f"there is no task {task_id!r}", task_id=task_id)
         return task
 
-    async def _lease(
-        self, request: pb.LeaseTasksRequest, call: Call, deadline_ns: int
-    ) -> pb.LeaseTasksResponse:
-        last = deadline_ns <= self._environment.monotonic_ns()
-        if not last and not self._store.ready(request.project, 1):
-            return pb.LeaseTasksResponse()
-        response = await self._store.lease(
-            request.project,
-            request.worker,
-            request.max_tasks,
-            frozenset(request.capabilities),
-            call.once,
-        )
-        self._begin_leases(response.leases)
-        return response
+    def _count(self, name: str, number: int) -> None:
+        self._rates[name].add(number, self._environment.monotonic_ns())
 
-    def _wait_ns(self, project: str, left_ns: int) -> int:
-        next_ns = self._store.next_ready_ns(project)
-        if not next_ns:
-            return left_ns
-        return min(left_ns, max(0, next_ns - self._environment.now_ns()))
-
-    def _begin_leases(self, leases: Iterable[pb.Lease]) -> None:
-        now_ns = self._environment.monotonic_ns()
+    def _begin(self, project: str, leases: Iterable[pb.Lease]) -> None:
+        """Begin the leases of new attempts."""
+        now_ns, wall_ns = self._environment.monotonic_ns(), self._environment.now_ns()
         for lease in leases:
-            self._leases.renew(lease.attempt.fencing_token, now_ns)
-            lease.attempt.lease_expires_at.CopyFrom(self._expires_at())
+            attempt = lease.attempt
+            self._leases.begin(project, lease, now_ns)
+            set_timestamp(attempt.lease_expires_at, wall_ns + self._lease_ns)
+            self._metrics.wait_s.observe((wall_ns - timestamp_ns(attempt.ready_at)) / SECOND)
+            self._count("assigned", 1)
+
+    def _end(self, reports: Iterable[Report], results: Iterable[pb.ReportResult]) -> list[int]:
+        """End the leases of attempts that have ended; return how long each was held, in ns."""
+        tokens = self._accepted((one.attempt for one in reports), results)
+        now_ns = self._environment.monotonic_ns()
+        self._changed.wake()
+        return [held_ns for token in tokens if (held_ns := self._leases.end(token, now_ns))]
+
+    def _accepted(
+        self, attempts: Iterable[common_pb2.AttemptRef], results: Iterable[pb.ReportResult]
+    ) -> list[int]:
+        """Return the fencing tokens of reports that were not refused; count the stale ones."""
+        tokens: list[int] = []
+        for attempt, result in zip(attempts, results, strict=True):
+            if not result.HasField("error"):
+                tokens.append(attempt.fencing_token)
+            elif result.error.reason == "STALE_TOKEN":
+                self._metrics.stale.inc()
+        return tokens
 
     def _renewed(
-        self, renewal: pb.LeaseRenewal, directive: pb.LeaseDirective
+        self, attempt: common_pb2.AttemptRef, directive: pb.LeaseDirective
     ) -> pb.LeaseRenewalResult:
-        result = pb.LeaseRenewalResult(task_id=renewal.attempt.task_id, directive=directive)
+        result = pb.LeaseRenewalResult(task_id=attempt.task_id, directive=directive)
         if directive == pb.LEASE_DIRECTIVE_CONTINUE:
-            self._leases.renew(renewal.attempt.fencing_token, self._environment.monotonic_ns())
-            result.expires_at.CopyFrom(self._expires_at())
+            self._leases.renew(attempt.fencing_token, self._environment.monotonic_ns())
+            expires_at = timestamp(self._environment.now_ns() + self._lease_ns)
+            result.expires_at.CopyFrom(expires_at)
         return result
-
-    def _expires_at(self) -> Timestamp:
-        return timestamp(self._environment.now_ns() + self._lease_ns)
-
-    def _counted(self, results: Sequence[pb.ReportResult]) -> Sequence[pb.ReportResult]:
-        """Count stale reports, and wake who waits for ready tasks."""
-        self._stale.inc(sum(result.error.reason == "STALE_TOKEN" for result in results))
-        self._ready.wake()
-        return results
 
     async def _expire_leases(self) -> None:
         while True:
-            await asyncio.sleep(self._lease_ns / SECOND / _EXPIRIES_PER_LEASE)
+            await asyncio.sleep(self._lease_ns / SECOND / _LOOKS_PER_LEASE)
             try:
                 await self._expire_due()
+                stats = self._store.stats(self._project)
+                self._metrics.set_counts(self._project, stats, self._environment.now_ns() / SECOND)
             except CoordError as error:
                 log.warning("leases could not be expired", error=str(error))
 
     async def _expire_due(self) -> None:
-        live = {token: project for project, token in self._store.live()}
-        due: defaultdict[str, list[int]] = defaultdict(list)
-        for token in self._leases.due(live, self._environment.monotonic_ns()):
-            due[live[token]].append(token)
-        for project, tokens in due.items():
-            expired = await self._store.expire(project, tokens)
-            log.info("leases expired", project=project, attempts=expired)
-            self._expired.inc(expired)
-            self._ready.wake()
+        due: defaultdict[str, list[pb.Failure]] = defaultdict(list)
+        for project, failure in self._leases.due(self._environment.monotonic_ns()):
+            due[project].append(failure)
+        for project, failures in due.items():
+            ended = await self._store.end(project, failures)
+            log.info("attempts ended by the clock", project=project, attempts=ended)
+            self._metrics.expired.inc(ended)
+            self._changed.wake()

@@ -1,284 +1,290 @@
 """The embedded store: SQLite is the state machine."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from functools import partial
 from typing import Any, TypeVar
 
 from coord.environment import Random
+from coord.times import timestamp
 from coord.v1 import common_pb2
 from coord.v1 import queue_pb2 as pb
 from coord_runtime.calls import Once
 from coord_runtime.database import Database, Transaction
 
+from coord_queue import assigning, dependencies, reading, reports
 from coord_queue.adding import add_batch
-from coord_queue.items import (
-    assign_one,
-    attempt_of,
-    cancel_one,
-    directive,
-    ended_for,
-    holds,
-    is_live,
-    lease_one,
-    report_one,
-    retry_one,
-)
-from coord_queue.schema import (
-    LIVE,
-    TASK_COLUMNS,
-    UNSUCCESSFUL,
-    TaskRow,
-    attempts_by_token,
-    attempts_of,
-    task_rows,
-    without_bodies,
-)
-from coord_queue.store import Page
+from coord_queue.ready import Wish, held_back, next_ready_ns, pause_message, ready_tasks
+from coord_queue.rows import heads, without_bodies
+from coord_queue.schema import ENDED
+from coord_queue.store import LiveAttempt, Page
 from coord_queue.transitions import Moves
 
 R = TypeVar("R")
 
-_READY = (
-    f"SELECT {TASK_COLUMNS} FROM tasks WHERE project = ? AND state = {pb.TASK_STATE_PENDING}"  # noqa: S608 - names are constants, values parameters.
-    " AND deps_left = 0 AND not_before_ns <= ? ORDER BY priority, number"
-)
-_LIVE = ", ".join(str(state) for state in sorted(LIVE))
+
+class _NothingError(Exception):
+    """Ends an operation that has done nothing, so that its answer is not remembered."""
 
 
 class SqliteQueueStore:
-    """A `QueueStore` in one SQLite file."""
+    """A `QueueStore` in one SQLite file.
 
-    def __init__(self, database: Database, now_ns: Callable[[], int], chance: Random) -> None:
+    Args:
+        database: The file.
+        now_ns: The wall clock.
+        chance: Where the jitter of backoffs comes from.
+        ageing_ns: How much older makes up for one level of priority.
+    """
+
+    def __init__(
+        self, database: Database, now_ns: Callable[[], int], chance: Random, ageing_ns: int
+    ) -> None:
         self._database = database
         self._now_ns = now_ns
         self._chance = chance
+        self._ageing_ns = ageing_ns
+        # By project, state, and whether free; in memory, since every move changes it.
+        self._counts = database.read(reading.counts)
 
-    async def add(
-        self, project: str, specs: Sequence[pb.TaskSpec], once: Once | None
-    ) -> pb.AddTasksResponse:
+    async def add(self, request: pb.AddTasksRequest, once: Once | None) -> pb.AddTasksResponse:
         """Add tasks, all or none."""
-        return await self._write(project, partial(add_batch, specs=specs), once)
+
+        def operation(moves: Moves) -> pb.AddTasksResponse:
+            return add_batch(moves, request.tasks, self._ageing_ns)
+
+        return await self._write(request.project, operation, once)
+
+    async def add_dependencies(
+        self, request: pb.AddDependenciesRequest, once: Once | None
+    ) -> pb.AddDependenciesResponse:
+        """Let tasks wait for more tasks, all or none where that would make a cycle."""
+
+        def operation(moves: Moves) -> pb.AddDependenciesResponse:
+            return dependencies.add_dependencies(moves, request.dependencies)
+
+        return await self._write(request.project, operation, once)
 
     async def assign(
-        self, project: str, worker: str, task_ids: Sequence[str], once: Once | None
+        self, request: pb.AssignTasksRequest, once: Once | None
     ) -> pb.AssignTasksResponse:
         """Give named tasks to a worker, where they are ready."""
 
         def operation(moves: Moves) -> pb.AssignTasksResponse:
-            rows = task_rows(moves.transaction.sql, project, task_ids)
-            results = [assign_one(moves, one, rows.get(one), worker) for one in task_ids]
-            return pb.AssignTasksResponse(results=results)
+            return assigning.assign(moves, request.worker, request.task_ids)
 
-        return await self._write(project, operation, once)
+        return await self._write(request.project, operation, once)
 
     async def cancel(
-        self, project: str, task_ids: Sequence[str], message: str, once: Once | None
+        self, request: pb.CancelTasksRequest, once: Once | None
     ) -> pb.CancelTasksResponse:
         """End tasks, and abort their dependents."""
 
         def operation(moves: Moves) -> pb.CancelTasksResponse:
-            results = [cancel_one(moves, one, message) for one in task_ids]
-            return pb.CancelTasksResponse(results=results)
+            return reports.cancel(moves, request.task_ids, request.message)
 
-        return await self._write(project, operation, once)
+        return await self._write(request.project, operation, once)
 
-    async def complete(self, request: pb.CompleteTasksRequest) -> list[pb.ReportResult]:
+    async def complete(self, request: pb.CompleteTasksRequest) -> pb.CompleteTasksResponse:
         """End attempts with success, and count down their dependents."""
+        response = pb.CompleteTasksResponse()
+        await self._report(request, request.completions, reports.completions, response)
+        return response
 
-        def report(moves: Moves, row: TaskRow, completion: pb.Completion) -> bool:
-            if holds(row, completion.attempt, request.worker):
-                moves.complete(row, completion)
-                return True
-            done = pb.TASK_STATE_COMPLETE
-            return row.state == done and row.token == completion.attempt.fencing_token
-
-        return await self._report(request.project, request.completions, report)
-
-    async def expire(self, project: str, tokens: Sequence[int]) -> int:
-        """End those attempts that still live, their workers lost; return how many."""
+    async def end(self, project: str, failures: Sequence[pb.Failure]) -> int:
+        """End those attempts that still live, whoever has them; return how many."""
 
         def operation(moves: Moves) -> int:
-            query = (
-                f"SELECT {TASK_COLUMNS} FROM tasks"  # noqa: S608 - names are constants, values parameters.
-                f" WHERE project = ? AND token = ? AND state IN ({_LIVE})"
-            )
-            rows = [
-                TaskRow(*found)
-                for token in tokens
-                for found in moves.transaction.sql.execute(query, (project, token))
+            known = heads(moves.sql, project, [one.attempt.task_id for one in failures])
+            pairs = [(known.get(one.attempt.task_id), one) for one in failures]
+            lost = [
+                (head, one)
+                for head, one in pairs
+                if head and reports.is_live(head, one.attempt, "")
             ]
-            for row in rows:
-                failure = pb.Failure(
-                    reason=pb.FAILURE_REASON_WORKER_LOST,
-                    message=f"the lease of worker {row.worker} expired",
-                )
-                moves.fail(row, failure)
-            return len(rows)
+            moves.fail(lost)
+            return len(lost)
 
         return await self._write(project, operation)
 
-    async def fail(self, request: pb.FailTasksRequest) -> list[pb.ReportResult]:
+    async def fail(self, request: pb.FailTasksRequest) -> pb.FailTasksResponse:
         """End attempts without success, and decide what follows."""
-
-        def report(moves: Moves, row: TaskRow, failure: pb.Failure) -> bool:
-            if holds(row, failure.attempt, request.worker):
-                moves.fail(row, failure)
-                return True
-            return ended_for(moves, failure.attempt, failure.reason)
-
-        return await self._report(request.project, request.failures, report)
+        response = pb.FailTasksResponse()
+        await self._report(request, request.failures, reports.failures, response)
+        return response
 
     async def lease(
-        self,
-        project: str,
-        worker: str,
-        max_tasks: int,
-        capabilities: frozenset[str],
-        once: Once | None,
+        self, request: pb.LeaseTasksRequest, once: Once | None, *, or_nothing: bool = True
     ) -> pb.LeaseTasksResponse:
-        """Give the first ready tasks that need no more than `capabilities` to a worker."""
+        """Give the first ready tasks that a worker can do to it."""
 
         def operation(moves: Moves) -> pb.LeaseTasksResponse:
-            rows = self._able(moves.transaction, project, max_tasks, capabilities)
-            return pb.LeaseTasksResponse(leases=[lease_one(moves, row, worker) for row in rows])
+            response = assigning.lease(moves, request)
+            if not response.leases and not or_nothing:
+                raise _NothingError
+            return response
 
-        return await self._write(project, operation, once)
+        try:
+            return await self._write(request.project, operation, once)
+        except _NothingError:
+            return pb.LeaseTasksResponse()
 
-    async def release(self, request: pb.ReleaseTasksRequest) -> list[pb.ReportResult]:
+    async def pause(self, project: str, message: str) -> None:
+        """Give out no tasks any more."""
+
+        def operation(moves: Moves) -> None:
+            moves.sql.execute("INSERT OR REPLACE INTO pauses VALUES (?, ?)", (project, message))
+            moves.emit(pb.QueueEvent(kind=pb.QUEUE_EVENT_KIND_PAUSED, message=message))
+
+        await self._write(project, operation)
+
+    async def reassign(
+        self, request: pb.ReassignTasksRequest, once: Once | None
+    ) -> pb.ReassignTasksResponse:
+        """Take assigned tasks from their workers and give them to others."""
+
+        def operation(moves: Moves) -> pb.ReassignTasksResponse:
+            return assigning.reassign(moves, request.reassignments)
+
+        return await self._write(request.project, operation, once)
+
+    async def release(self, request: pb.ReleaseTasksRequest) -> pb.ReleaseTasksResponse:
         """End attempts as if they had not been."""
+        response = pb.ReleaseTasksResponse()
+        await self._report(request, request.releases, reports.releases, response)
+        return response
 
-        def report(moves: Moves, row: TaskRow, release: pb.Release) -> bool:
-            if holds(row, release.attempt, request.worker):
-                moves.release(row, release)
-                return True
-            return ended_for(moves, release.attempt, pb.FAILURE_REASON_RELEASED)
+    async def remove(
+        self, request: pb.RemoveTasksRequest, once: Once | None
+    ) -> pb.RemoveTasksResponse:
+        """Forget tasks that nothing waits for."""
 
-        return await self._report(request.project, request.releases, report)
+        def operation(moves: Moves) -> pb.RemoveTasksResponse:
+            return dependencies.remove_tasks(moves, request.task_ids)
+
+        return await self._write(request.project, operation, once)
 
     async def report_progress(self, project: str, renewals: Sequence[pb.LeaseRenewal]) -> None:
         """Store the progress of attempts that live."""
 
         def operation(moves: Moves) -> None:
-            rows = task_rows(
-                moves.transaction.sql, project, (one.attempt.task_id for one in renewals)
+            known = heads(moves.sql, project, [one.attempt.task_id for one in renewals])
+            pairs = [(known.get(one.attempt.task_id), one) for one in renewals]
+            moves.set_progress(
+                (head, one.progress)
+                for head, one in pairs
+                if head is not None and reports.is_live(head, one.attempt, "")
             )
-            for renewal in renewals:
-                row = rows.get(renewal.attempt.task_id)
-                if row is not None and holds(row, renewal.attempt, ""):
-                    moves.set_progress(row.token, renewal.progress)
+
+        await self._write(project, operation)
+
+    async def resume(self, project: str) -> None:
+        """Give out tasks again."""
+
+        def operation(moves: Moves) -> None:
+            if moves.sql.execute("DELETE FROM pauses WHERE project = ?", (project,)).rowcount:
+                moves.emit(pb.QueueEvent(kind=pb.QUEUE_EVENT_KIND_RESUMED))
 
         await self._write(project, operation)
 
     async def retry(
-        self, project: str, task_ids: Sequence[str], once: Once | None
+        self, request: pb.RetryTasksRequest, once: Once | None
     ) -> pb.RetryTasksResponse:
-        """Make ended tasks PENDING again, and revive their dependents."""
+        """Make tasks that ended without success PENDING again, and revive their dependents."""
 
         def operation(moves: Moves) -> pb.RetryTasksResponse:
-            return pb.RetryTasksResponse(results=[retry_one(moves, one) for one in task_ids])
+            return reports.retry(moves, request.task_ids)
 
-        return await self._write(project, operation, once)
+        return await self._write(request.project, operation, once)
 
-    async def start(self, request: pb.StartTasksRequest) -> list[pb.ReportResult]:
+    async def start(self, request: pb.StartTasksRequest) -> pb.StartTasksResponse:
         """Move attempts to RUNNING."""
+        response = pb.StartTasksResponse()
+        await self._report(request, request.attempts, reports.starts, response)
+        return response
 
-        def report(moves: Moves, row: TaskRow, attempt: common_pb2.AttemptRef) -> bool:
-            if not is_live(row, attempt, request.worker):
-                return False
-            if row.state == pb.TASK_STATE_ASSIGNED:
-                moves.start([row])
-            return True
-
-        return await self._report(request.project, request.attempts, report)
-
-    async def submit(self, request: pb.SubmitTasksRequest) -> list[pb.ReportResult]:
+    async def submit(self, request: pb.SubmitTasksRequest) -> pb.SubmitTasksResponse:
         """Move attempts to MERGING."""
-
-        def report(moves: Moves, row: TaskRow, attempt: common_pb2.AttemptRef) -> bool:
-            if not is_live(row, attempt, request.worker):
-                return False
-            if row.state != pb.TASK_STATE_MERGING:
-                moves.submit([row])
-            return True
-
-        return await self._report(request.project, request.attempts, report)
+        response = pb.SubmitTasksResponse()
+        await self._report(request, request.attempts, reports.submissions, response)
+        return response
 
     def directives(
-        self, project: str, worker: str, renewals: Sequence[pb.LeaseRenewal]
+        self, project: str, worker: str, attempts: Sequence[common_pb2.AttemptRef]
     ) -> list[pb.LeaseDirective]:
         """Tell, for each attempt, whether it is to go on."""
-        ids = [one.attempt.task_id for one in renewals]
-        rows = self._database.read(lambda sql: task_rows(sql, project, ids))
-        return [directive(rows.get(one.attempt.task_id), one.attempt, worker) for one in renewals]
+        ids = [one.task_id for one in attempts]
+        known = self._database.read(lambda sql: heads(sql, project, ids))
+        return [reports.directive(known.get(one.task_id), one, worker) for one in attempts]
 
-    def live(self) -> list[tuple[str, int]]:
-        """Return project and fencing token of every attempt that lives."""
-        query = f"SELECT project, token FROM tasks WHERE state IN ({_LIVE})"  # noqa: S608 - names are constants, values parameters.
-        return self._database.read(lambda sql: sql.execute(query).fetchall())
+    def live(self) -> list[LiveAttempt]:
+        """Return all attempts that live."""
+        return self._database.read(reading.live)
 
     def get(self, project: str, task_id: str) -> pb.Task | None:
         """Return a task with all its attempts."""
-        row = self._database.read(lambda sql: task_rows(sql, project, [task_id])).get(task_id)
-        if row is None:
-            return None
-        return row.task(self._database.read(lambda sql: attempts_of(sql, row.number)))
+        return self._database.read(lambda sql: reading.get(sql, project, task_id))
+
+    def graph_page(self, project: str, after: int, size: int) -> tuple[list[pb.GraphNode], int]:
+        """Return tasks in a topological order, and where to go on; 0 at the end."""
+        return self._database.read(lambda sql: reading.graph_page(sql, project, after, size))
 
     def list_page(self, project: str, page: Page) -> tuple[list[pb.Task], int]:
         """Return tasks, and the number after which to go on; 0 at the end."""
-        tasks: list[pb.Task] = []
-        after = page.after
-        while rows := self._page(project, after, page):
-            after = rows[-1].number
-            tasks += self._listed(rows, page)
-            if len(tasks) > page.size:
-                last = tasks[page.size - 1].spec.id
-                number = next(row.number for row in rows if row.id == last)
-                return tasks[: page.size], number
-        return tasks, 0
+        return self._database.read(lambda sql: reading.list_page(sql, project, page))
 
-    def ready(self, project: str, limit: int) -> list[pb.TaskSpec]:
-        """Return the most urgent ready tasks, without prompts and payloads."""
-        parameters = (project, self._now_ns(), limit)
-        rows = self._database.read(
-            lambda sql: sql.execute(f"{_READY} LIMIT ?", parameters).fetchall()
-        )
-        return [without_bodies(TaskRow(*row).spec) for row in rows]
+    def ready(
+        self, project: str, limit: int, after: Sequence[int] = ()
+    ) -> tuple[list[pb.TaskSpec], list[int]]:
+        """Return the first ready tasks, without bodies, and where to go on; empty at the end."""
+        now_ns = self._now_ns()
+        wish = Wish(limit + 1, after=tuple(after)) if after else Wish(limit + 1)
+        found = self._database.read(lambda sql: ready_tasks(sql, project, now_ns, wish))
+        specs = [without_bodies(one.full_spec()) for one in found[:limit]]
+        last = found[limit - 1] if len(found) > limit else None
+        return specs, [last.rank_ns, last.number] if last else []
+
+    def ready_count(self, project: str) -> int:
+        """Return how many tasks could be assigned now; 0 where the queue is paused."""
+        free = self._counts[project, pb.TASK_STATE_PENDING, True]
+        if not free or self.pause_message(project) is not None:
+            return 0
+        now_ns = self._now_ns()
+        return free - self._database.read(lambda sql: held_back(sql, project, now_ns))
 
     def next_ready_ns(self, project: str) -> int:
         """Return when the next task in backoff may be assigned; 0 where there is none."""
-        query = (
-            f"SELECT coalesce(min(not_before_ns), 0) FROM tasks"  # noqa: S608 - names are constants, values parameters.
-            f" WHERE project = ? AND state = {pb.TASK_STATE_PENDING} AND deps_left = 0"
-            " AND not_before_ns > ?"
-        )
-        parameters = (project, self._now_ns())
-        return int(self._database.read(lambda sql: sql.execute(query, parameters).fetchone())[0])
+        now_ns = self._now_ns()
+        return self._database.read(lambda sql: next_ready_ns(sql, project, now_ns))
+
+    def pause_message(self, project: str) -> str | None:
+        """Return why no tasks are given out; None while they are."""
+        return self._database.read(lambda sql: pause_message(sql, project))
 
     def stats(self, project: str) -> pb.GetQueueStatsResponse:
-        """Return the counts."""
-        query = "SELECT state, count(*) FROM tasks WHERE project = ? GROUP BY state ORDER BY state"
-        ready = f"SELECT count(*) FROM ({_READY})"  # noqa: S608 - names are constants, values parameters.
-        counts = self._database.read(lambda sql: sql.execute(query, (project,)).fetchall())
-        parameters = (project, self._now_ns())
-        number = self._database.read(lambda sql: sql.execute(ready, parameters).fetchone())[0]
-        final = UNSUCCESSFUL | {pb.TASK_STATE_COMPLETE}
+        """Return the counts, and since when the oldest ready task is."""
+        now_ns = self._now_ns()
+        counts: Counter[pb.TaskState] = Counter()
+        for (owner, state, _), tasks in self._counts.items():
+            counts[state] += tasks if owner == project else 0
+        oldest_ns = self._database.read(lambda sql: reading.oldest_ready_ns(sql, project, now_ns))
         return pb.GetQueueStatsResponse(
-            counts=[pb.TaskStateCount(state=state, count=count) for state, count in counts],
-            ready=number,
-            ended=sum(count for state, count in counts if state in final),
+            counts=[
+                pb.TaskStateCount(state=state, count=counts[state])
+                for state in sorted(counts)
+                if counts[state]
+            ],
+            ready=self.ready_count(project),
+            ended=sum(counts[state] for state in ENDED),
+            oldest_ready_at=timestamp(oldest_ns) if oldest_ns else None,
         )
 
-    def unfinished_deps(self, project: str, task_id: str) -> list[tuple[str, pb.TaskState]]:
-        """Return the dependencies of a task that are not COMPLETE."""
-        query = (
-            "SELECT dep.id, dep.state FROM tasks AS task"
-            " JOIN dependents ON dependents.task = task.number"
-            " JOIN tasks AS dep ON dep.number = dependents.dep"
-            " WHERE task.project = ? AND task.id = ? AND dep.state != ?"
-            " ORDER BY dep.number"
+    def unfinished_deps(
+        self, project: str, task_id: str, limit: int
+    ) -> list[tuple[str, pb.TaskState]]:
+        """Return the first dependencies of a task that are not COMPLETE."""
+        return self._database.read(
+            lambda sql: reading.unfinished_deps(sql, project, task_id, limit)
         )
-        parameters = (project, task_id, pb.TASK_STATE_COMPLETE)
-        return self._database.read(lambda sql: sql.execute(query, parameters).fetchall())
 
     def watch(self, project: str, after: int) -> AsyncIterator[list[pb.QueueEvent]]:
         """Yield events after a number, then new ones as they come."""
@@ -291,53 +297,26 @@ class SqliteQueueStore:
     async def _write(
         self, project: str, operation: Callable[[Moves], R], once: Once | None = None
     ) -> R:
-        return await self._database.write(
-            lambda transaction: operation(Moves(transaction, project, self._chance)), once
-        )
+        def run(transaction: Transaction) -> R:
+            moves = Moves(transaction, project, self._chance)
+            result = operation(moves)
+            transaction.committed.append(lambda: self._add_counts(project, moves))
+            return result
+
+        return await self._database.write(run, once)
 
     async def _report(
-        self, project: str, items: Iterable[Any], report: Callable[[Moves, TaskRow, Any], bool]
-    ) -> list[pb.ReportResult]:
-        """Apply reports one after another; each is told whether it had its effect."""
-        reports = list(items)
+        self,
+        request: Any,
+        items: Iterable[Any],
+        rule: Callable[[Moves, str], reports.Rule],
+        response: Any,
+    ) -> None:
+        def operation(moves: Moves) -> None:
+            reports.take(moves, items, rule(moves, request.worker), response)
 
-        def operation(moves: Moves) -> list[pb.ReportResult]:
-            ids = [attempt_of(one).task_id for one in reports]
-            rows = task_rows(moves.transaction.sql, project, ids)
-            return [
-                report_one(rows.get(task_id), task_id, moves, one, report)
-                for task_id, one in zip(ids, reports, strict=True)
-            ]
+        await self._write(request.project, operation)
 
-        return await self._write(project, operation)
-
-    def _able(
-        self, transaction: Transaction, project: str, limit: int, capabilities: frozenset[str]
-    ) -> list[TaskRow]:
-        able: list[TaskRow] = []
-        for found in transaction.sql.execute(_READY, (project, transaction.now_ns)):
-            row = TaskRow(*found)
-            if capabilities.issuperset(pb.TaskSpec.FromString(row.spec).required_capabilities):
-                able.append(row)
-                if len(able) == limit:
-                    break
-        return able
-
-    def _page(self, project: str, after: int, page: Page) -> list[TaskRow]:
-        query = (
-            f"SELECT {TASK_COLUMNS} FROM tasks WHERE project = ? AND number > ?"  # noqa: S608 - names are constants, values parameters.
-            " AND (? = '' OR worker = ?) ORDER BY number LIMIT ?"
-        )
-        parameters = (project, after, page.worker, page.worker, page.size + 1)
-        rows = self._database.read(lambda sql: sql.execute(query, parameters).fetchall())
-        return [TaskRow(*row) for row in rows]
-
-    def _listed(self, rows: Sequence[TaskRow], page: Page) -> list[pb.Task]:
-        chosen = [row for row in rows if not page.states or row.state in page.states]
-        tokens = [row.token for row in chosen if row.token]
-        attempts = self._database.read(lambda sql: attempts_by_token(sql, tokens))
-        tasks = [row.task([attempts[row.token]] if row.token else []) for row in chosen]
-        for task in tasks:
-            task.spec.ClearField("prompt")
-            task.spec.ClearField("payload")
-        return [task for task in tasks if page.labels.items() <= dict(task.spec.labels).items()]
+    def _add_counts(self, project: str, moves: Moves) -> None:
+        for (state, free), tasks in moves.counts.items():
+            self._counts[project, state, free] += tasks

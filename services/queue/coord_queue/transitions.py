@@ -1,11 +1,12 @@
-"""The arrows between states, as operations within one transaction.
+"""The arrows between states, each for many tasks at a time, within one transaction.
 
-Every function here changes rows and writes the events of the change; none commits.
+Every function here changes rows, writes the events of the change and brings the heads along; none
+commits.
 """
 
-from collections import deque
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from coord.environment import Random
 from coord.times import timestamp_ns
@@ -14,208 +15,312 @@ from coord.v1 import queue_pb2 as pb
 from coord_runtime.database import Transaction
 
 from coord_queue.retry import after_failure
-from coord_queue.schema import LIVE, TASK_COLUMNS, UNSUCCESSFUL, TaskRow
+from coord_queue.schema import HEAD_COLUMNS, LIVE, UNSUCCESSFUL, Head
+
+_BLOCKED = ", ".join(str(state) for state in sorted(UNSUCCESSFUL))
+_NO_REASON = pb.FAILURE_REASON_UNSPECIFIED
 
 
-@dataclass
+class Ending(NamedTuple):
+    """How an attempt ends without success, and what its task becomes."""
+
+    head: Head
+    state: pb.TaskState
+    reason: pb.FailureReason
+    message: str
+    detail: str = ""
+    cause: common_pb2.EventRef | None = None
+    attempts_used: int = 0
+    workers_lost: int = 0
+    not_before_ns: int = 0
+
+
 class Moves:
-    """Changes of one project's tasks within a transaction."""
+    """Changes of one project's tasks within a transaction.
 
-    transaction: Transaction
-    project: str
-    chance: Random
+    Attributes:
+        transaction: The transaction.
+        project: The project.
+        chance: Where the jitter of backoffs comes from.
+        counts: How many tasks more are in each state, by (state, whether free): PENDING ones that
+            wait for no dependency are free.
+    """
 
-    def assign(self, row: TaskRow, worker: str) -> None:
-        """PENDING -> ASSIGNED, with a new attempt."""
-        sql, now_ns = self.transaction.sql, self.transaction.now_ns
-        cursor = sql.execute(
-            "INSERT INTO attempts (task, number, worker, assigned_ns) SELECT ?,"
-            " 1 + coalesce(max(number), 0), ?, ? FROM attempts WHERE task = ?",
-            (row.number, worker, now_ns, row.number),
+    def __init__(self, transaction: Transaction, project: str, chance: Random) -> None:
+        self.transaction = transaction
+        self.sql = transaction.sql
+        self.now_ns = transaction.now_ns
+        self.project = project
+        self.chance = chance
+        self.counts: Counter[tuple[pb.TaskState, bool]] = Counter()
+
+    def assign(self, heads: Sequence[Head], worker: str) -> None:
+        """PENDING -> ASSIGNED, each with a new attempt."""
+        query = "UPDATE tokens SET newest = newest + ? RETURNING newest"
+        newest: int = self.sql.execute(query, (len(heads),)).fetchone()[0]
+        self.count(pb.TASK_STATE_PENDING, -len(heads), free=True)
+        for token, head in enumerate(heads, newest - len(heads) + 1):
+            head.token, head.worker = token, worker
+        self.sql.executemany(
+            f"UPDATE tasks SET state = {pb.TASK_STATE_ASSIGNED}, changed_ns = ?1, assigned_ns = ?1,"  # noqa: S608 - a constant.
+            " token = ?2, worker = ?3, attempt = attempt + 1, started_ns = 0, submitted_ns = 0,"
+            " progress = x'', not_before_ns = 0, reason = 0, message = '' WHERE number = ?4",
+            [(self.now_ns, one.token, worker, one.number) for one in heads],
         )
-        row.token, row.worker = int(cursor.lastrowid or 0), worker
-        # One statement for what `_move` would write, too: this is the hottest of all moves.
-        sql.execute(
-            "UPDATE tasks SET state = ?, changed_ns = ?, reason = 0, message = '', token = ?,"
-            " worker = ?, not_before_ns = 0 WHERE number = ?",
-            (pb.TASK_STATE_ASSIGNED, now_ns, row.token, worker, row.number),
-        )
-        self._tell(row, pb.TASK_STATE_ASSIGNED)
+        self._tell(heads, pb.TASK_STATE_ASSIGNED)
 
-    def start(self, rows: Sequence[TaskRow]) -> None:
+    def start(self, heads: Sequence[Head]) -> None:
         """ASSIGNED -> RUNNING."""
-        self._stamp("started_ns", rows)
-        for row in rows:
-            self._move(row, pb.TASK_STATE_RUNNING)
+        self._advance(heads, pb.TASK_STATE_RUNNING, "started_ns")
 
-    def submit(self, rows: Sequence[TaskRow]) -> None:
+    def submit(self, heads: Sequence[Head]) -> None:
         """ASSIGNED or RUNNING -> MERGING."""
-        self._stamp("submitted_ns", rows)
-        for row in rows:
-            self._move(row, pb.TASK_STATE_MERGING)
+        self._advance(heads, pb.TASK_STATE_MERGING, "submitted_ns")
 
-    def complete(self, row: TaskRow, completion: pb.Completion) -> None:
+    def complete(self, done: Sequence[tuple[Head, pb.Completion]]) -> None:
         """Any live state -> COMPLETE; the dependents have one less to wait for."""
-        sql = self.transaction.sql
-        self._end_attempt(row, pb.FAILURE_REASON_UNSPECIFIED, completion.message)
-        self._move(row, pb.TASK_STATE_COMPLETE, message=completion.message, cause=completion.cause)
-        sql.execute(
-            "UPDATE tasks SET deps_left = deps_left - 1"
-            " WHERE number IN (SELECT task FROM dependents WHERE dep = ?)",
-            (row.number,),
-        )
-
-    def fail(self, row: TaskRow, failure: pb.Failure) -> None:
-        """Any live state -> PENDING while the policy allows another attempt, else FAILED."""
-        policy = pb.TaskSpec.FromString(row.spec).retry_policy
-        verdict = after_failure(
-            policy, failure.reason, row.attempts_used, row.workers_lost, self.chance
-        )
-        not_before_ns = max(
-            self.transaction.now_ns + verdict.wait_ns, timestamp_ns(failure.not_before)
-        )
-        self._end_attempt(row, failure.reason, failure.message, failure.detail)
-        self.transaction.sql.execute(
-            "UPDATE tasks SET attempts_used = ?, workers_lost = ?, not_before_ns = ?"
+        self.sql.executemany(
+            f"UPDATE tasks SET state = {pb.TASK_STATE_COMPLETE}, changed_ns = ?, message = ?"  # noqa: S608 - a constant.
             " WHERE number = ?",
-            (verdict.attempts_used, verdict.workers_lost, not_before_ns, row.number),
+            [(self.now_ns, completion.message, head.number) for head, completion in done],
         )
-        state = pb.TASK_STATE_PENDING if verdict.again else pb.TASK_STATE_FAILED
-        self._move(row, state, failure.reason, failure.message, failure.cause)
-        if not verdict.again:
-            self.abort_dependents(row)
+        for head, _ in done:
+            self.count(head.state, -1)
+        event = pb.QueueEvent(to_state=pb.TASK_STATE_COMPLETE)
+        for head, completion in done:
+            event.message = completion.message
+            self._emit(event, head, completion.cause)
+        self.count(pb.TASK_STATE_COMPLETE, len(done))
+        self._count_down([head.number for head, _ in done])
 
-    def release(self, row: TaskRow, release: pb.Release) -> None:
+    def fail(self, failed: Sequence[tuple[Head, pb.Failure]]) -> None:
+        """Any live state -> PENDING while the policy allows another attempt, else FAILED."""
+        policies = self._policies([head.number for head, _ in failed])
+        endings = [self._ending(head, failure, policies[head.number]) for head, failure in failed]
+        self._end(endings)
+        for ending in endings:
+            if ending.state == pb.TASK_STATE_FAILED:
+                self.abort_dependents(ending.head)
+
+    def release(self, released: Sequence[tuple[Head, pb.Release]]) -> None:
         """Any live state -> PENDING, as if the attempt had not been."""
-        reason = pb.FAILURE_REASON_RELEASED
-        if release.HasField("progress"):
-            self.set_progress(row.token, release.progress)
-        self._end_attempt(row, reason, release.message)
-        self._move(row, pb.TASK_STATE_PENDING, reason, release.message)
+        for head, release in released:
+            if release.HasField("progress"):
+                self.set_progress([(head, release.progress)])
+        self._end(
+            [
+                Ending(
+                    head,
+                    pb.TASK_STATE_PENDING,
+                    pb.FAILURE_REASON_RELEASED,
+                    release.message,
+                    attempts_used=head.attempts_used,
+                    workers_lost=head.workers_lost,
+                )
+                for head, release in released
+            ]
+        )
 
-    def cancel(self, row: TaskRow, message: str) -> None:
+    def cancel(self, head: Head, message: str) -> None:
         """Any state that is not final -> CANCELLED."""
-        reason = pb.FAILURE_REASON_CANCELLED
-        if row.state in LIVE:
-            self._end_attempt(row, reason, message)
-        self._move(row, pb.TASK_STATE_CANCELLED, reason, message)
-        self.abort_dependents(row)
+        state, reason = pb.TASK_STATE_CANCELLED, pb.FAILURE_REASON_CANCELLED
+        used, lost = head.attempts_used, head.workers_lost
+        self._end([Ending(head, state, reason, message, attempts_used=used, workers_lost=lost)])
+        self.abort_dependents(head)
 
-    def abort_dependents(self, row: TaskRow) -> None:
+    def abort_dependents(self, head: Head) -> None:
         """PENDING -> ABORTED for all that depend on a task, near or far."""
         reason = pb.FAILURE_REASON_DEPENDENCY_FAILED
-        waiting = deque([row])
-        while waiting:
-            ended = waiting.popleft()
-            message = f"dependency {ended.id} ended without success"
-            for dependent in self._dependents(ended, {pb.TASK_STATE_PENDING}):
-                self._move(dependent, pb.TASK_STATE_ABORTED, reason, message)
-                waiting.append(dependent)
+        message = f"depends on {head.id}, which ended without success"
+        pending, aborted = pb.TASK_STATE_PENDING, pb.TASK_STATE_ABORTED
+        query = f"""
+            WITH RECURSIVE doomed (number) AS (
+                VALUES (?)
+                UNION
+                SELECT tasks.number FROM doomed JOIN dependents ON dep = doomed.number
+                JOIN tasks ON tasks.number = task AND state = {pending}
+            )
+            UPDATE tasks SET state = {aborted}, changed_ns = ?, reason = ?, message = ?
+            WHERE state = {pending} AND number IN (SELECT number FROM doomed)
+            RETURNING {HEAD_COLUMNS}
+            """  # noqa: S608 - names are constants, values parameters.
+        doomed = self._heads(query, (head.number, self.now_ns, reason, message))
+        for one in doomed:
+            one.state = pending
+        self.count(pending, -len(doomed))
+        self._tell(doomed, aborted, reason, message)
 
-    def retry(self, row: TaskRow) -> None:
+    def retry(self, head: Head) -> None:
         """FAILED, CANCELLED or ABORTED -> PENDING; then the dependents that this had aborted."""
-        waiting = deque([row])
-        while waiting:
-            revived = waiting.popleft()
-            self._revive(revived)
-            for dependent in self._dependents(revived, {pb.TASK_STATE_ABORTED}):
-                if not self.blocked(dependent):
-                    waiting.append(dependent)
+        frontier = [head]
+        while frontier:
+            self._revive(frontier)
+            frontier = self._revivable([one.number for one in frontier])
 
-    def blocked(self, row: TaskRow) -> bool:
+    def blocked(self, number: int) -> bool:
         """Tell whether a dependency of a task has ended without success."""
-        return any(state in UNSUCCESSFUL for state in self._dep_states(row))
+        query = f"""
+            SELECT 1 FROM dependents JOIN tasks ON number = dep
+            WHERE task = ? AND state IN ({_BLOCKED}) LIMIT 1
+            """  # noqa: S608 - names are constants, values parameters.
+        return self.sql.execute(query, (number,)).fetchone() is not None
 
-    def set_progress(self, token: int, progress: common_pb2.Progress) -> None:
-        """Store how far an attempt has come."""
-        self.transaction.sql.execute(
-            "UPDATE attempts SET progress = ? WHERE token = ?",
-            (progress.SerializeToString(), token),
+    def set_progress(self, reported: Iterable[tuple[Head, common_pb2.Progress]]) -> None:
+        """Store how far attempts have come."""
+        self.sql.executemany(
+            "UPDATE tasks SET progress = ? WHERE number = ?",
+            [(progress.SerializeToString(), head.number) for head, progress in reported],
         )
 
-    def added(self, task_id: str, state: pb.TaskState, message: str = "") -> None:
-        """Tell of a new task."""
-        self._emit(pb.QueueEvent(task_id=task_id, to_state=state, message=message))
+    def count(self, state: pb.TaskState, number: int, *, free: bool = False) -> None:
+        """Note that there are more (or fewer) tasks in a state."""
+        self.counts[state, free] += number
 
-    def _revive(self, row: TaskRow) -> None:
-        deps_left = sum(state != pb.TASK_STATE_COMPLETE for state in self._dep_states(row))
-        self.transaction.sql.execute(
-            "UPDATE tasks SET deps_left = ?, attempts_used = 0, workers_lost = 0,"
-            " not_before_ns = 0 WHERE number = ?",
-            (deps_left, row.number),
+    def emit(self, event: pb.QueueEvent) -> None:
+        """Write an event."""
+        self.transaction.emit(self.project, event)
+
+    def _advance(self, heads: Sequence[Head], state: pb.TaskState, column: str) -> None:
+        self.sql.executemany(
+            f"UPDATE tasks SET state = {state}, changed_ns = ?1, {column} = ?1 WHERE number = ?2",  # noqa: S608 - names are constants, values parameters.
+            [(self.now_ns, one.number) for one in heads],
         )
-        self._move(row, pb.TASK_STATE_PENDING)
+        for head in heads:
+            self.count(head.state, -1)
+        self._tell(heads, state)
 
-    def _dep_states(self, row: TaskRow) -> list[pb.TaskState]:
-        query = (
-            "SELECT state FROM tasks WHERE project = ? AND id IN (SELECT value FROM json_each(?))"
+    def _count_down(self, numbers: Sequence[int]) -> None:
+        pending, ended = pb.TASK_STATE_PENDING, str(list(numbers))
+        # Most tasks have no dependents, and this question is cheaper than the update.
+        some = "SELECT 1 FROM dependents WHERE dep IN (SELECT value FROM json_each(?)) LIMIT 1"
+        if self.sql.execute(some, (ended,)).fetchone() is None:
+            return
+        rows = self.sql.execute(
+            "UPDATE tasks SET deps_left = deps_left - ended.deps, ready_ns = ?"
+            " FROM (SELECT task, count(*) AS deps FROM dependents"
+            " WHERE dep IN (SELECT value FROM json_each(?)) GROUP BY task) AS ended"
+            " WHERE number = ended.task RETURNING state, deps_left",
+            (self.now_ns, ended),
+        ).fetchall()
+        freed = rows.count((pending, 0))
+        self.count(pending, -freed)
+        self.count(pending, freed, free=True)
+
+    def _policies(self, numbers: Sequence[int]) -> dict[int, pb.RetryPolicy]:
+        query = "SELECT task, spec FROM specs WHERE task IN (SELECT value FROM json_each(?))"
+        rows = self.sql.execute(query, (str(list(numbers)),))
+        return {number: pb.TaskSpec.FromString(spec).retry_policy for number, spec in rows}
+
+    def _ending(self, head: Head, failure: pb.Failure, policy: pb.RetryPolicy) -> Ending:
+        verdict = after_failure(
+            policy, failure.reason, head.attempts_used, head.workers_lost, self.chance
         )
-        deps = pb.TaskSpec.FromString(row.spec).deps
-        return [state for (state,) in self.transaction.sql.execute(query, self._json(deps))]
-
-    def _json(self, ids: Iterable[str]) -> tuple[str, str]:
-        # Ids hold no character that JSON would escape.
-        return self.project, "[" + ",".join(f'"{one}"' for one in ids) + "]"
-
-    def _dependents(self, row: TaskRow, states: set[pb.TaskState]) -> list[TaskRow]:
-        query = (
-            f"SELECT {TASK_COLUMNS} FROM tasks JOIN dependents ON task = number"  # noqa: S608 - names are constants, values parameters.
-            " WHERE dep = ? ORDER BY number"
-        )
-        rows = (TaskRow(*found) for found in self.transaction.sql.execute(query, (row.number,)))
-        return [found for found in rows if found.state in states]
-
-    def _stamp(self, column: str, rows: Sequence[TaskRow]) -> None:
-        now_ns = self.transaction.now_ns
-        self.transaction.sql.executemany(
-            f"UPDATE attempts SET {column} = ? WHERE token = ?",  # noqa: S608 - names are constants, values parameters.
-            [(now_ns, row.token) for row in rows],
+        return Ending(
+            head,
+            pb.TASK_STATE_PENDING if verdict.again else pb.TASK_STATE_FAILED,
+            failure.reason,
+            failure.message,
+            failure.detail,
+            failure.cause,
+            verdict.attempts_used,
+            verdict.workers_lost,
+            max(self.now_ns + verdict.wait_ns, timestamp_ns(failure.not_before)),
         )
 
-    def _end_attempt(
-        self, row: TaskRow, reason: pb.FailureReason, message: str, detail: str = ""
-    ) -> None:
-        self.transaction.sql.execute(
-            "UPDATE attempts SET ended_ns = ?, reason = ?, message = ?, detail = ? WHERE token = ?",
-            (self.transaction.now_ns, reason, message, detail, row.token),
+    def _end(self, endings: Sequence[Ending]) -> None:
+        """End attempts without success, where there are any, and move their tasks."""
+        self.sql.executemany(
+            "INSERT INTO attempts SELECT token, number, attempt, worker, assigned_ns, started_ns,"
+            " submitted_ns, ?, ?, ?, ?, progress FROM tasks WHERE number = ?",
+            [
+                (self.now_ns, one.reason, one.message, one.detail, one.head.number)
+                for one in endings
+                if one.head.state in LIVE
+            ],
+        )
+        self.sql.executemany(
+            "UPDATE tasks SET state = ?, changed_ns = ?, reason = ?, message = ?,"
+            " attempts_used = ?, workers_lost = ?, not_before_ns = ?, ready_ns = ?"
+            " WHERE number = ?",
+            [self._ended_row(one) for one in endings],
+        )
+        for one in endings:
+            free = one.head.deps_left == 0
+            self.count(one.head.state, -1, free=free and one.head.state == pb.TASK_STATE_PENDING)
+            self._tell([one.head], one.state, one.reason, one.message, one.cause, free=free)
+
+    def _ended_row(self, one: Ending) -> tuple[Any, ...]:
+        waits = one.not_before_ns > self.now_ns and one.state == pb.TASK_STATE_PENDING
+        not_before_ns = one.not_before_ns if waits else 0
+        return (
+            one.state,
+            self.now_ns,
+            one.reason,
+            one.message,
+            one.attempts_used,
+            one.workers_lost,
+            not_before_ns,
+            max(self.now_ns, not_before_ns),
+            one.head.number,
         )
 
-    def _move(
-        self,
-        row: TaskRow,
-        state: pb.TaskState,
-        reason: pb.FailureReason = pb.FAILURE_REASON_UNSPECIFIED,
-        message: str = "",
-        cause: common_pb2.EventRef | None = None,
-    ) -> None:
-        self.transaction.sql.execute(
-            "UPDATE tasks SET state = ?, changed_ns = ?, reason = ?, message = ? WHERE number = ?",
-            (state, self.transaction.now_ns, reason, message, row.number),
-        )
-        self._tell(row, state, reason, message, cause)
+    def _revive(self, heads: Sequence[Head]) -> None:
+        numbers = str([one.number for one in heads])
+        query = f"""
+            UPDATE tasks SET state = {pb.TASK_STATE_PENDING}, changed_ns = ?1, ready_ns = ?1,
+                reason = 0, message = '', attempts_used = 0, workers_lost = 0, not_before_ns = 0,
+                deps_left = (
+                    SELECT count(*) FROM dependents JOIN tasks AS dep ON dep.number = dependents.dep
+                    WHERE dependents.task = tasks.number AND dep.state != {pb.TASK_STATE_COMPLETE}
+                )
+            WHERE number IN (SELECT value FROM json_each(?2)) RETURNING {HEAD_COLUMNS}
+            """  # noqa: S608 - names are constants, values parameters.
+        revived = {one.number: one for one in self._heads(query, (self.now_ns, numbers))}
+        for head in heads:
+            self.count(head.state, -1)
+            head.deps_left = revived[head.number].deps_left
+            self._tell([head], pb.TASK_STATE_PENDING, free=head.deps_left == 0)
+
+    def _revivable(self, revived: Sequence[int]) -> list[Head]:
+        query = f"""
+            SELECT DISTINCT {HEAD_COLUMNS} FROM dependents JOIN tasks ON number = task
+            WHERE dep IN (SELECT value FROM json_each(?)) AND state = {pb.TASK_STATE_ABORTED}
+            AND NOT EXISTS (
+                SELECT 1 FROM dependents AS other JOIN tasks AS dep ON dep.number = other.dep
+                WHERE other.task = tasks.number AND dep.state IN ({_BLOCKED})
+            )
+            """  # noqa: S608 - names are constants, values parameters.
+        return self._heads(query, (str(list(revived)),))
+
+    def _heads(self, query: str, parameters: tuple[Any, ...]) -> list[Head]:
+        """Return the heads that a query finds, in the order of adding."""
+        heads = [Head(*row) for row in self.sql.execute(query, parameters)]
+        return sorted(heads, key=lambda head: head.number)
 
     def _tell(
         self,
-        row: TaskRow,
+        heads: Sequence[Head],
         state: pb.TaskState,
-        reason: pb.FailureReason = pb.FAILURE_REASON_UNSPECIFIED,
+        reason: pb.FailureReason = _NO_REASON,
         message: str = "",
         cause: common_pb2.EventRef | None = None,
+        *,
+        free: bool = False,
     ) -> None:
-        """Write the event of a move that is stored, and bring `row` along."""
-        event = pb.QueueEvent(
-            task_id=row.id,
-            from_state=row.state,
-            to_state=state,
-            fencing_token=row.token,
-            worker=row.worker,
-            reason=reason,
-            message=message,
-        )
+        """Write the events of a move that is stored, and bring the heads along."""
+        event = pb.QueueEvent(to_state=state, reason=reason, message=message)
+        for head in heads:
+            self._emit(event, head, cause)
+        self.count(state, len(heads), free=free and state == pb.TASK_STATE_PENDING)
+
+    def _emit(
+        self, event: pb.QueueEvent, head: Head, cause: common_pb2.EventRef | None = None
+    ) -> None:
+        event.task_id, event.from_state = head.id, head.state
+        event.fencing_token, event.worker = head.token, head.worker
         if cause is not None and cause.sequence:
             event.meta.cause.CopyFrom(cause)
-        row.state = state
-        self._emit(event)
-
-    def _emit(self, event: pb.QueueEvent) -> None:
-        self.transaction.emit(self.project, event)
+        elif event.meta.HasField("cause"):
+            event.meta.ClearField("cause")
+        head.state = event.to_state
+        self.emit(event)

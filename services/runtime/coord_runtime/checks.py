@@ -1,7 +1,7 @@
 """Checks of fields: each raises INVALID_ARGUMENT, reason INVALID_FIELD, naming the field."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableMapping
 from functools import lru_cache
 
 from coord.errors import CoordError, invalid_argument
@@ -97,6 +97,13 @@ def check_attempt(field: str, value: common_pb2.AttemptRef) -> None:
     check_range(f"{field}.fencing_token", value.fencing_token, 1, 2**63 - 1)
 
 
+def check_attempts(field: str, values: Iterable[common_pb2.AttemptRef]) -> None:
+    """Check the names of attempts."""
+    for value in values:
+        if not (_ID.fullmatch(value.task_id) and value.fencing_token > 0):
+            check_attempt(field, value)
+
+
 def page_size(value: int) -> int:
     """Return how many items to list: 1 to 1,000, by default 100."""
     check_range("page_size", value, 0, ITEMS_MAX)
@@ -105,28 +112,41 @@ def page_size(value: int) -> int:
 
 def check_message(message: Message) -> None:
     """Check what holds for every message: at most 1,000 items a list, and no NUL in a text."""
+    _check_lists(message)
+    # Most messages have no zero byte at all; so only few have to be walked through.
+    if b"\0" in message.SerializeToString():
+        _check_texts(message)
+
+
+def _check_lists(message: Message) -> None:
+    if message.ByteSize() <= ITEMS_MAX:  # An item has a byte at least.
+        return
     for name, repeated, kind in _checked_fields(message.DESCRIPTOR):
+        if kind == FieldDescriptor.TYPE_STRING and not repeated:
+            continue
         value = getattr(message, name)
-        if repeated:
-            if len(value) > ITEMS_MAX:
-                raise invalid_argument(
-                    "TOO_MANY_ITEMS",
-                    f"{name}: at most {ITEMS_MAX} items, not {len(value)}; send several requests",
-                    field=name,
-                )
-            _check_items(name, value, kind)
-        elif kind == FieldDescriptor.TYPE_STRING:
-            _check_nul(name, value)
-        elif message.HasField(name):
-            check_message(value)
+        if repeated and len(value) > ITEMS_MAX:
+            raise invalid_argument(
+                "TOO_MANY_ITEMS",
+                f"{name}: at most {ITEMS_MAX} items, not {len(value)}; send several requests",
+                field=name,
+            )
+        if kind == FieldDescriptor.TYPE_MESSAGE:
+            for item in value if repeated else (value,):
+                if isinstance(item, Message):  # Not the key of a map.
+                    _check_lists(item)
 
 
-def _check_items(name: str, values: Iterable[str | Message], kind: int) -> None:
-    for value in values:
-        if isinstance(value, str):
-            _check_nul(name, value)
-        elif kind == FieldDescriptor.TYPE_MESSAGE and isinstance(value, Message):
-            check_message(value)
+def _check_texts(message: Message) -> None:
+    for name, repeated, _ in _checked_fields(message.DESCRIPTOR):
+        value = getattr(message, name)
+        if isinstance(value, MutableMapping):
+            value = [*value, *value.values()]
+        for item in value if repeated else (value,):
+            if isinstance(item, str):
+                _check_nul(name, item)
+            elif isinstance(item, Message) and (repeated or message.HasField(name)):
+                _check_texts(item)
 
 
 def _check_nul(name: str, value: str) -> None:

@@ -1,17 +1,21 @@
 """SQLite with group commit: one writer, one fsync for all that waits, replies after the commit.
 
-Operations that arrive while a commit is under way run together in the next transaction, each in its
-own savepoint: one that fails is rolled back alone. The idea is old (Gray and Reuter, "Transaction
-Processing", 1993, section 9.4); the savepoints keep the operations apart.
+Operations run on the event loop; only the commit, which waits for the disk, has a thread. What
+arrives meanwhile runs in the next transaction, each operation in its own savepoint: one that fails
+is rolled back alone. Group commit is old (Gray and Reuter, "Transaction Processing", 1993, section
+9.4). Operations on a thread of their own were slower: at every step of every statement they
+contended with the loop for the interpreter.
 """
 
 import asyncio
 import queue
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
@@ -20,24 +24,28 @@ from coord.environment import Environment
 from coord.errors import CoordError, invalid_argument, unavailable
 from coord.times import SECOND, timestamp
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from coord_runtime.calls import Once
+from coord_runtime.event_log import EventLog, events_after, last_sequence
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Message)
 
 _GROUP_MAX = 512
-_EVENTS_PAGE = 500
+# How long operations run before the loop does something else.
+_GROUP_NS_MAX = SECOND // 200
 _REPLY_KEPT_NS = 24 * 3600 * SECOND
 _REPLY_SWEEP_NS = 600 * SECOND
 
 _RUNTIME_MIGRATIONS = (
     """
-    CREATE TABLE events (
+    -- `last` is the number of the page's last event.
+    CREATE TABLE event_pages (
         project TEXT NOT NULL,
-        sequence INTEGER NOT NULL,
+        last INTEGER NOT NULL,
         body BLOB NOT NULL,
-        PRIMARY KEY (project, sequence)
+        PRIMARY KEY (project, last)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE replies (
         project TEXT NOT NULL,
@@ -62,46 +70,28 @@ class Transaction:
     Attributes:
         sql: The connection. Use `execute` and `executemany` only.
         now_ns: The wall clock at the start of the operation.
+        committed: What to call once the operation is on disk, before its caller has the result.
     """
 
-    def __init__(self, sql: sqlite3.Connection, now_ns: int, sequences: "_Sequences") -> None:
+    def __init__(self, sql: sqlite3.Connection, now_ns: int, events: EventLog) -> None:
         self.sql = sql
         self.now_ns = now_ns
-        self._sequences = sequences
-        self.events: list[tuple[str, int, bytes]] = []
+        self.committed: list[Callable[[], None]] = []
+        self._events = events
 
     def emit(self, project: str, event: Any) -> int:
         """Write an event with the change that it tells of; return its number.
 
         Args:
             project: Whose event.
-            event: The message; number and time of its `meta` are filled in here.
+            event: The message; number and time of its `meta` are filled in here. The caller may
+                make the next one of it.
         """
-        sequence = self._sequences.next(self.sql, project)
-        event.meta.sequence = sequence
-        event.meta.occurred_at.CopyFrom(timestamp(self.now_ns))
-        self.events.append((project, sequence, event.SerializeToString()))
-        return sequence
+        return self._events.append(project, event, self._now)
 
-
-class _Sequences:
-    """The last event number of each project, kept in step with the transaction."""
-
-    def __init__(self) -> None:
-        self._last: dict[str, int] = {}
-
-    def next(self, sql: sqlite3.Connection, project: str) -> int:
-        if project not in self._last:
-            query = "SELECT coalesce(max(sequence), 0) FROM events WHERE project = ?"
-            self._last[project] = sql.execute(query, (project,)).fetchone()[0]
-        self._last[project] += 1
-        return self._last[project]
-
-    def mark(self) -> dict[str, int]:
-        return dict(self._last)
-
-    def reset(self, mark: dict[str, int]) -> None:
-        self._last = mark
+    @cached_property
+    def _now(self) -> Timestamp:
+        return timestamp(self.now_ns)
 
 
 @dataclass
@@ -111,6 +101,13 @@ class _Item(Generic[T]):
     future: "asyncio.Future[T]"
     result: T | None = None
     error: BaseException | None = None
+    committed: list[Callable[[], None]] = field(default_factory=list)
+
+
+@dataclass
+class _Group:
+    mark: dict[str, int]
+    items: list[_Item[Any]] = field(default_factory=list)
 
 
 @dataclass
@@ -119,8 +116,9 @@ class Options:
 
     Attributes:
         environment: Time and chance.
-        inline: Run the writer on the event loop, as simulations do.
+        inline: Commit on the event loop, as simulations do.
         synchronous: Sync each commit to disk. Off only to show that tests notice.
+        migrations: The schema's versions, each a script that leads to the next.
     """
 
     environment: Environment
@@ -142,14 +140,16 @@ class Database:
         self._reader = sqlite3.connect(
             f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
         )
-        self._sequences = _Sequences()
+        self._events = EventLog(self._sql)
         # A dict, not a set: a simulation wakes them in the same order each time.
         self._watchers: dict[asyncio.Event, None] = {}
         self._swept_ns = 0
         self._closed = False
-        self._pending: list[_Item[Any]] = []
-        self._queue: queue.SimpleQueue[_Item[Any] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name=f"writer-{path.stem}", daemon=True)
+        self._waiting: deque[_Item[Any]] = deque()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._commits: queue.SimpleQueue[_Group | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name=f"commit-{path.stem}", daemon=True)
         if not self._inline:
             self._thread.start()
 
@@ -159,8 +159,8 @@ class Database:
         A cancelled caller does not undo what was handed in.
 
         Args:
-            operation: Runs on the writer; must be quick and must not wait. What it raises is
-                raised here, after it was rolled back.
+            operation: Runs on the event loop; must be quick. What it raises is raised here, after
+                it was rolled back.
             once: With it, `operation` returns the response, and a repetition of the call gets the
                 stored one.
 
@@ -171,12 +171,10 @@ class Database:
         if self._closed:
             raise _store_failed("the store is closed")
         item = _Item(operation, once, self._loop.create_future())
-        if self._inline:
-            self._pending.append(item)
-            if len(self._pending) == 1:
-                self._loop.call_soon(self._run_pending)
-        else:
-            self._queue.put(item)
+        self._waiting.append(item)
+        if self._idle.is_set():
+            self._idle.clear()
+            self._loop.call_soon(self._run_group)
         result: T = await item.future
         return result
 
@@ -201,16 +199,16 @@ class Database:
             event_class: Class of the events.
         """
         if after < 0 and not self._closed:
-            after = self._last_sequence(project)
+            after = last_sequence(self._reader, project)
         wake = asyncio.Event()
         self._watchers[wake] = None
         try:
             while not self._closed:
                 wake.clear()
-                rows = self._events(project, after)
-                if rows:
-                    after = rows[-1][0]
-                    yield [event_class.FromString(body) for _, body in rows]
+                events = events_after(self._reader, project, after, event_class)
+                if events:
+                    after += len(events)
+                    yield events
                 else:
                     await wake.wait()
         finally:
@@ -222,10 +220,9 @@ class Database:
             return
         self._closed = True
         self._wake_watchers()
-        if self._inline:
-            self._run_pending()
-        else:
-            self._queue.put(None)
+        await self._idle.wait()
+        if not self._inline:
+            self._commits.put(None)
             await asyncio.to_thread(self._thread.join)
         self._reader.close()
         self._sql.close()
@@ -233,77 +230,56 @@ class Database:
     def crash(self) -> None:
         """Drop what is not committed, as a kill would. For simulations."""
         self._closed = True
-        self._pending.clear()
+        self._waiting.clear()
         self._reader.close()
         self._sql.close()
 
-    def _last_sequence(self, project: str) -> int:
-        query = "SELECT coalesce(max(sequence), 0) FROM events WHERE project = ?"
-        return int(self._reader.execute(query, (project,)).fetchone()[0])
-
-    def _events(self, project: str, after: int) -> list[tuple[int, bytes]]:
-        query = (
-            "SELECT sequence, body FROM events WHERE project = ? AND sequence > ?"
-            " ORDER BY sequence LIMIT ?"
-        )
-        return self._reader.execute(query, (project, after, _EVENTS_PAGE)).fetchall()
-
-    def _work(self) -> None:
-        while (first := self._queue.get()) is not None:
-            group, closing = self._collect(first)
-            self._run_group(group)
-            with suppress(RuntimeError):  # The loop is gone: nobody waits for the answers.
-                self._loop.call_soon_threadsafe(self._finish, group)
-            if closing:
-                return
-
-    def _collect(self, first: _Item[Any]) -> tuple[list[_Item[Any]], bool]:
-        group = [first]
-        with suppress(queue.Empty):
-            while len(group) < _GROUP_MAX:
-                item = self._queue.get_nowait()
-                if item is None:
-                    return group, True
-                group.append(item)
-        return group, False
-
-    def _run_pending(self) -> None:
-        group, self._pending = self._pending, []
-        if group:
-            self._run_group(group)
-            self._finish(group)
-
-    def _run_group(self, group: list[_Item[Any]]) -> None:
-        mark = self._sequences.mark()
+    def _run_group(self) -> None:
+        if not self._waiting:  # Only after a crash.
+            return
+        group = _Group(self._events.mark())
         try:
             self._sql.execute("BEGIN IMMEDIATE")
-            events: list[tuple[str, int, bytes]] = []
-            for item in group:
-                events += self._run_item(item)
-            if events:
-                self._sql.executemany("INSERT INTO events VALUES (?, ?, ?)", events)
-            self._sql.execute("COMMIT")
+            self._run_items(group)
+            self._events.store()
         except sqlite3.Error as error:
-            log.exception("commit failed", operations=len(group))
-            self._sequences.reset(mark)
-            self._abandon(group, error)
+            if not group.items:
+                self._take(group)
+            self._committed(group, error)
+            return
+        if self._inline:
+            self._committed(group, self._commit())
+        else:
+            self._commits.put(group)
 
-    def _run_item(self, item: _Item[Any]) -> list[tuple[str, int, bytes]]:
-        transaction = Transaction(self._sql, self._environment.now_ns(), self._sequences)
-        mark = self._sequences.mark()
+    def _take(self, group: _Group) -> _Item[Any]:
+        """Move the item that waits longest to the group."""
+        item = self._waiting.popleft()
+        group.items.append(item)
+        return item
+
+    def _run_items(self, group: _Group) -> None:
+        until_ns = self._environment.monotonic_ns() + _GROUP_NS_MAX
+        while self._waiting and len(group.items) < _GROUP_MAX:
+            self._run_item(self._take(group))
+            if self._environment.monotonic_ns() > until_ns:
+                return
+
+    def _run_item(self, item: _Item[Any]) -> None:
+        transaction = Transaction(self._sql, self._environment.now_ns(), self._events)
+        mark = self._events.mark()
         self._sql.execute("SAVEPOINT operation")
         try:
             item.result = self._perform(item, transaction)
+            item.committed = transaction.committed
         except Exception as error:
             if not self._sql.in_transaction:
                 message = "SQLite has given up the whole transaction"
                 raise sqlite3.OperationalError(message) from error
             item.error = error
-            self._sequences.reset(mark)
+            self._events.reset(mark)
             self._sql.execute("ROLLBACK TO operation")
-            transaction.events.clear()
         self._sql.execute("RELEASE operation")
-        return transaction.events
 
     def _perform(self, item: _Item[Any], transaction: Transaction) -> Any:
         if item.once is None:
@@ -324,16 +300,25 @@ class Database:
                 "DELETE FROM replies WHERE replied_ns < ?", (now_ns - _REPLY_KEPT_NS,)
             )
 
-    def _abandon(self, group: list[_Item[Any]], error: sqlite3.Error) -> None:
-        with suppress(sqlite3.Error):
-            if self._sql.in_transaction:
-                self._sql.execute("ROLLBACK")
-        for item in group:
-            item.result = None
-            item.error = _store_failed(str(error))
+    def _work(self) -> None:
+        while (group := self._commits.get()) is not None:
+            error = self._commit()
+            with suppress(RuntimeError):  # The loop is gone: nobody waits for the answers.
+                self._loop.call_soon_threadsafe(self._committed, group, error)
 
-    def _finish(self, group: list[_Item[Any]]) -> None:
-        for item in group:
+    def _commit(self) -> sqlite3.Error | None:
+        try:
+            self._sql.execute("COMMIT")
+        except sqlite3.Error as error:
+            return error
+        return None
+
+    def _committed(self, group: _Group, error: sqlite3.Error | None) -> None:
+        if error is not None:
+            self._undo(group, error)
+        for item in group.items:
+            for call in item.committed:
+                call()
             if item.future.done():  # Its caller was cancelled.
                 continue
             if item.error is None:
@@ -341,6 +326,21 @@ class Database:
             else:
                 item.future.set_exception(item.error)
         self._wake_watchers()
+        if self._waiting:
+            self._loop.call_soon(self._run_group)
+        else:
+            self._idle.set()
+
+    def _undo(self, group: _Group, error: sqlite3.Error) -> None:
+        log.error("commit failed", operations=len(group.items), error=str(error))
+        self._events.reset(group.mark)
+        with suppress(sqlite3.Error):
+            if self._sql.in_transaction:
+                self._sql.execute("ROLLBACK")
+        for item in group.items:
+            item.result = None
+            item.error = _store_failed(str(error))
+            item.committed.clear()
 
     def _wake_watchers(self) -> None:
         for wake in self._watchers:

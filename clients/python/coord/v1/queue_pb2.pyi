@@ -48,6 +48,14 @@ class LeaseDirective(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LEASE_DIRECTIVE_CONTINUE: _ClassVar[LeaseDirective]
     LEASE_DIRECTIVE_CANCEL: _ClassVar[LeaseDirective]
     LEASE_DIRECTIVE_REVOKE: _ClassVar[LeaseDirective]
+
+class QueueEventKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    QUEUE_EVENT_KIND_UNSPECIFIED: _ClassVar[QueueEventKind]
+    QUEUE_EVENT_KIND_DEPENDENCIES_ADDED: _ClassVar[QueueEventKind]
+    QUEUE_EVENT_KIND_PAUSED: _ClassVar[QueueEventKind]
+    QUEUE_EVENT_KIND_REMOVED: _ClassVar[QueueEventKind]
+    QUEUE_EVENT_KIND_RESUMED: _ClassVar[QueueEventKind]
 TASK_STATE_UNSPECIFIED: TaskState
 TASK_STATE_PENDING: TaskState
 TASK_STATE_ASSIGNED: TaskState
@@ -76,6 +84,11 @@ LEASE_DIRECTIVE_UNSPECIFIED: LeaseDirective
 LEASE_DIRECTIVE_CONTINUE: LeaseDirective
 LEASE_DIRECTIVE_CANCEL: LeaseDirective
 LEASE_DIRECTIVE_REVOKE: LeaseDirective
+QUEUE_EVENT_KIND_UNSPECIFIED: QueueEventKind
+QUEUE_EVENT_KIND_DEPENDENCIES_ADDED: QueueEventKind
+QUEUE_EVENT_KIND_PAUSED: QueueEventKind
+QUEUE_EVENT_KIND_REMOVED: QueueEventKind
+QUEUE_EVENT_KIND_RESUMED: QueueEventKind
 
 class RetryPolicy(_message.Message):
     __slots__ = ("max_attempts", "initial_backoff", "max_backoff")
@@ -127,7 +140,7 @@ class TaskSpec(_message.Message):
     def __init__(self, id: _Optional[str] = ..., title: _Optional[str] = ..., prompt: _Optional[str] = ..., payload: _Optional[bytes] = ..., deps: _Optional[_Iterable[str]] = ..., priority: _Optional[int] = ..., category: _Optional[str] = ..., required_capabilities: _Optional[_Iterable[str]] = ..., paths: _Optional[_Iterable[str]] = ..., retry_policy: _Optional[_Union[RetryPolicy, _Mapping]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., budget: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., expects_change: _Optional[bool] = ...) -> None: ...
 
 class Attempt(_message.Message):
-    __slots__ = ("number", "fencing_token", "worker", "assigned_at", "started_at", "submitted_at", "ended_at", "lease_expires_at", "reason", "message", "detail", "progress")
+    __slots__ = ("number", "fencing_token", "worker", "assigned_at", "started_at", "submitted_at", "ended_at", "lease_expires_at", "reason", "message", "detail", "progress", "ready_at")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     FENCING_TOKEN_FIELD_NUMBER: _ClassVar[int]
     WORKER_FIELD_NUMBER: _ClassVar[int]
@@ -140,6 +153,7 @@ class Attempt(_message.Message):
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     DETAIL_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    READY_AT_FIELD_NUMBER: _ClassVar[int]
     number: int
     fencing_token: int
     worker: str
@@ -152,10 +166,11 @@ class Attempt(_message.Message):
     message: str
     detail: str
     progress: _common_pb2.Progress
-    def __init__(self, number: _Optional[int] = ..., fencing_token: _Optional[int] = ..., worker: _Optional[str] = ..., assigned_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., submitted_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., lease_expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reason: _Optional[_Union[FailureReason, str]] = ..., message: _Optional[str] = ..., detail: _Optional[str] = ..., progress: _Optional[_Union[_common_pb2.Progress, _Mapping]] = ...) -> None: ...
+    ready_at: _timestamp_pb2.Timestamp
+    def __init__(self, number: _Optional[int] = ..., fencing_token: _Optional[int] = ..., worker: _Optional[str] = ..., assigned_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., submitted_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., lease_expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reason: _Optional[_Union[FailureReason, str]] = ..., message: _Optional[str] = ..., detail: _Optional[str] = ..., progress: _Optional[_Union[_common_pb2.Progress, _Mapping]] = ..., ready_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Task(_message.Message):
-    __slots__ = ("spec", "state", "attempts_used", "workers_lost", "deps_left", "not_before", "created_at", "changed_at", "attempts", "reason", "message")
+    __slots__ = ("spec", "state", "attempts_used", "workers_lost", "deps_left", "not_before", "created_at", "changed_at", "attempts", "reason", "message", "ready_at")
     SPEC_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     ATTEMPTS_USED_FIELD_NUMBER: _ClassVar[int]
@@ -167,6 +182,7 @@ class Task(_message.Message):
     ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    READY_AT_FIELD_NUMBER: _ClassVar[int]
     spec: TaskSpec
     state: TaskState
     attempts_used: int
@@ -178,7 +194,8 @@ class Task(_message.Message):
     attempts: _containers.RepeatedCompositeFieldContainer[Attempt]
     reason: FailureReason
     message: str
-    def __init__(self, spec: _Optional[_Union[TaskSpec, _Mapping]] = ..., state: _Optional[_Union[TaskState, str]] = ..., attempts_used: _Optional[int] = ..., workers_lost: _Optional[int] = ..., deps_left: _Optional[int] = ..., not_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., changed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., reason: _Optional[_Union[FailureReason, str]] = ..., message: _Optional[str] = ...) -> None: ...
+    ready_at: _timestamp_pb2.Timestamp
+    def __init__(self, spec: _Optional[_Union[TaskSpec, _Mapping]] = ..., state: _Optional[_Union[TaskState, str]] = ..., attempts_used: _Optional[int] = ..., workers_lost: _Optional[int] = ..., deps_left: _Optional[int] = ..., not_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., changed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., reason: _Optional[_Union[FailureReason, str]] = ..., message: _Optional[str] = ..., ready_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Lease(_message.Message):
     __slots__ = ("spec", "attempt", "previous")
@@ -199,6 +216,30 @@ class ReportResult(_message.Message):
     state: TaskState
     error: _common_pb2.ItemError
     def __init__(self, task_id: _Optional[str] = ..., state: _Optional[_Union[TaskState, str]] = ..., error: _Optional[_Union[_common_pb2.ItemError, _Mapping]] = ...) -> None: ...
+
+class AddDependenciesRequest(_message.Message):
+    __slots__ = ("project", "request_id", "dependencies")
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    DEPENDENCIES_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    request_id: str
+    dependencies: _containers.RepeatedCompositeFieldContainer[TaskDependencies]
+    def __init__(self, project: _Optional[str] = ..., request_id: _Optional[str] = ..., dependencies: _Optional[_Iterable[_Union[TaskDependencies, _Mapping]]] = ...) -> None: ...
+
+class AddDependenciesResponse(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[ReportResult]
+    def __init__(self, results: _Optional[_Iterable[_Union[ReportResult, _Mapping]]] = ...) -> None: ...
+
+class TaskDependencies(_message.Message):
+    __slots__ = ("task_id", "deps")
+    TASK_ID_FIELD_NUMBER: _ClassVar[int]
+    DEPS_FIELD_NUMBER: _ClassVar[int]
+    task_id: str
+    deps: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, task_id: _Optional[str] = ..., deps: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class AddTasksRequest(_message.Message):
     __slots__ = ("project", "request_id", "tasks")
@@ -338,6 +379,38 @@ class FailTasksResponse(_message.Message):
     results: _containers.RepeatedCompositeFieldContainer[ReportResult]
     def __init__(self, results: _Optional[_Iterable[_Union[ReportResult, _Mapping]]] = ...) -> None: ...
 
+class GetDependencyGraphRequest(_message.Message):
+    __slots__ = ("project", "page_size", "page_token")
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    page_size: int
+    page_token: str
+    def __init__(self, project: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class GetDependencyGraphResponse(_message.Message):
+    __slots__ = ("nodes", "next_page_token")
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    nodes: _containers.RepeatedCompositeFieldContainer[GraphNode]
+    next_page_token: str
+    def __init__(self, nodes: _Optional[_Iterable[_Union[GraphNode, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class GraphNode(_message.Message):
+    __slots__ = ("task_id", "title", "state", "deps", "deps_left")
+    TASK_ID_FIELD_NUMBER: _ClassVar[int]
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    DEPS_FIELD_NUMBER: _ClassVar[int]
+    DEPS_LEFT_FIELD_NUMBER: _ClassVar[int]
+    task_id: str
+    title: str
+    state: TaskState
+    deps: _containers.RepeatedScalarFieldContainer[str]
+    deps_left: int
+    def __init__(self, task_id: _Optional[str] = ..., title: _Optional[str] = ..., state: _Optional[_Union[TaskState, str]] = ..., deps: _Optional[_Iterable[str]] = ..., deps_left: _Optional[int] = ...) -> None: ...
+
 class GetQueueStatsRequest(_message.Message):
     __slots__ = ("project",)
     PROJECT_FIELD_NUMBER: _ClassVar[int]
@@ -345,14 +418,24 @@ class GetQueueStatsRequest(_message.Message):
     def __init__(self, project: _Optional[str] = ...) -> None: ...
 
 class GetQueueStatsResponse(_message.Message):
-    __slots__ = ("counts", "ready", "ended")
+    __slots__ = ("counts", "ready", "ended", "oldest_ready_at", "added_per_second", "assigned_per_second", "completed_per_second", "paused_message")
     COUNTS_FIELD_NUMBER: _ClassVar[int]
     READY_FIELD_NUMBER: _ClassVar[int]
     ENDED_FIELD_NUMBER: _ClassVar[int]
+    OLDEST_READY_AT_FIELD_NUMBER: _ClassVar[int]
+    ADDED_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    ASSIGNED_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    COMPLETED_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    PAUSED_MESSAGE_FIELD_NUMBER: _ClassVar[int]
     counts: _containers.RepeatedCompositeFieldContainer[TaskStateCount]
     ready: int
     ended: int
-    def __init__(self, counts: _Optional[_Iterable[_Union[TaskStateCount, _Mapping]]] = ..., ready: _Optional[int] = ..., ended: _Optional[int] = ...) -> None: ...
+    oldest_ready_at: _timestamp_pb2.Timestamp
+    added_per_second: float
+    assigned_per_second: float
+    completed_per_second: float
+    paused_message: str
+    def __init__(self, counts: _Optional[_Iterable[_Union[TaskStateCount, _Mapping]]] = ..., ready: _Optional[int] = ..., ended: _Optional[int] = ..., oldest_ready_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., added_per_second: _Optional[float] = ..., assigned_per_second: _Optional[float] = ..., completed_per_second: _Optional[float] = ..., paused_message: _Optional[str] = ...) -> None: ...
 
 class TaskStateCount(_message.Message):
     __slots__ = ("state", "count")
@@ -377,20 +460,22 @@ class GetTaskResponse(_message.Message):
     def __init__(self, task: _Optional[_Union[Task, _Mapping]] = ...) -> None: ...
 
 class LeaseTasksRequest(_message.Message):
-    __slots__ = ("project", "request_id", "worker", "max_tasks", "capabilities", "wait")
+    __slots__ = ("project", "request_id", "worker", "max_tasks", "capabilities", "wait", "excluded_paths")
     PROJECT_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     WORKER_FIELD_NUMBER: _ClassVar[int]
     MAX_TASKS_FIELD_NUMBER: _ClassVar[int]
     CAPABILITIES_FIELD_NUMBER: _ClassVar[int]
     WAIT_FIELD_NUMBER: _ClassVar[int]
+    EXCLUDED_PATHS_FIELD_NUMBER: _ClassVar[int]
     project: str
     request_id: str
     worker: str
     max_tasks: int
     capabilities: _containers.RepeatedScalarFieldContainer[str]
     wait: _duration_pb2.Duration
-    def __init__(self, project: _Optional[str] = ..., request_id: _Optional[str] = ..., worker: _Optional[str] = ..., max_tasks: _Optional[int] = ..., capabilities: _Optional[_Iterable[str]] = ..., wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    excluded_paths: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, project: _Optional[str] = ..., request_id: _Optional[str] = ..., worker: _Optional[str] = ..., max_tasks: _Optional[int] = ..., capabilities: _Optional[_Iterable[str]] = ..., wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., excluded_paths: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class LeaseTasksResponse(_message.Message):
     __slots__ = ("leases",)
@@ -399,20 +484,24 @@ class LeaseTasksResponse(_message.Message):
     def __init__(self, leases: _Optional[_Iterable[_Union[Lease, _Mapping]]] = ...) -> None: ...
 
 class ListReadyTasksRequest(_message.Message):
-    __slots__ = ("project", "page_size")
+    __slots__ = ("project", "page_size", "page_token")
     PROJECT_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     project: str
     page_size: int
-    def __init__(self, project: _Optional[str] = ..., page_size: _Optional[int] = ...) -> None: ...
+    page_token: str
+    def __init__(self, project: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class ListReadyTasksResponse(_message.Message):
-    __slots__ = ("tasks", "next_ready_at")
+    __slots__ = ("tasks", "next_ready_at", "next_page_token")
     TASKS_FIELD_NUMBER: _ClassVar[int]
     NEXT_READY_AT_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     tasks: _containers.RepeatedCompositeFieldContainer[TaskSpec]
     next_ready_at: _timestamp_pb2.Timestamp
-    def __init__(self, tasks: _Optional[_Iterable[_Union[TaskSpec, _Mapping]]] = ..., next_ready_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    next_page_token: str
+    def __init__(self, tasks: _Optional[_Iterable[_Union[TaskSpec, _Mapping]]] = ..., next_ready_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class ListTasksRequest(_message.Message):
     __slots__ = ("project", "page_size", "page_token", "states", "worker", "labels")
@@ -445,6 +534,42 @@ class ListTasksResponse(_message.Message):
     next_page_token: str
     def __init__(self, tasks: _Optional[_Iterable[_Union[Task, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
+class PauseQueueRequest(_message.Message):
+    __slots__ = ("project", "message")
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    message: str
+    def __init__(self, project: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+
+class PauseQueueResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Reassignment(_message.Message):
+    __slots__ = ("attempt", "worker")
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    attempt: _common_pb2.AttemptRef
+    worker: str
+    def __init__(self, attempt: _Optional[_Union[_common_pb2.AttemptRef, _Mapping]] = ..., worker: _Optional[str] = ...) -> None: ...
+
+class ReassignTasksRequest(_message.Message):
+    __slots__ = ("project", "request_id", "reassignments")
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    REASSIGNMENTS_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    request_id: str
+    reassignments: _containers.RepeatedCompositeFieldContainer[Reassignment]
+    def __init__(self, project: _Optional[str] = ..., request_id: _Optional[str] = ..., reassignments: _Optional[_Iterable[_Union[Reassignment, _Mapping]]] = ...) -> None: ...
+
+class ReassignTasksResponse(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[AssignTasksResult]
+    def __init__(self, results: _Optional[_Iterable[_Union[AssignTasksResult, _Mapping]]] = ...) -> None: ...
+
 class Release(_message.Message):
     __slots__ = ("attempt", "message", "progress")
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
@@ -466,6 +591,22 @@ class ReleaseTasksRequest(_message.Message):
     def __init__(self, project: _Optional[str] = ..., worker: _Optional[str] = ..., releases: _Optional[_Iterable[_Union[Release, _Mapping]]] = ...) -> None: ...
 
 class ReleaseTasksResponse(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[ReportResult]
+    def __init__(self, results: _Optional[_Iterable[_Union[ReportResult, _Mapping]]] = ...) -> None: ...
+
+class RemoveTasksRequest(_message.Message):
+    __slots__ = ("project", "request_id", "task_ids")
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    TASK_IDS_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    request_id: str
+    task_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, project: _Optional[str] = ..., request_id: _Optional[str] = ..., task_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class RemoveTasksResponse(_message.Message):
     __slots__ = ("results",)
     RESULTS_FIELD_NUMBER: _ClassVar[int]
     results: _containers.RepeatedCompositeFieldContainer[ReportResult]
@@ -504,6 +645,16 @@ class LeaseRenewalResult(_message.Message):
     directive: LeaseDirective
     expires_at: _timestamp_pb2.Timestamp
     def __init__(self, task_id: _Optional[str] = ..., directive: _Optional[_Union[LeaseDirective, str]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ResumeQueueRequest(_message.Message):
+    __slots__ = ("project",)
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    def __init__(self, project: _Optional[str] = ...) -> None: ...
+
+class ResumeQueueResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class RetryTasksRequest(_message.Message):
     __slots__ = ("project", "request_id", "task_ids")
@@ -568,7 +719,7 @@ class WatchQueueEventsResponse(_message.Message):
     def __init__(self, events: _Optional[_Iterable[_Union[QueueEvent, _Mapping]]] = ...) -> None: ...
 
 class QueueEvent(_message.Message):
-    __slots__ = ("meta", "task_id", "from_state", "to_state", "fencing_token", "worker", "reason", "message")
+    __slots__ = ("meta", "task_id", "from_state", "to_state", "fencing_token", "worker", "reason", "message", "kind", "deps")
     META_FIELD_NUMBER: _ClassVar[int]
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     FROM_STATE_FIELD_NUMBER: _ClassVar[int]
@@ -577,6 +728,8 @@ class QueueEvent(_message.Message):
     WORKER_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    DEPS_FIELD_NUMBER: _ClassVar[int]
     meta: _common_pb2.EventMeta
     task_id: str
     from_state: TaskState
@@ -585,4 +738,6 @@ class QueueEvent(_message.Message):
     worker: str
     reason: FailureReason
     message: str
-    def __init__(self, meta: _Optional[_Union[_common_pb2.EventMeta, _Mapping]] = ..., task_id: _Optional[str] = ..., from_state: _Optional[_Union[TaskState, str]] = ..., to_state: _Optional[_Union[TaskState, str]] = ..., fencing_token: _Optional[int] = ..., worker: _Optional[str] = ..., reason: _Optional[_Union[FailureReason, str]] = ..., message: _Optional[str] = ...) -> None: ...
+    kind: QueueEventKind
+    deps: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, meta: _Optional[_Union[_common_pb2.EventMeta, _Mapping]] = ..., task_id: _Optional[str] = ..., from_state: _Optional[_Union[TaskState, str]] = ..., to_state: _Optional[_Union[TaskState, str]] = ..., fencing_token: _Optional[int] = ..., worker: _Optional[str] = ..., reason: _Optional[_Union[FailureReason, str]] = ..., message: _Optional[str] = ..., kind: _Optional[_Union[QueueEventKind, str]] = ..., deps: _Optional[_Iterable[str]] = ...) -> None: ...

@@ -35,6 +35,11 @@ class QueueServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.AddDependencies = channel.unary_unary(
+                '/coord.v1.QueueService/AddDependencies',
+                request_serializer=coord_dot_v1_dot_queue__pb2.AddDependenciesRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_queue__pb2.AddDependenciesResponse.FromString,
+                _registered_method=True)
         self.AddTasks = channel.unary_unary(
                 '/coord.v1.QueueService/AddTasks',
                 request_serializer=coord_dot_v1_dot_queue__pb2.AddTasksRequest.SerializeToString,
@@ -65,6 +70,11 @@ class QueueServiceStub:
                 request_serializer=coord_dot_v1_dot_queue__pb2.FailTasksRequest.SerializeToString,
                 response_deserializer=coord_dot_v1_dot_queue__pb2.FailTasksResponse.FromString,
                 _registered_method=True)
+        self.GetDependencyGraph = channel.unary_unary(
+                '/coord.v1.QueueService/GetDependencyGraph',
+                request_serializer=coord_dot_v1_dot_queue__pb2.GetDependencyGraphRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_queue__pb2.GetDependencyGraphResponse.FromString,
+                _registered_method=True)
         self.GetQueueStats = channel.unary_unary(
                 '/coord.v1.QueueService/GetQueueStats',
                 request_serializer=coord_dot_v1_dot_queue__pb2.GetQueueStatsRequest.SerializeToString,
@@ -90,15 +100,35 @@ class QueueServiceStub:
                 request_serializer=coord_dot_v1_dot_queue__pb2.ListTasksRequest.SerializeToString,
                 response_deserializer=coord_dot_v1_dot_queue__pb2.ListTasksResponse.FromString,
                 _registered_method=True)
+        self.PauseQueue = channel.unary_unary(
+                '/coord.v1.QueueService/PauseQueue',
+                request_serializer=coord_dot_v1_dot_queue__pb2.PauseQueueRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_queue__pb2.PauseQueueResponse.FromString,
+                _registered_method=True)
+        self.ReassignTasks = channel.unary_unary(
+                '/coord.v1.QueueService/ReassignTasks',
+                request_serializer=coord_dot_v1_dot_queue__pb2.ReassignTasksRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_queue__pb2.ReassignTasksResponse.FromString,
+                _registered_method=True)
         self.ReleaseTasks = channel.unary_unary(
                 '/coord.v1.QueueService/ReleaseTasks',
                 request_serializer=coord_dot_v1_dot_queue__pb2.ReleaseTasksRequest.SerializeToString,
                 response_deserializer=coord_dot_v1_dot_queue__pb2.ReleaseTasksResponse.FromString,
                 _registered_method=True)
+        self.RemoveTasks = channel.unary_unary(
+                '/coord.v1.QueueService/RemoveTasks',
+                request_serializer=coord_dot_v1_dot_queue__pb2.RemoveTasksRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_queue__pb2.RemoveTasksResponse.FromString,
+                _registered_method=True)
         self.RenewLeases = channel.unary_unary(
                 '/coord.v1.QueueService/RenewLeases',
                 request_serializer=coord_dot_v1_dot_queue__pb2.RenewLeasesRequest.SerializeToString,
                 response_deserializer=coord_dot_v1_dot_queue__pb2.RenewLeasesResponse.FromString,
+                _registered_method=True)
+        self.ResumeQueue = channel.unary_unary(
+                '/coord.v1.QueueService/ResumeQueue',
+                request_serializer=coord_dot_v1_dot_queue__pb2.ResumeQueueRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_queue__pb2.ResumeQueueResponse.FromString,
                 _registered_method=True)
         self.RetryTasks = channel.unary_unary(
                 '/coord.v1.QueueService/RetryTasks',
@@ -125,6 +155,15 @@ class QueueServiceStub:
 class QueueServiceServicer:
     """Holds the task graph: what is to be done, in which order, by whom, and what came of it.
     """
+
+    def AddDependencies(self, request, context):
+        """Lets PENDING tasks wait for more tasks. A cycle (reason CYCLE, as in AddTasks) or an unknown
+        dependency (UNKNOWN_DEPENDENCY) refuses the whole batch; a task that is not PENDING any more is
+        that item's error, with reason NOT_PENDING.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def AddTasks(self, request, context):
         """Adds tasks, all or none. Dependencies may point forward within the batch. A task that is there
@@ -174,8 +213,15 @@ class QueueServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetDependencyGraph(self, request, context):
+        """The tasks with their dependencies, in a topological order: each after all that it depends on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetQueueStats(self, request, context):
-        """The counts of a project's tasks.
+        """The counts of a project's tasks, and how fast they come and go.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -210,6 +256,23 @@ class QueueServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PauseQueue(self, request, context):
+        """Gives no more tasks out until ResumeQueue; what is under way goes on. Survives restarts. Pausing
+        again replaces the message.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReassignTasks(self, request, context):
+        """Takes assigned attempts that have not started from their workers and gives the tasks to others,
+        each in one step: compare-and-swap on the fencing token. One that has started is that item's error,
+        with reason HAS_STARTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReleaseTasks(self, request, context):
         """Gives attempts back: the task is ready again and no attempt is used up.
         """
@@ -217,8 +280,24 @@ class QueueServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RemoveTasks(self, request, context):
+        """Forgets tasks and their attempts. One that is under way (reason TASK_LIVE), or that tasks depend on
+        which are neither COMPLETE nor in the batch (HAS_DEPENDENTS, with their number and the first ten
+        ids in the metadata), is that item's error.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RenewLeases(self, request, context):
         """Prolongs leases and stores progress. The answer says which attempts are to stop.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeQueue(self, request, context):
+        """Gives tasks out again after PauseQueue. Resuming a queue that is not paused changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -257,6 +336,11 @@ class QueueServiceServicer:
 
 def add_QueueServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'AddDependencies': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddDependencies,
+                    request_deserializer=coord_dot_v1_dot_queue__pb2.AddDependenciesRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_queue__pb2.AddDependenciesResponse.SerializeToString,
+            ),
             'AddTasks': grpc.unary_unary_rpc_method_handler(
                     servicer.AddTasks,
                     request_deserializer=coord_dot_v1_dot_queue__pb2.AddTasksRequest.FromString,
@@ -287,6 +371,11 @@ def add_QueueServiceServicer_to_server(servicer, server):
                     request_deserializer=coord_dot_v1_dot_queue__pb2.FailTasksRequest.FromString,
                     response_serializer=coord_dot_v1_dot_queue__pb2.FailTasksResponse.SerializeToString,
             ),
+            'GetDependencyGraph': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDependencyGraph,
+                    request_deserializer=coord_dot_v1_dot_queue__pb2.GetDependencyGraphRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_queue__pb2.GetDependencyGraphResponse.SerializeToString,
+            ),
             'GetQueueStats': grpc.unary_unary_rpc_method_handler(
                     servicer.GetQueueStats,
                     request_deserializer=coord_dot_v1_dot_queue__pb2.GetQueueStatsRequest.FromString,
@@ -312,15 +401,35 @@ def add_QueueServiceServicer_to_server(servicer, server):
                     request_deserializer=coord_dot_v1_dot_queue__pb2.ListTasksRequest.FromString,
                     response_serializer=coord_dot_v1_dot_queue__pb2.ListTasksResponse.SerializeToString,
             ),
+            'PauseQueue': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseQueue,
+                    request_deserializer=coord_dot_v1_dot_queue__pb2.PauseQueueRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_queue__pb2.PauseQueueResponse.SerializeToString,
+            ),
+            'ReassignTasks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReassignTasks,
+                    request_deserializer=coord_dot_v1_dot_queue__pb2.ReassignTasksRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_queue__pb2.ReassignTasksResponse.SerializeToString,
+            ),
             'ReleaseTasks': grpc.unary_unary_rpc_method_handler(
                     servicer.ReleaseTasks,
                     request_deserializer=coord_dot_v1_dot_queue__pb2.ReleaseTasksRequest.FromString,
                     response_serializer=coord_dot_v1_dot_queue__pb2.ReleaseTasksResponse.SerializeToString,
             ),
+            'RemoveTasks': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveTasks,
+                    request_deserializer=coord_dot_v1_dot_queue__pb2.RemoveTasksRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_queue__pb2.RemoveTasksResponse.SerializeToString,
+            ),
             'RenewLeases': grpc.unary_unary_rpc_method_handler(
                     servicer.RenewLeases,
                     request_deserializer=coord_dot_v1_dot_queue__pb2.RenewLeasesRequest.FromString,
                     response_serializer=coord_dot_v1_dot_queue__pb2.RenewLeasesResponse.SerializeToString,
+            ),
+            'ResumeQueue': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeQueue,
+                    request_deserializer=coord_dot_v1_dot_queue__pb2.ResumeQueueRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_queue__pb2.ResumeQueueResponse.SerializeToString,
             ),
             'RetryTasks': grpc.unary_unary_rpc_method_handler(
                     servicer.RetryTasks,
@@ -353,6 +462,33 @@ def add_QueueServiceServicer_to_server(servicer, server):
 class QueueService:
     """Holds the task graph: what is to be done, in which order, by whom, and what came of it.
     """
+
+    @staticmethod
+    def AddDependencies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.QueueService/AddDependencies',
+            coord_dot_v1_dot_queue__pb2.AddDependenciesRequest.SerializeToString,
+            coord_dot_v1_dot_queue__pb2.AddDependenciesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def AddTasks(request,
@@ -517,6 +653,33 @@ class QueueService:
             _registered_method=True)
 
     @staticmethod
+    def GetDependencyGraph(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.QueueService/GetDependencyGraph',
+            coord_dot_v1_dot_queue__pb2.GetDependencyGraphRequest.SerializeToString,
+            coord_dot_v1_dot_queue__pb2.GetDependencyGraphResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetQueueStats(request,
             target,
             options=(),
@@ -652,6 +815,60 @@ class QueueService:
             _registered_method=True)
 
     @staticmethod
+    def PauseQueue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.QueueService/PauseQueue',
+            coord_dot_v1_dot_queue__pb2.PauseQueueRequest.SerializeToString,
+            coord_dot_v1_dot_queue__pb2.PauseQueueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReassignTasks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.QueueService/ReassignTasks',
+            coord_dot_v1_dot_queue__pb2.ReassignTasksRequest.SerializeToString,
+            coord_dot_v1_dot_queue__pb2.ReassignTasksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ReleaseTasks(request,
             target,
             options=(),
@@ -679,6 +896,33 @@ class QueueService:
             _registered_method=True)
 
     @staticmethod
+    def RemoveTasks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.QueueService/RemoveTasks',
+            coord_dot_v1_dot_queue__pb2.RemoveTasksRequest.SerializeToString,
+            coord_dot_v1_dot_queue__pb2.RemoveTasksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def RenewLeases(request,
             target,
             options=(),
@@ -695,6 +939,33 @@ class QueueService:
             '/coord.v1.QueueService/RenewLeases',
             coord_dot_v1_dot_queue__pb2.RenewLeasesRequest.SerializeToString,
             coord_dot_v1_dot_queue__pb2.RenewLeasesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeQueue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.QueueService/ResumeQueue',
+            coord_dot_v1_dot_queue__pb2.ResumeQueueRequest.SerializeToString,
+            coord_dot_v1_dot_queue__pb2.ResumeQueueResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -47,6 +47,11 @@ class QueueServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> QueueServiceAsyncStub: ...
+    AddDependencies: _grpc.UnaryUnaryMultiCallable[_queue_pb2.AddDependenciesRequest, _queue_pb2.AddDependenciesResponse]
+    """Lets PENDING tasks wait for more tasks. A cycle (reason CYCLE, as in AddTasks) or an unknown
+    dependency (UNKNOWN_DEPENDENCY) refuses the whole batch; a task that is not PENDING any more is
+    that item's error, with reason NOT_PENDING.
+    """
     AddTasks: _grpc.UnaryUnaryMultiCallable[_queue_pb2.AddTasksRequest, _queue_pb2.AddTasksResponse]
     """Adds tasks, all or none. Dependencies may point forward within the batch. A task that is there
     already with the same spec is left as it is. Errors: INVALID_ARGUMENT with reason CYCLE (length,
@@ -69,8 +74,10 @@ class QueueServiceStub:
     """Reports that attempts have ended without success. The retry policy decides whether another
     follows.
     """
+    GetDependencyGraph: _grpc.UnaryUnaryMultiCallable[_queue_pb2.GetDependencyGraphRequest, _queue_pb2.GetDependencyGraphResponse]
+    """The tasks with their dependencies, in a topological order: each after all that it depends on."""
     GetQueueStats: _grpc.UnaryUnaryMultiCallable[_queue_pb2.GetQueueStatsRequest, _queue_pb2.GetQueueStatsResponse]
-    """The counts of a project's tasks."""
+    """The counts of a project's tasks, and how fast they come and go."""
     GetTask: _grpc.UnaryUnaryMultiCallable[_queue_pb2.GetTaskRequest, _queue_pb2.GetTaskResponse]
     """One task with its attempts. NOT_FOUND with reason TASK_NOT_FOUND."""
     LeaseTasks: _grpc.UnaryUnaryMultiCallable[_queue_pb2.LeaseTasksRequest, _queue_pb2.LeaseTasksResponse]
@@ -81,10 +88,26 @@ class QueueServiceStub:
     """The tasks that could be assigned now, most urgent first."""
     ListTasks: _grpc.UnaryUnaryMultiCallable[_queue_pb2.ListTasksRequest, _queue_pb2.ListTasksResponse]
     """Tasks in the order in which they were added."""
+    PauseQueue: _grpc.UnaryUnaryMultiCallable[_queue_pb2.PauseQueueRequest, _queue_pb2.PauseQueueResponse]
+    """Gives no more tasks out until ResumeQueue; what is under way goes on. Survives restarts. Pausing
+    again replaces the message.
+    """
+    ReassignTasks: _grpc.UnaryUnaryMultiCallable[_queue_pb2.ReassignTasksRequest, _queue_pb2.ReassignTasksResponse]
+    """Takes assigned attempts that have not started from their workers and gives the tasks to others,
+    each in one step: compare-and-swap on the fencing token. One that has started is that item's error,
+    with reason HAS_STARTED.
+    """
     ReleaseTasks: _grpc.UnaryUnaryMultiCallable[_queue_pb2.ReleaseTasksRequest, _queue_pb2.ReleaseTasksResponse]
     """Gives attempts back: the task is ready again and no attempt is used up."""
+    RemoveTasks: _grpc.UnaryUnaryMultiCallable[_queue_pb2.RemoveTasksRequest, _queue_pb2.RemoveTasksResponse]
+    """Forgets tasks and their attempts. One that is under way (reason TASK_LIVE), or that tasks depend on
+    which are neither COMPLETE nor in the batch (HAS_DEPENDENTS, with their number and the first ten
+    ids in the metadata), is that item's error.
+    """
     RenewLeases: _grpc.UnaryUnaryMultiCallable[_queue_pb2.RenewLeasesRequest, _queue_pb2.RenewLeasesResponse]
     """Prolongs leases and stores progress. The answer says which attempts are to stop."""
+    ResumeQueue: _grpc.UnaryUnaryMultiCallable[_queue_pb2.ResumeQueueRequest, _queue_pb2.ResumeQueueResponse]
+    """Gives tasks out again after PauseQueue. Resuming a queue that is not paused changes nothing."""
     RetryTasks: _grpc.UnaryUnaryMultiCallable[_queue_pb2.RetryTasksRequest, _queue_pb2.RetryTasksResponse]
     """Makes FAILED, CANCELLED and ABORTED tasks PENDING again, with their attempts counted anew, and
     revives the dependents that they had aborted.
@@ -103,6 +126,11 @@ class QueueServiceAsyncStub(QueueServiceStub):
     """Holds the task graph: what is to be done, in which order, by whom, and what came of it."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    AddDependencies: _aio.UnaryUnaryMultiCallable[_queue_pb2.AddDependenciesRequest, _queue_pb2.AddDependenciesResponse]  # type: ignore[assignment]
+    """Lets PENDING tasks wait for more tasks. A cycle (reason CYCLE, as in AddTasks) or an unknown
+    dependency (UNKNOWN_DEPENDENCY) refuses the whole batch; a task that is not PENDING any more is
+    that item's error, with reason NOT_PENDING.
+    """
     AddTasks: _aio.UnaryUnaryMultiCallable[_queue_pb2.AddTasksRequest, _queue_pb2.AddTasksResponse]  # type: ignore[assignment]
     """Adds tasks, all or none. Dependencies may point forward within the batch. A task that is there
     already with the same spec is left as it is. Errors: INVALID_ARGUMENT with reason CYCLE (length,
@@ -125,8 +153,10 @@ class QueueServiceAsyncStub(QueueServiceStub):
     """Reports that attempts have ended without success. The retry policy decides whether another
     follows.
     """
+    GetDependencyGraph: _aio.UnaryUnaryMultiCallable[_queue_pb2.GetDependencyGraphRequest, _queue_pb2.GetDependencyGraphResponse]  # type: ignore[assignment]
+    """The tasks with their dependencies, in a topological order: each after all that it depends on."""
     GetQueueStats: _aio.UnaryUnaryMultiCallable[_queue_pb2.GetQueueStatsRequest, _queue_pb2.GetQueueStatsResponse]  # type: ignore[assignment]
-    """The counts of a project's tasks."""
+    """The counts of a project's tasks, and how fast they come and go."""
     GetTask: _aio.UnaryUnaryMultiCallable[_queue_pb2.GetTaskRequest, _queue_pb2.GetTaskResponse]  # type: ignore[assignment]
     """One task with its attempts. NOT_FOUND with reason TASK_NOT_FOUND."""
     LeaseTasks: _aio.UnaryUnaryMultiCallable[_queue_pb2.LeaseTasksRequest, _queue_pb2.LeaseTasksResponse]  # type: ignore[assignment]
@@ -137,10 +167,26 @@ class QueueServiceAsyncStub(QueueServiceStub):
     """The tasks that could be assigned now, most urgent first."""
     ListTasks: _aio.UnaryUnaryMultiCallable[_queue_pb2.ListTasksRequest, _queue_pb2.ListTasksResponse]  # type: ignore[assignment]
     """Tasks in the order in which they were added."""
+    PauseQueue: _aio.UnaryUnaryMultiCallable[_queue_pb2.PauseQueueRequest, _queue_pb2.PauseQueueResponse]  # type: ignore[assignment]
+    """Gives no more tasks out until ResumeQueue; what is under way goes on. Survives restarts. Pausing
+    again replaces the message.
+    """
+    ReassignTasks: _aio.UnaryUnaryMultiCallable[_queue_pb2.ReassignTasksRequest, _queue_pb2.ReassignTasksResponse]  # type: ignore[assignment]
+    """Takes assigned attempts that have not started from their workers and gives the tasks to others,
+    each in one step: compare-and-swap on the fencing token. One that has started is that item's error,
+    with reason HAS_STARTED.
+    """
     ReleaseTasks: _aio.UnaryUnaryMultiCallable[_queue_pb2.ReleaseTasksRequest, _queue_pb2.ReleaseTasksResponse]  # type: ignore[assignment]
     """Gives attempts back: the task is ready again and no attempt is used up."""
+    RemoveTasks: _aio.UnaryUnaryMultiCallable[_queue_pb2.RemoveTasksRequest, _queue_pb2.RemoveTasksResponse]  # type: ignore[assignment]
+    """Forgets tasks and their attempts. One that is under way (reason TASK_LIVE), or that tasks depend on
+    which are neither COMPLETE nor in the batch (HAS_DEPENDENTS, with their number and the first ten
+    ids in the metadata), is that item's error.
+    """
     RenewLeases: _aio.UnaryUnaryMultiCallable[_queue_pb2.RenewLeasesRequest, _queue_pb2.RenewLeasesResponse]  # type: ignore[assignment]
     """Prolongs leases and stores progress. The answer says which attempts are to stop."""
+    ResumeQueue: _aio.UnaryUnaryMultiCallable[_queue_pb2.ResumeQueueRequest, _queue_pb2.ResumeQueueResponse]  # type: ignore[assignment]
+    """Gives tasks out again after PauseQueue. Resuming a queue that is not paused changes nothing."""
     RetryTasks: _aio.UnaryUnaryMultiCallable[_queue_pb2.RetryTasksRequest, _queue_pb2.RetryTasksResponse]  # type: ignore[assignment]
     """Makes FAILED, CANCELLED and ABORTED tasks PENDING again, with their attempts counted anew, and
     revives the dependents that they had aborted.
@@ -156,6 +202,17 @@ class QueueServiceAsyncStub(QueueServiceStub):
 
 class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
     """Holds the task graph: what is to be done, in which order, by whom, and what came of it."""
+
+    @_abc_1.abstractmethod
+    def AddDependencies(
+        self,
+        request: _queue_pb2.AddDependenciesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_queue_pb2.AddDependenciesResponse, _abc.Awaitable[_queue_pb2.AddDependenciesResponse]]:
+        """Lets PENDING tasks wait for more tasks. A cycle (reason CYCLE, as in AddTasks) or an unknown
+        dependency (UNKNOWN_DEPENDENCY) refuses the whole batch; a task that is not PENDING any more is
+        that item's error, with reason NOT_PENDING.
+        """
 
     @_abc_1.abstractmethod
     def AddTasks(
@@ -216,12 +273,20 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def GetDependencyGraph(
+        self,
+        request: _queue_pb2.GetDependencyGraphRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_queue_pb2.GetDependencyGraphResponse, _abc.Awaitable[_queue_pb2.GetDependencyGraphResponse]]:
+        """The tasks with their dependencies, in a topological order: each after all that it depends on."""
+
+    @_abc_1.abstractmethod
     def GetQueueStats(
         self,
         request: _queue_pb2.GetQueueStatsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_queue_pb2.GetQueueStatsResponse, _abc.Awaitable[_queue_pb2.GetQueueStatsResponse]]:
-        """The counts of a project's tasks."""
+        """The counts of a project's tasks, and how fast they come and go."""
 
     @_abc_1.abstractmethod
     def GetTask(
@@ -258,6 +323,27 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
         """Tasks in the order in which they were added."""
 
     @_abc_1.abstractmethod
+    def PauseQueue(
+        self,
+        request: _queue_pb2.PauseQueueRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_queue_pb2.PauseQueueResponse, _abc.Awaitable[_queue_pb2.PauseQueueResponse]]:
+        """Gives no more tasks out until ResumeQueue; what is under way goes on. Survives restarts. Pausing
+        again replaces the message.
+        """
+
+    @_abc_1.abstractmethod
+    def ReassignTasks(
+        self,
+        request: _queue_pb2.ReassignTasksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_queue_pb2.ReassignTasksResponse, _abc.Awaitable[_queue_pb2.ReassignTasksResponse]]:
+        """Takes assigned attempts that have not started from their workers and gives the tasks to others,
+        each in one step: compare-and-swap on the fencing token. One that has started is that item's error,
+        with reason HAS_STARTED.
+        """
+
+    @_abc_1.abstractmethod
     def ReleaseTasks(
         self,
         request: _queue_pb2.ReleaseTasksRequest,
@@ -266,12 +352,31 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
         """Gives attempts back: the task is ready again and no attempt is used up."""
 
     @_abc_1.abstractmethod
+    def RemoveTasks(
+        self,
+        request: _queue_pb2.RemoveTasksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_queue_pb2.RemoveTasksResponse, _abc.Awaitable[_queue_pb2.RemoveTasksResponse]]:
+        """Forgets tasks and their attempts. One that is under way (reason TASK_LIVE), or that tasks depend on
+        which are neither COMPLETE nor in the batch (HAS_DEPENDENTS, with their number and the first ten
+        ids in the metadata), is that item's error.
+        """
+
+    @_abc_1.abstractmethod
     def RenewLeases(
         self,
         request: _queue_pb2.RenewLeasesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_queue_pb2.RenewLeasesResponse, _abc.Awaitable[_queue_pb2.RenewLeasesResponse]]:
         """Prolongs leases and stores progress. The answer says which attempts are to stop."""
+
+    @_abc_1.abstractmethod
+    def ResumeQueue(
+        self,
+        request: _queue_pb2.ResumeQueueRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_queue_pb2.ResumeQueueResponse, _abc.Awaitable[_queue_pb2.ResumeQueueResponse]]:
+        """Gives tasks out again after PauseQueue. Resuming a queue that is not paused changes nothing."""
 
     @_abc_1.abstractmethod
     def RetryTasks(

@@ -1,0 +1,103 @@
+"""Giving tasks to workers, within the transaction."""
+
+from collections.abc import Iterable, Sequence
+
+from coord.times import set_timestamp
+from coord.v1 import common_pb2
+from coord.v1 import queue_pb2 as pb
+
+from coord_queue.ready import Candidate, Wish, candidates, pause_message, ready_tasks
+from coord_queue.reports import is_live, name, stale, unknown
+from coord_queue.rows import ended_by_token
+from coord_queue.transitions import Moves
+
+
+def lease(moves: Moves, request: pb.LeaseTasksRequest) -> pb.LeaseTasksResponse:
+    """Give the first ready tasks that a worker can do to it."""
+    able = frozenset(request.capabilities)
+    wish = Wish(request.max_tasks, able.issuperset, request.excluded_paths)
+    ready = ready_tasks(moves.sql, moves.project, moves.now_ns, wish)
+    response = pb.LeaseTasksResponse()
+    _give(moves, ready, request.worker, [response.leases.add() for _ in ready])
+    return response
+
+
+def assign(moves: Moves, worker: str, task_ids: Sequence[str]) -> pb.AssignTasksResponse:
+    """Give named tasks to a worker, where they are ready."""
+    known = candidates(moves.sql, moves.project, task_ids)
+    response = pb.AssignTasksResponse()
+    given: dict[str, Candidate] = {}
+    leases: list[pb.Lease] = []
+    for task_id in task_ids:
+        result = response.results.add(task_id=task_id)
+        task = known.get(task_id)
+        error = unknown(task_id).error if task is None else _refusal(moves, task)
+        if task is None or error is not None or task_id in given:
+            result.error.CopyFrom(error or _not_ready(known[task_id], "it is named twice"))
+        else:
+            given[task_id] = task
+            leases.append(result.lease)
+    _give(moves, list(given.values()), worker, leases)
+    return response
+
+
+def reassign(moves: Moves, items: Sequence[pb.Reassignment]) -> pb.ReassignTasksResponse:
+    """Take assigned tasks from their workers and give them to others."""
+    known = candidates(moves.sql, moves.project, [item.attempt.task_id for item in items])
+    results = [_reassign(moves, known.get(item.attempt.task_id), item) for item in items]
+    return pb.ReassignTasksResponse(results=results)
+
+
+def _give(
+    moves: Moves, tasks: Sequence[Candidate], worker: str, leases: Iterable[pb.Lease]
+) -> None:
+    """Assign ready tasks, and fill in a lease for each."""
+    if not tasks:
+        return
+    again = [task.token for task in tasks if task.token]
+    previous = ended_by_token(moves.sql, again) if again else {}
+    earlier = [previous.get(task.token) for task in tasks]
+    moves.assign(tasks, worker)
+    for task, before, lease in zip(tasks, earlier, leases, strict=True):
+        lease.spec.MergeFromString(task.spec)
+        lease.spec.deps.extend(task.more_deps.split())
+        attempt = lease.attempt
+        attempt.number, attempt.fencing_token, attempt.worker = task.attempt + 1, task.token, worker
+        set_timestamp(attempt.assigned_at, moves.now_ns)
+        set_timestamp(attempt.ready_at, task.ready_ns)
+        if before is not None:
+            lease.previous.CopyFrom(before)
+
+
+def _refusal(moves: Moves, task: Candidate) -> common_pb2.ItemError | None:
+    waits = task.deps_left > 0 or task.not_before_ns > moves.now_ns
+    if task.state != pb.TASK_STATE_PENDING or waits:
+        return _not_ready(task)
+    if pause_message(moves.sql, moves.project) is not None:
+        return _not_ready(task, "the queue is paused")
+    return None
+
+
+def _not_ready(task: Candidate, why: str = "") -> common_pb2.ItemError:
+    return common_pb2.ItemError(
+        reason="NOT_READY",
+        message=f"task {task.id!r} cannot be assigned: {why or f'it is {name(task.state)}'}",
+        metadata={"state": pb.TaskState.Name(task.state)},
+    )
+
+
+def _reassign(moves: Moves, task: Candidate | None, item: pb.Reassignment) -> pb.AssignTasksResult:
+    task_id, token = item.attempt.task_id, item.attempt.fencing_token
+    if task is None:
+        return pb.AssignTasksResult(task_id=task_id, error=unknown(task_id).error)
+    if not is_live(task, item.attempt, ""):
+        return pb.AssignTasksResult(task_id=task_id, error=stale(task, token))
+    if task.state != pb.TASK_STATE_ASSIGNED:
+        message = f"attempt {token} at task {task_id!r} has started at worker {task.worker}"
+        error = common_pb2.ItemError(reason="HAS_STARTED", message=message)
+        return pb.AssignTasksResult(task_id=task_id, error=error)
+    release = pb.Release(attempt=item.attempt, message=f"given to worker {item.worker} instead")
+    moves.release([(task, release)])
+    result = pb.AssignTasksResult(task_id=task_id)
+    _give(moves, [task], item.worker, [result.lease])
+    return result

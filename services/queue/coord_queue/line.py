@@ -1,0 +1,124 @@
+"""Workers that wait for tasks, first come first served."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+from coord.environment import Environment
+from coord.errors import CoordError
+from coord.times import SECOND, duration_ns
+from coord.v1 import common_pb2
+from coord.v1 import queue_pb2 as pb
+from coord_runtime.calls import Once
+from coord_runtime.wakeups import Wakeups
+
+from coord_queue.store import QueueStore
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(eq=False)
+class _Waiter:
+    request: pb.LeaseTasksRequest
+    once: Once | None
+    answer: "asyncio.Future[pb.LeaseTasksResponse]"
+
+
+class Line:
+    """Gives ready tasks to who has waited longest and can do them.
+
+    One task serves all who wait, as many as there are ready tasks: waking everybody for each task
+    would cost more than the task.
+
+    Args:
+        store: Where the tasks are.
+        environment: Time.
+        changed: Tells that tasks may have become ready.
+    """
+
+    def __init__(self, store: QueueStore, environment: Environment, changed: Wakeups) -> None:
+        self._store = store
+        self._environment = environment
+        self._changed = changed
+        self._waiting: defaultdict[str, dict[_Waiter, None]] = defaultdict(dict)
+
+    async def lease(
+        self, request: pb.LeaseTasksRequest, once: Once | None
+    ) -> pb.LeaseTasksResponse:
+        """Return ready tasks; wait for one if there is none."""
+        wait_ns = duration_ns(request.wait)
+        line = self._waiting[request.project]
+        if not wait_ns:
+            return await self._store.lease(request, once)
+        if not line and (response := await self._attempt(request, once)).leases:
+            return response
+        waiter = _Waiter(request, once, asyncio.get_running_loop().create_future())
+        line[waiter] = None
+        self._changed.wake()
+        try:
+            async with asyncio.timeout(wait_ns / SECOND):
+                return await waiter.answer
+        except TimeoutError:
+            return await self._store.lease(request, once)
+        finally:
+            line.pop(waiter, None)
+
+    async def serve(self) -> None:
+        """Serve those who wait, for ever."""
+        while True:
+            seen = self._changed.seen()
+            for project in [one for one, line in self._waiting.items() if line]:
+                try:
+                    await self._serve(project)
+                except CoordError as error:
+                    log.warning("waiting workers could not be served", error=str(error))
+            await self._changed.wait(seen, self._next_s())
+
+    def close(self) -> None:
+        """Send everybody away with nothing."""
+        for line in self._waiting.values():
+            for waiter in line:
+                if not waiter.answer.done():
+                    waiter.answer.set_result(pb.LeaseTasksResponse())
+
+    async def _serve(self, project: str) -> None:
+        line = list(self._waiting[project])
+        while line and (ready := self._store.ready_count(project)):
+            first, line = line[:ready], line[ready:]
+            await asyncio.gather(*(self._give(waiter) for waiter in first))
+
+    async def _give(self, waiter: _Waiter) -> None:
+        if waiter.answer.done():
+            return
+        response = await self._attempt(waiter.request, waiter.once)
+        if response.leases and waiter.answer.done():  # Gone meanwhile.
+            await self._give_back(waiter.request, response.leases)
+        elif response.leases:
+            waiter.answer.set_result(response)
+
+    async def _attempt(
+        self, request: pb.LeaseTasksRequest, once: Once | None
+    ) -> pb.LeaseTasksResponse:
+        """Lease what is ready; that nothing is, is no answer yet."""
+        if not self._store.ready_count(request.project):
+            return pb.LeaseTasksResponse()
+        return await self._store.lease(request, once, or_nothing=False)
+
+    async def _give_back(self, request: pb.LeaseTasksRequest, leases: Sequence[pb.Lease]) -> None:
+        refs = [
+            common_pb2.AttemptRef(task_id=one.spec.id, fencing_token=one.attempt.fencing_token)
+            for one in leases
+        ]
+        releases = [pb.Release(attempt=ref, message="the worker has gone") for ref in refs]
+        await self._store.release(
+            pb.ReleaseTasksRequest(project=request.project, releases=releases)
+        )
+        self._changed.wake()
+
+    def _next_s(self) -> float | None:
+        """Return in how many seconds the next backoff of somebody's project ends."""
+        times = [self._store.next_ready_ns(one) for one, line in self._waiting.items() if line]
+        next_ns = min((one for one in times if one), default=0)
+        return max(0, next_ns - self._environment.now_ns()) / SECOND if next_ns else None

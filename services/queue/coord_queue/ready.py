@@ -1,0 +1,146 @@
+"""Which tasks could be assigned now, in which order.
+
+Lower rank goes first: the time of adding, moved by the ageing time for each level of priority. So
+an older task overtakes a more urgent one in the end, and ranks never have to be computed again.
+"""
+
+import heapq
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from itertools import islice
+from operator import attrgetter
+
+from coord.v1 import queue_pb2 as pb
+from coord_runtime.globs import may_meet
+
+from coord_queue.rows import TASKS, full_spec, ids_json
+from coord_queue.schema import HEAD_COLUMNS, IN_BACKOFF, RANKED, Head
+
+PRIORITY_DEFAULT = 100
+
+_LOOKED_AT_MAX = 10_000
+_COLUMNS = f"{HEAD_COLUMNS}, attempt, not_before_ns, ready_ns, needs, rank_ns, spec, more_deps"
+_RANKED = (
+    f"SELECT {_COLUMNS} FROM {TASKS} WHERE project = ? AND needs = ? AND {RANKED}"  # noqa: S608 - names are constants, values parameters.
+    " AND (rank_ns, number) > (?, ?) ORDER BY rank_ns, number"
+)
+# Whose backoff is over. Few, as a rule: those that come first are enough.
+_BACK = (
+    f"SELECT {_COLUMNS} FROM {TASKS} WHERE project = ? AND {IN_BACKOFF}"  # noqa: S608 - names are constants, values parameters.
+    " AND not_before_ns <= ? AND (rank_ns, number) > (?, ?)"
+    f" ORDER BY rank_ns, number LIMIT {_LOOKED_AT_MAX}"
+)
+_RANK_MIN = -(2**63)
+
+
+@dataclass(slots=True)
+class Candidate(Head):
+    """A task that may be assigned."""
+
+    attempt: int
+    not_before_ns: int
+    ready_ns: int
+    needs: int
+    rank_ns: int
+    spec: bytes
+    more_deps: str
+
+    def full_spec(self) -> pb.TaskSpec:
+        """Return the spec as the contract has it."""
+        return full_spec(self.spec, self.more_deps)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Which ready tasks are wanted.
+
+    Attributes:
+        limit: The most tasks.
+        able: Whether tasks that require just these capabilities are wanted.
+        excluded: Globs of files; tasks whose paths may meet one of them are passed over. With any,
+            only the first 10,000 tasks are looked at.
+        after: Only tasks of a higher (rank, number) than this.
+    """
+
+    limit: int
+    able: Callable[[frozenset[str]], bool] = lambda _: True
+    excluded: Sequence[str] = ()
+    after: tuple[int, ...] = (_RANK_MIN, 0)
+
+
+def rank_ns(priority: int, created_ns: int, ageing_ns: int) -> int:
+    """Return where a task stands among the ready ones.
+
+    Args:
+        priority: Lower is more urgent.
+        created_ns: When the task was added.
+        ageing_ns: How much older makes up for one level of priority.
+    """
+    return created_ns + priority * ageing_ns
+
+
+def pause_message(sql: sqlite3.Connection, project: str) -> str | None:
+    """Return why a project's queue gives out no tasks; None while it does."""
+    row = sql.execute("SELECT message FROM pauses WHERE project = ?", (project,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def ready_tasks(sql: sqlite3.Connection, project: str, now_ns: int, wish: Wish) -> list[Candidate]:
+    """Return tasks that could be assigned, most urgent first; none while the queue is paused."""
+    if pause_message(sql, project) is not None:
+        return []
+    needs = {one for one, required in _needs(sql) if wish.able(required)}
+    back = [Candidate(*row) for row in sql.execute(_BACK, (project, now_ns, *wish.after))]
+    with ExitStack() as cursors:
+        found: list[Iterable[Candidate]] = []
+        if back:
+            found.append([one for one in back if one.needs in needs])
+        for one in needs:
+            rows = sql.execute(_RANKED, (project, one, *wish.after))
+            found.append(Candidate(*row) for row in cursors.enter_context(closing(rows)))
+        merged = found[0] if len(found) == 1 else heapq.merge(*found, key=_order)
+        looked_at = islice(merged, _LOOKED_AT_MAX) if wish.excluded else merged
+        allowed = (one for one in looked_at if not _meets(one, wish.excluded))
+        return list(islice(allowed, wish.limit))
+
+
+def held_back(sql: sqlite3.Connection, project: str, now_ns: int) -> int:
+    """Return how many tasks wait for nothing but the end of a backoff."""
+    query = f"SELECT count(*) FROM tasks WHERE project = ? AND {IN_BACKOFF} AND not_before_ns > ?"  # noqa: S608 - a constant.
+    return int(sql.execute(query, (project, now_ns)).fetchone()[0])
+
+
+def candidates(sql: sqlite3.Connection, project: str, ids: Sequence[str]) -> dict[str, Candidate]:
+    """Return those tasks that are there, whatever their state, by id."""
+    query = (
+        f"SELECT {_COLUMNS} FROM {TASKS}"  # noqa: S608 - names are constants, values parameters.
+        " WHERE project = ? AND id IN (SELECT value FROM json_each(?))"
+    )
+    rows = sql.execute(query, (project, ids_json(ids)))
+    return {row[1]: Candidate(*row) for row in rows}
+
+
+def next_ready_ns(sql: sqlite3.Connection, project: str, now_ns: int) -> int:
+    """Return when the next task in backoff may be assigned; 0 where there is none."""
+    query = (
+        f"SELECT coalesce(min(not_before_ns), 0) FROM tasks WHERE project = ? AND {IN_BACKOFF}"  # noqa: S608 - a constant.
+        " AND not_before_ns > ?"
+    )
+    return int(sql.execute(query, (project, now_ns)).fetchone()[0])
+
+
+_order = attrgetter("rank_ns", "number")
+
+
+def _needs(sql: sqlite3.Connection) -> list[tuple[int, frozenset[str]]]:
+    rows = sql.execute("SELECT id, capabilities FROM needs").fetchall()
+    return [(one, frozenset(capabilities.split())) for one, capabilities in rows]
+
+
+def _meets(task: Candidate, globs: Sequence[str]) -> bool:
+    if not globs:
+        return False
+    paths = pb.TaskSpec.FromString(task.spec).paths
+    return any(may_meet(path, glob) for path in paths for glob in globs)
