@@ -3,7 +3,7 @@
 import os
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from coord_host import Overrides, Place, find
@@ -21,24 +21,34 @@ class WorktreeStart:
     """What new worktrees hold.
 
     Attributes:
-        repo: The repository; None where there is none.
-        target: The branch that they start from; empty for that of HEAD.
-        is_set_up: Whether a command prepares them, which may bring any file.
+        place: The project.
+        overrides: The settings that its services are to have, by section.
     """
 
-    repo: Path | None
-    target: str = ""
-    is_set_up: bool = False
+    place: Place
+    overrides: Overrides = field(default_factory=dict)
 
-    @classmethod
-    def of(cls, place: Place, overrides: Overrides) -> "WorktreeStart":
-        """Return what a project's worktrees hold where its services have such settings."""
-        running = find(place)
+    @property
+    def repo(self) -> Path | None:
+        """The repository; None where there is none."""
+        return self.place.repo
+
+    @property
+    def target(self) -> str:
+        """The branch that they start from; empty for that of HEAD."""
+        return self._setting("target")
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether a command prepares them, which may bring any file."""
+        return bool(self._setting("setup"))
+
+    def _setting(self, key: str) -> str:
+        running = find(self.place)
         given = {} if running is None else running.overrides.get("integrator", {})
-        asked = given | overrides.get("integrator", {})
-        setup = asked.get("setup") or os.environ.get("COORD_INTEGRATOR_SETUP")
-        target = asked.get("target") or os.environ.get("COORD_INTEGRATOR_TARGET")
-        return cls(place.repo, target or "", bool(setup))
+        asked = self.overrides.get("integrator", {})
+        known = asked.get(key) or given.get(key)
+        return known or os.environ.get(f"COORD_INTEGRATOR_{key.upper()}", "")
 
     def mode(self, path: str) -> str:
         """Return git's mode of a committed file; empty where it is not committed."""

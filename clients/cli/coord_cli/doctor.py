@@ -61,7 +61,7 @@ def _findings(place: Place, *, running: bool) -> Iterator[Finding]:
 def _agent(name: str, place: Place) -> Iterator[Finding]:
     try:
         if name:
-            check_agent(name, (), WorktreeStart.of(place, {}))
+            check_agent(name, (), WorktreeStart(place))
     except UsageProblem as problem:
         yield Finding(str(problem), "no attempt could begin", "name another with --agent")
 

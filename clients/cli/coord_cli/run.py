@@ -95,7 +95,7 @@ def run(
             return chosen
 
         loaded = load()
-        crew.check(WorktreeStart.of(place, overrides))
+        crew.check(WorktreeStart(place, overrides))
         require_check(place, overrides)
     order = Order(
         place,

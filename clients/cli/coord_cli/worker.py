@@ -57,7 +57,7 @@ def worker(
         raise click.UsageError(str(error)) from error
     crew = Crew(profiles, agent, arguments, buckets, worker_prefix, agent_provider)
     with friendly_errors():
-        crew.check(WorktreeStart.of(place, {}))
+        crew.check(WorktreeStart(place))
         if find(place) is None:
             raise UsageProblem("no services are running; start them with `coord up`")
     logs.configure()
