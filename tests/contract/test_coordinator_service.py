@@ -23,7 +23,7 @@ from coord_limiter.service import LimiterService
 from coord_queue.service import QueueService
 from coord_runtime.tokens import Kind
 
-from tests.integrator_rig import make_repository
+from tests.integrator_rig import commit, git, make_repository
 from tests.serving import PROJECT, WAYS, Clock, Served, served
 
 SERVICES = (QueueService, LimiterService, LedgerService, CoordinatorService)
@@ -586,9 +586,54 @@ async def test_a_burst_of_limits_is_one_wait_of_their_provider(tmp_path: Path) -
         first = ref(await other.hear("assigned"))
         clock.pass_ns(21 * SECOND)
         await fleet.add(spec("one-more"))
+        await _names(fleet, until_assigned=14)
+        # After the limit one tries alone, and for so long as it says nothing the others wait.
+        assert len(await _busy(fleet)) == 2
+        clock.pass_ns(6 * SECOND)
+        await fleet.add(spec("two-more"))
         again = [ref(await one.hear("assigned")).task_id for one in crew]
         assert len({first.task_id, *again}) == 13
         assert (await _names(fleet, until_assigned=25)).count("coord:rate-limited") == 1
+
+
+async def test_after_a_limit_the_others_follow_when_the_first_has_an_answer(tmp_path: Path) -> None:
+    clock = Clock()
+    async with served(SERVICES, tmp_path, "grpc", clock, FLAGS) as running:
+        fleet = Fleet(running)
+        crew = {f"w{number}": await fleet.worker(f"w{number}", provider="p") for number in range(3)}
+        await fleet.add(*(spec(f"t{number}") for number in range(3)))
+        attempts = {name: ref(await one.hear("assigned")) for name, one in crew.items()}
+        for name, worker in crew.items():
+            limited = _limited(attempts[name], clock.wall_ns + 20 * SECOND)
+            await worker.acknowledgement(await worker.say(failed=limited))
+        clock.pass_ns(21 * SECOND)
+        prober, attempt = await _probe(fleet, crew, number=4)
+        # The first to try runs into the limit again: that is a new one, for all.
+        limited = _limited(attempt, clock.wall_ns + 20 * SECOND)
+        await prober.acknowledgement(await prober.say(failed=limited))
+        clock.pass_ns(21 * SECOND)
+        prober, attempt = await _probe(fleet, crew, number=5)
+        await prober.say(spent=pb.Spent(attempt=attempt, entry_id="e", amount=usd(1)))
+        for other in crew.values():
+            if other is not prober:
+                await other.hear("assigned")
+        assert (await _names(fleet, until_assigned=7)).count("coord:rate-limited") == 2
+
+
+async def _probe(
+    fleet: Fleet, crew: dict[str, Worker], number: int
+) -> tuple[Worker, common_pb2.AttemptRef]:
+    """Return the one worker that was given the task of this number, and its attempt."""
+    await fleet.add(spec(f"more-{number}"))
+    await _names(fleet, until_assigned=number)
+    (name,) = await _busy(fleet)
+    held = (set(crew) - {name}).pop()
+    assert f"{name} tries it first" in (await _workers(fleet))[held].reason.message
+    return crew[name], ref(await crew[name].hear("assigned"))
+
+
+async def _busy(fleet: Fleet) -> list[str]:
+    return [name for name, worker in (await _workers(fleet)).items() if worker.attempts]
 
 
 async def _names(fleet: Fleet, *, until_assigned: int) -> list[str]:
@@ -663,9 +708,17 @@ async def test_a_change_that_is_expected_and_not_there_is_a_failure(tmp_path: Pa
         await worker.say(complete=pb.Complete(attempt=ref(await worker.hear("assigned"))))
         again = await worker.hear("assigned")
         assert again.lease.previous.reason == queue_pb2.FAILURE_REASON_NO_CHANGE
+        # Neither does a commit count that was taken back, though it is kept.
+        commit(Path(again.worktree.path), {"new.txt": "new\n"})
+        git(Path(again.worktree.path), "revert", "--no-edit", "HEAD")
+        await worker.say(complete=pb.Complete(attempt=ref(again)))
+        again = await worker.hear("assigned")
+        assert again.lease.previous.reason == queue_pb2.FAILURE_REASON_NO_CHANGE
+        wip = git(repo, "for-each-ref", "--format=%(refname)", "refs/coord/wip").splitlines()[0]
+        assert 'Revert "' in git(repo, "log", "--format=%s", f"main..{wip}")
         (Path(again.worktree.path) / "new.txt").write_text("new\n")
         await worker.say(complete=pb.Complete(attempt=ref(again)))
-        assert (await fleet.until("a", queue_pb2.TASK_STATE_COMPLETE)).attempts_used == 1
+        assert (await fleet.until("a", queue_pb2.TASK_STATE_COMPLETE)).attempts_used == 2
         # The other one does not expect a change: it is done, and says so.
         await worker.say(complete=pb.Complete(attempt=ref(await worker.hear("assigned"))))
         done = await fleet.until("b", queue_pb2.TASK_STATE_COMPLETE)

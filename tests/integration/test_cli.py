@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner, Result
 from coord_cli.main import main
 
-from tests.integration.repositories import make_repository
+from tests.integration.repositories import git, make_repository
 
 PLAN = '[[tasks]]\nid = "a"\nprompt = "x"\n'
 
@@ -47,6 +47,7 @@ CHECKED = ("--agent", "true", "--check", "true")
         ((*CHECKED, "--workers", "0"), "no number of workers"),
         ((*CHECKED, "--set", "lease=3"), "write it as section.key=value"),
         ((*CHECKED, "--set", "queue.no_such=3"), "queue.no_such"),
+        ((*CHECKED, "--with-deps"), "--with-deps goes with --only"),
     ],
 )
 def test_what_is_missing_is_told_before_anything_is_started(
@@ -100,6 +101,59 @@ def test_a_missing_preset_is_told(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> 
     assert not cli.state.exists()
 
 
+@pytest.mark.parametrize("command", ["run", "dry run", "doctor"])
+def test_an_agent_that_worktrees_do_not_have_is_told_of(cli: Cli, command: str) -> None:
+    script = cli.repo / "my agent.sh"
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+
+    def tell(*more: str) -> Result:
+        agent = ("--agent", "'./my agent.sh' --yes", *more)
+        where = ("--repo", str(cli.repo), "--state", str(cli.state))
+        if command == "doctor":
+            return cli("doctor", *agent, *where)
+        return cli.run(*agent, "--check", "true", *(["--dry-run"] if command == "dry run" else []))
+
+    result = tell()
+    assert result.exit_code == (1 if command == "doctor" else 2)
+    assert "is not committed: agents run in worktrees" in result.output
+    assert not cli.state.exists()
+    git(cli.repo, "add", ".")
+    git(cli.repo, "commit", "-q", "-m", "Add an agent")
+    result = tell()
+    assert (result.exit_code, "not committed" in result.output) == (0, False), result.output
+
+
+@pytest.mark.parametrize("way", ["include", "setup", "landing branch"])
+def test_an_agent_that_comes_to_worktrees_in_another_way_is_run(cli: Cli, way: str) -> None:
+    (cli.repo / "agent.sh").write_text("#!/bin/sh\n")
+    (cli.repo / "agent.sh").chmod(0o755)
+    setup = ("--setup", f"cp {cli.repo}/agent.sh .") if way == "setup" else ()
+    if way == "include":
+        (cli.repo / ".worktreeinclude").write_text("*.sh\n")
+        (cli.repo / ".git/info/exclude").write_text("*.sh\n")
+    if way == "landing branch":
+        git(cli.repo, "checkout", "-q", "-b", "coord/main")
+        git(cli.repo, "add", ".")
+        git(cli.repo, "commit", "-q", "-m", "Land an agent")
+        git(cli.repo, "checkout", "-q", "main")
+    result = cli.run("--agent", "./agent.sh", "--check", "true", *setup, "--dry-run")
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_a_prompt_that_is_too_large_is_one_error(cli: Cli, command: str) -> None:
+    (cli.plan.parent / "long.md").write_text("x" * 10 * 2**20)
+    cli.plan.write_text(f'{PLAN}[[tasks]]\nid = "b"\nprompt_file = "long.md"\n')
+    result = cli("plan", "check", str(cli.plan)) if command == "check" else cli.run(*CHECKED)
+    assert result.exit_code == 2
+    assert result.output == (
+        f"coord: {cli.plan}:6: tasks[1].prompt_file: the prompt of 'b' has 10.0 MiB, and may have"
+        " 1 MiB: commit the text as a file of the repository, and name that file in the prompt\n"
+    )
+    assert not cli.state.exists()
+
+
 def test_problems_of_a_plan_are_told_with_file_and_line(cli: Cli) -> None:
     cli.plan.write_text(PLAN + 'deps = ["b"]\n[[tasks]]\nid = "a"\nprompt = "x"\n')
     result = cli.run(*CHECKED)
@@ -127,7 +181,15 @@ def test_a_folder_that_is_no_repository_is_told(cli: Cli, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     "command",
-    [("status",), ("task", "list"), ("task", "show", "a"), ("events",), ("worker",)],
+    [
+        ("status",),
+        ("task", "cancel", "a"),
+        ("task", "list"),
+        ("task", "show", "a"),
+        ("token", "a"),
+        ("events",),
+        ("worker",),
+    ],
 )
 def test_commands_that_need_services_say_how_to_start_them(
     cli: Cli, command: tuple[str, ...]

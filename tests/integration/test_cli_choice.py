@@ -166,6 +166,19 @@ async def test_commands_answer_from_the_stores_where_nothing_runs(project: Proje
     assert (await project.run(plan, "--retry-failed"))[0] == 0
 
 
+async def test_tasks_are_steered_while_nothing_runs(project: Project) -> None:
+    status, told = await project.call("task", "add", "do it", "--id", "mine", "--json")
+    assert (status, json.loads(told.splitlines()[-1])) == (0, {"id": "mine", "existing": False})
+    status, told = await project.call("task", "cancel", "mine")
+    assert (status, told.splitlines()[-1]) == (0, "mine: CANCELLED")
+    status, told = await project.call("task", "retry", "mine")
+    assert (status, told.splitlines()[-1]) == (0, "mine: PENDING")
+    # A run that follows has the task, too.
+    status, told = await project.run(project.plan('id = "a"'))
+    assert status == 0
+    assert "1 unfinished task without a plan may go on too: mine" in told
+
+
 async def test_a_watched_plan_takes_up_what_is_added_to_it(project: Project) -> None:
     plan = project.plan('id = "a"')
     run = await project.start(*project.command(plan, "--watch"))

@@ -53,10 +53,27 @@ async def test_a_dry_run_removes_nothing(project: Project) -> None:
 
     told = json.loads(output)
     assert status == 0
-    assert {one["kind"] for one in told["removed"]} == {"worktree", "kept work", "log"}
+    assert {one["kind"] for one in told["removed"]} == {"worktree", "kept work", "log", "report"}
     assert all(one["bytes"] for one in told["removed"] if one["kind"] == "worktree")
     assert refs(project) == before
     assert (project.folder / "state" / "worktrees" / "w1").exists()
+
+
+async def test_a_report_stays_until_all_that_it_tells_of_has_landed(project: Project) -> None:
+    await half_landed(project)
+    reports, old = project.folder / "state" / "reports", project.folder / "state" / "run.log.1"
+    old.write_text("x")
+    status, output = await project.call("clean", "--json")
+    told = json.loads(output)
+    (kept,) = [one for one in told["kept"] if one["kind"] == "report"]
+    assert (status, kept["why"]) == (0, "tells of tasks that have not landed, such as bad")
+    assert kept["bytes"] > 0
+    assert (len(list(reports.iterdir())), old.exists()) == (1, False)
+
+    plan = str(project.folder / "plan.toml")
+    assert (await project.run(plan, "--retry-failed"))[0] == 0
+    await project.call("clean")
+    assert list(reports.iterdir()) == []
 
 
 async def test_all_is_refused_while_something_has_not_landed(project: Project) -> None:

@@ -60,6 +60,29 @@ async def test_the_head_of_a_worktree_whose_folder_is_gone_is_kept(project: Proj
     assert git(project.repo, "show", f"{ref}:work.txt") == "work"
 
 
+async def test_a_worktree_that_a_dead_git_has_left_locked_is_unlocked(project: Project) -> None:
+    folder = project.folder / "state" / "worktrees" / "w9"
+    git(project.repo, "worktree", "add", "-q", "--lock", "--detach", str(folder))
+    theirs = project.folder / "theirs"
+    git(project.repo, "worktree", "add", "-q", "--lock", "--detach", str(theirs))
+    status, (found,) = await findings(project, "--fix")
+
+    assert (status, found["fixed"], str(folder) in found["what"]) == (0, True, True)
+    listed = git(project.repo, "worktree", "list", "--porcelain").split("\n\n")
+    locked = [block.splitlines()[0] for block in listed if "\nlocked" in block]
+    assert locked == [f"worktree {theirs}"]
+
+
+async def test_changes_that_wait_to_land_are_listed(project: Project) -> None:
+    plan = project.plan('id = "a"')
+    await project.run(plan, "--check", "false", "--stuck-after", "0.2")
+    status, output = await project.call("doctor")
+    assert status == 0, output
+    assert "note: 1 in the merge queue, not landed yet: a\n" in output
+    async with project.up("--check", "false"):
+        assert "in the merge queue" in (await project.call("doctor"))[1]
+
+
 async def test_a_key_that_others_can_read_is_closed(project: Project) -> None:
     await project.run(project.plan('id = "a"'))
     key = project.folder / "state" / "token.key"

@@ -36,9 +36,33 @@ async def test_the_run_goes_on_and_the_checkout_stays_as_it_was(tmp_path: Path) 
     assert index.read_bytes() == staged
     assert not {"leak.txt", "mine.txt"} & project.landed()
     assert {f"{one}.txt" for one in TASKS if one != "idle"} <= project.landed()
+    assert [stray["path"] for stray in summary["checkout_changes"]] == ["leak.txt"]
+    assert "leaks" in summary["checkout_changes"][0]["tasks"]
+    report = Path(summary["report"]).read_text()
+    assert "your checkout has changed, and not by a landing: leak.txt (while" in report
     assert tasks["idle"]["message"] == "nothing was changed"
     attempts = {one: tasks[one]["attempts"] for one in TASKS}
     assert attempts == dict.fromkeys(TASKS, 1) | {"gone": 2, "removed": 2}
+
+
+async def test_files_that_an_agent_changes_in_the_checkout_are_told_and_landings_are_not(
+    tmp_path: Path,
+) -> None:
+    project = Project(tmp_path)
+    for name in ("mine.txt", "gone.txt", "left alone.txt"):
+        (project.repo / name).write_text("not committed\n")
+    agent = f"""
+        cd '{project.repo}' && echo more >>mine.txt && rm gone.txt && cd - >/dev/null
+        rm README && echo work >work.txt
+    """
+    status, summary = await project.run_json(project.plan('id = "a"'), "--no-check", agent=agent)
+    assert status == 0
+    assert git(project.repo, "ls-files") == "work.txt"
+    assert summary["checkout_changes"] == [
+        {"path": "gone.txt", "tasks": ["a"]},
+        {"path": "mine.txt", "tasks": ["a"]},
+    ]
+    assert (project.repo / "mine.txt").read_text() == "not committed\nmore\n"
 
 
 async def test_a_run_whose_agent_cannot_work_ends_at_once_and_uses_up_no_attempt(

@@ -26,12 +26,14 @@ from coord_cli.git import git, run_git
 from coord_cli.output import print_json
 from coord_cli.remains import (
     LANDING,
+    REPORT,
     Remain,
     delete_refs,
     folders_left,
     landing_left,
     logs_left,
     refs_left,
+    reports_left,
     size_of,
 )
 from coord_cli.snapshot import tasks_of
@@ -69,7 +71,7 @@ class Landed:
     tip: str
     branch: str
     refs: frozenset[str] = frozenset()
-    logs: tuple[Path, ...] = ()
+    tasks: frozenset[str] = frozenset()
 
 
 @click.command()
@@ -107,12 +109,11 @@ async def _clean(order: Order) -> int:
     tally = Tally()
     landed = await _with_services(order, tally)
     _clean_refs(order, landed, tally)
-    for log in logs_left(landed.logs):
-        _remove_folder(order, log, tally)
+    _clean_logs(order, landed, tally)
     if order.everything:
         tally.kept += landing_left(order.repo, landed.target)
     _discard(order, tally)
-    refused = order.everything and any(one.why for one in tally.kept)
+    refused = order.everything and any(one.why for one in tally.kept if one.kind != REPORT)
     if order.everything and not refused:
         _remove_state(order, tally)
     _tell(order, tally, refused=refused)
@@ -132,7 +133,7 @@ async def _with_services(order: Order, tally: Tally) -> Landed:
     async with attach_or_start(order.place, {} if running else overrides) as host:
         services = Services.of(order.place.project, host)
         await _clean_worktrees(order, services, tally)
-        landed = await _landed(order.place, services)
+        landed = await _landed(services)
     if not running:
         tally.kept += folders_left(order.place.state / "worktrees") if not order.dry_run else []
     return landed
@@ -165,7 +166,7 @@ async def _busy(services: Services) -> set[str]:
     return {one.name for one in workers if one.connected or one.attempts}
 
 
-async def _landed(place: Place, services: Services) -> Landed:
+async def _landed(services: Services) -> Landed:
     complete = await tasks_of(services, states=[queue_pb2.TASK_STATE_COMPLETE])
     refs: set[str] = set()
     token = ""
@@ -179,9 +180,9 @@ async def _landed(place: Place, services: Services) -> Landed:
         if not token:
             break
     queue = page.merge_queue
-    logs = tuple(task_logs(work_folder(place), task.spec.id) for task in complete)
     branch = f"coord/{queue.target}"
-    return Landed(queue.target, queue.target_commit, branch, frozenset(refs), logs)
+    tasks = frozenset(task.spec.id for task in complete)
+    return Landed(queue.target, queue.target_commit, branch, frozenset(refs), tasks)
 
 
 def _clean_refs(order: Order, landed: Landed, tally: Tally) -> None:
@@ -194,6 +195,19 @@ def _clean_refs(order: Order, landed: Landed, tally: Tally) -> None:
         delete_refs(order.repo, gone)
     tally.gone += gone
     tally.kept += [one for one in found if one.why]
+
+
+def _clean_logs(order: Order, landed: Landed, tally: Tally) -> None:
+    """Remove the logs and the reports of what has landed, and the services' old log."""
+    state = order.place.state
+    logs = [task_logs(work_folder(order.place), task) for task in sorted(landed.tasks)]
+    found = logs_left([*logs, state / "run.log.1"])
+    found += reports_left(state / "reports", landed.tasks)
+    for one in found:
+        if one.why:
+            tally.kept.append(one)
+        else:
+            _remove_path(order, one, tally)
 
 
 def _spare_branch(remain: Remain) -> Remain:
@@ -214,12 +228,15 @@ def _discard(order: Order, tally: Tally) -> None:
             delete_refs(order.repo, [remain])
             tally.gone.append(remain)
         else:
-            _remove_folder(order, remain, tally)
+            _remove_path(order, remain, tally)
 
 
-def _remove_folder(order: Order, remain: Remain, tally: Tally) -> None:
-    if not order.dry_run:
-        delete_tree(Path(remain.name))
+def _remove_path(order: Order, remain: Remain, tally: Tally) -> None:
+    path = Path(remain.name)
+    if path.is_file() and not order.dry_run:
+        path.unlink()
+    elif not order.dry_run:
+        delete_tree(path)
     tally.gone.append(remain)
 
 
@@ -259,7 +276,7 @@ def _tell(order: Order, tally: Tally, *, refused: bool) -> None:
     for one in tally.kept:
         click.echo(f"left {one.kind} {one.name}{_size(one)}{one.why and ': '}{one.why}")
     total = sum(one.size for one in tally.gone)
-    click.echo(f"{verb} {len(tally.gone)}, {_mib(total)} in all; left {len(tally.kept)}")
+    click.echo(f"{verb} {len(tally.gone)}, {_amount(total)} in all; left {len(tally.kept)}")
     if refused:
         click.echo(
             "coord: --all is refused: land what is left, or name each with --discard NAME", err=True
@@ -273,8 +290,8 @@ def _rows(remains: Sequence[Remain]) -> list[dict[str, object]]:
 
 
 def _size(remain: Remain) -> str:
-    return f" ({_mib(remain.size)})" if remain.size else ""
+    return f" ({_amount(remain.size)})" if remain.size else ""
 
 
-def _mib(size: int) -> str:
-    return f"{size / 2**20:.1f} MiB"
+def _amount(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB" if size >= 2**20 else f"{size / 2**10:.0f} KiB"

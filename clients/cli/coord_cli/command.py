@@ -23,7 +23,7 @@ from coord.v1 import (
     limiter_pb2_grpc,
     queue_pb2_grpc,
 )
-from coord_host import Place, attach_or_look, attach_or_start, find, locate
+from coord_host import Place, attach_or_look, find, locate
 
 from coord_cli.plan_problems import PlanError
 from coord_cli.run_log import logs_to
@@ -166,27 +166,17 @@ async def _interruptible(body: Callable[[], Awaitable[int | None]]) -> int | Non
 
 
 @asynccontextmanager
-async def attached(place: Place) -> AsyncIterator[Services]:
-    """Attach to a project's running services.
+async def looking(place: Place, *, anew: bool = False) -> AsyncIterator[Services]:
+    """Attach to a project's services; where none are running, ask its stores, or write to them.
 
-    Raises:
-        UsageProblem: None are running.
-    """
-    if find(place) is None:
-        where = place.repo or "this project"
-        raise UsageProblem(f"nothing is running for {where}; start `coord up` or `coord run`")
-    async with attach_or_start(place, {}) as host:
-        yield Services.of(place.project, host)
-
-
-@asynccontextmanager
-async def looking(place: Place) -> AsyncIterator[Services]:
-    """Attach to a project's services; where none are running, ask its stores.
+    Args:
+        place: The project.
+        anew: Whether stores are made where there are none.
 
     Raises:
         UsageProblem: Nothing was ever run.
     """
-    if find(place) is None and not (place.state / "queue").is_dir():
+    if not anew and find(place) is None and not (place.state / "queue").is_dir():
         where = place.repo or "this project"
         raise UsageProblem(f"nothing has run yet for {where}; start `coord up` or `coord run`")
     with logs_to(place.state / "run.log"):

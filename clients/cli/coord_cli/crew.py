@@ -1,7 +1,6 @@
 """The workers that a command starts: their agents, their names, their pool."""
 
 import contextlib
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,12 @@ import click
 from coord.times import duration, from_seconds
 from coord.v1 import coordinator_pb2
 from coord_host import Place
-from coord_worker.agents import PRESETS, agent_of, missing
+from coord_worker.agents import PRESETS
 from coord_worker.config import WorkerConfig
 from coord_worker.names import claim
 from coord_worker.pool import PoolSettings, WorkerPool, worker_names
 
+from coord_cli.agent_check import WorktreeStart, check_agent
 from coord_cli.command import Services, UsageProblem
 from coord_cli.profiles import Profile
 
@@ -46,10 +46,10 @@ class Crew:
     prefix: str | None = None
     provider: str = ""
 
-    def check(self, folder: Path) -> None:
+    def check(self, start: WorktreeStart) -> None:
         """Raise UsageProblem where an agent is missing, before anything is started."""
         for profile in self.profiles:
-            _check_agent(profile.agent or self.agent, self._args(profile), folder)
+            check_agent(profile.agent or self.agent, self._args(profile), start)
 
     def config(self, profile: Profile, folder: Path) -> WorkerConfig:
         """Return the configuration of a worker with a profile."""
@@ -127,26 +127,3 @@ async def _claim_names(
         if kept is not None:
             return names, kept
     raise UsageProblem("workers of these names run already; name another --worker-prefix")
-
-
-def _check_agent(name: str, args: Sequence[str], folder: Path) -> None:
-    if not name.strip():
-        raise UsageProblem("no agent: name one with --agent, such as --agent claude or a command")
-    try:
-        agent = agent_of(name, args)
-    except ValueError as error:
-        raise UsageProblem(str(error)) from error
-    command = missing(agent, folder)
-    if command and agent.executable:
-        raise UsageProblem(
-            f"the agent {name!r} needs the command {command!r}, which is not installed"
-            " or not on the PATH"
-        )
-    if command and (folder / name).is_file():
-        quoted = shlex.quote(shlex.quote(name))
-        raise UsageProblem(
-            f"the shell takes {command!r} of {name!r} for the command; quote the path for it:"
-            f" --agent {quoted}"
-        )
-    if command:
-        raise UsageProblem(f"the agent command {name!r} is not there; check --agent")

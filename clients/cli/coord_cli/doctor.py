@@ -1,13 +1,22 @@
 """`coord doctor`: what is wrong with a repository or its state, and what can be done."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import asdict
 
 import click
 from coord_host import Place, find
 
-from coord_cli.command import EXIT_FAILED, friendly_errors, json_option, place_options
+from coord_cli.agent_check import WorktreeStart, check_agent
+from coord_cli.command import (
+    EXIT_FAILED,
+    UsageProblem,
+    friendly_errors,
+    json_option,
+    place_options,
+)
 from coord_cli.findings import Finding
+from coord_cli.findings_changes import change_findings
 from coord_cli.findings_machine import machine_findings
 from coord_cli.findings_repository import repository_findings
 from coord_cli.findings_state import state_findings
@@ -17,15 +26,19 @@ from coord_cli.output import print_json
 @click.command()
 @place_options
 @click.option("--fix", is_flag=True, help="Mend what can be mended without losing anything.")
+@click.option("--agent", default="", help="Look whether this agent can be run, too.")
 @json_option
-def doctor(*, place: Place, fix: bool, as_json: bool) -> None:
+def doctor(*, place: Place, fix: bool, agent: str, as_json: bool) -> None:
     """Look for what hinders Coord here: git, the repository, the state folder, agents.
 
     Exit codes: 0 nothing is wrong, or all of it was mended; 1 something is.
     """
     with friendly_errors():
         running = find(place) is not None
-        found = list(_findings(place, running=running))
+        found = [*_findings(place, running=running), *_agent(agent, place)]
+        if place.repo is not None and not any(one.wrong for one in found):
+            # What is wrong may be what the stores cannot be asked for.
+            found += asyncio.run(change_findings(place)) if (place.state / "queue").is_dir() else []
         fixed = [one for one in found if fix and one.mend is not None]
         for one in fixed:
             if one.mend is not None:
@@ -43,6 +56,14 @@ def _findings(place: Place, *, running: bool) -> Iterator[Finding]:
     if place.repo is not None:
         yield from repository_findings(place, place.repo, running=running)
     yield from state_findings(place)
+
+
+def _agent(name: str, place: Place) -> Iterator[Finding]:
+    try:
+        if name:
+            check_agent(name, (), WorktreeStart(place))
+    except UsageProblem as problem:
+        yield Finding(str(problem), "no attempt could begin", "name another with --agent")
 
 
 def _row(finding: Finding, fixed: list[Finding]) -> dict[str, object]:

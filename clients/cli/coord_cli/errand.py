@@ -15,6 +15,7 @@ from coord.times import from_seconds
 from coord_host import Host, Overrides, Place, attach_or_start, find
 
 from coord_cli.adding import add_plan, retry_failed
+from coord_cli.checkout_watch import CheckoutWatch
 from coord_cli.choice import check_needs, landed_tasks, others
 from coord_cli.command import EXIT_FAILED, EXIT_INTERRUPTED, Services
 from coord_cli.crew import Crew, dismiss, make_pool, tell_given_up
@@ -31,7 +32,7 @@ from coord_cli.plan import Plan
 from coord_cli.report import Report, collect
 from coord_cli.report_files import default_folder, write_report
 from coord_cli.settings import require_check
-from coord_cli.snapshot import take
+from coord_cli.snapshot import Snapshot, take
 from coord_cli.summary import as_json, print_summary, summarize
 from coord_cli.view import make_view
 from coord_cli.watch import PlanWatch
@@ -105,6 +106,7 @@ class Errand:
         self._trouble_since_ns: int | None = None
         self._has_begun = False
         self._outcome: Outcome | None = None
+        self._checkout: CheckoutWatch | None = None
         self._watch = None if order.reload is None else PlanWatch(order.plan, order.reload)
 
     @property
@@ -169,6 +171,9 @@ class Errand:
         snapshot = await take(services, plan.name, plan.chosen)
         if snapshot.finished and self._watch is None:
             return Outcome(Ending.FINISHED, snapshot)
+        if order.place.repo is not None and self._checkout is None:
+            target = snapshot.merge_queue.target
+            self._checkout = await asyncio.to_thread(CheckoutWatch, order.place.repo, target)
         pool = await make_pool(order.crew, order.place, host, services)
         with _interrupts() as interrupts, make_view(console(), quiet=order.as_json) as view:
             pool.start()
@@ -176,7 +181,7 @@ class Errand:
                 job = Job(
                     services,
                     pool,
-                    look=lambda: take(services, self._plan.name, self._plan.chosen),
+                    look=lambda: self._look(services),
                     interrupts=interrupts,
                     show=view.show,
                     still_there=lambda: _still_there(order.place, host),
@@ -190,12 +195,18 @@ class Errand:
                 await pool.stop(_STOP_S)
                 tell_given_up(pool)
 
+    async def _look(self, services: Services) -> Snapshot:
+        snapshot = await take(services, self._plan.name, self._plan.chosen)
+        if self._checkout is not None:
+            await asyncio.to_thread(self._checkout.note, snapshot)
+        return snapshot
+
     async def _tell(self, services: Services, outcome: Outcome, elapsed_ns: int) -> None:
         order, plan = self._order, self._plan
         # What the workers gave back when they were stopped has changed how things stand.
-        snapshot = await take(services, plan.name, plan.chosen)
-        latest = Outcome(outcome.ending, snapshot, outcome.stuck)
-        summary = await summarize(services, order.place.repo, latest, elapsed_ns)
+        latest = Outcome(outcome.ending, await self._look(services), outcome.stuck)
+        strays = [] if self._checkout is None else await asyncio.to_thread(self._checkout.strays)
+        summary = await summarize(services, order.place.repo, latest, elapsed_ns, strays)
         report = await collect(services, summary)
         folder = order.report or default_folder(order.place.state, plan.name)
         if order.as_json:

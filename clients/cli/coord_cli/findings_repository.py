@@ -116,10 +116,17 @@ def _move_away(path: Path, folder: Path) -> None:
 
 
 def _worktrees(place: Place, repo: Path) -> Iterator[Finding]:
-    """Look for worktrees of Coord's whose folder is gone."""
+    """Look for worktrees of Coord's whose folder is gone, or that a dead git has left locked."""
     root = place.state / "worktrees"
     for block in _blocks(git_items(repo, "worktree", "list", "--porcelain", "-z")):
         path = Path(block["worktree"])
+        if path.parent == root and path.exists() and "locked" in block:
+            yield Finding(
+                f"the worktree {path} is locked: {block['locked'] or 'no reason is given'}",
+                "git does not remove it, and nothing of Coord's locks its worktrees for long",
+                "unlock it",
+                mend=partial(_unlock, repo, path),
+            )
         if path.parent == root and not path.exists():
             yield Finding(
                 f"the folder of the worktree {path} is gone",
@@ -138,6 +145,10 @@ def _blocks(items: list[str]) -> list[dict[str, str]]:
         if name:
             blocks[-1][name] = value
     return blocks
+
+
+def _unlock(repo: Path, path: Path) -> None:
+    run_git(repo, "worktree", "unlock", str(path)).check_returncode()
 
 
 def _forget(repo: Path, path: Path, commit: str) -> None:

@@ -12,7 +12,6 @@ from coord_worker.folders import log_path, task_logs
 from coord_cli.command import (
     Services,
     UsageProblem,
-    attached,
     friendly_errors,
     json_option,
     looking,
@@ -110,7 +109,7 @@ async def _follow(place: Place, task: str, attempt: int | None) -> None:
         # Nothing can be printed any more.
         _copy(log_path(work_folder(place), task, attempt or _newest(work_folder(place), task)), 0)
         return
-    async with attached(place) as services:
+    async with looking(place) as services:
         await _copy_on(work_folder(place), services, task, attempt)
 
 

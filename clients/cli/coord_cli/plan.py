@@ -19,6 +19,8 @@ from coord_cli.plan_text import Place
 from coord_cli.profiles import BUILT_IN, Profile
 
 RUN_LABEL = "run"
+# What the queue takes.
+_PROMPT_BYTES_MAX = 2**20
 
 
 @dataclass(frozen=True)
@@ -128,12 +130,19 @@ def _prompts(content: PlanFile, source: Source, problems: list[Problem]) -> dict
 def _prompt(task: TaskTable, folder: Path) -> str:
     if (task.prompt is None) == (task.prompt_file is None):
         raise ValueError(f"give {task.id!r} either a prompt or a prompt_file")
-    if task.prompt_file is None:
-        return task.prompt or ""
-    try:
-        return (folder / task.prompt_file).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"cannot be read: {error}") from error
+    prompt = task.prompt or ""
+    if task.prompt_file is not None:
+        try:
+            prompt = (folder / task.prompt_file).read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"cannot be read: {error}") from error
+    size = len(prompt.encode())
+    if size > _PROMPT_BYTES_MAX:
+        raise ValueError(
+            f"the prompt of {task.id!r} has {size / 2**20:.1f} MiB, and may have 1 MiB: commit the"
+            " text as a file of the repository, and name that file in the prompt"
+        )
+    return prompt
 
 
 def _profile(name: str, table: ProfileTable) -> Profile:

@@ -1,5 +1,6 @@
 """What Coord's runs leave in a repository and in its state folder, and what of it has landed."""
 
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from coord_cli.git import git, git_items, git_succeeds, run_git
 
 LANDING = "refs/coord/landing"
+REPORT = "report"
 _WIP = "refs/coord/wip/"
 _HEADS = "refs/heads/"
 _OWN_HEADS = "refs/heads/coord/"
@@ -17,7 +19,7 @@ class Remain:
     """Something that a run has left.
 
     Attributes:
-        kind: `worktree`, `branch`, `kept work`, `folder` or `log`.
+        kind: `worktree`, `branch`, `kept work`, `folder`, `log` or `report`.
         name: The ref or the path.
         size: Bytes on disk; 0 for refs.
         why: Why it stays; empty where it may go.
@@ -78,6 +80,29 @@ def folders_left(worktrees: Path) -> list[Remain]:
 def logs_left(logs: Sequence[Path]) -> list[Remain]:
     """Return logs that are there."""
     return [Remain("log", str(path), size_of(path)) for path in logs if path.exists()]
+
+
+def reports_left(reports: Path, complete: Collection[str]) -> list[Remain]:
+    """Return the reports of runs.
+
+    Args:
+        reports: The folder that has them.
+        complete: The tasks that have landed by now. A report stays while it has others.
+    """
+    folders = sorted(reports.iterdir()) if reports.is_dir() else []
+    return [
+        Remain(REPORT, str(folder), size_of(folder), _why_report(folder, complete))
+        for folder in folders
+    ]
+
+
+def _why_report(folder: Path, complete: Collection[str]) -> str:
+    try:
+        tasks = json.loads((folder / "report.json").read_text())["tasks"]
+        left = {task["id"] for task in tasks if task["state"] != "COMPLETE"} - set(complete)
+    except (OSError, ValueError, KeyError, TypeError):
+        return "is not a whole report"
+    return f"tells of tasks that have not landed, such as {min(left)}" if left else ""
 
 
 def delete_refs(repo: Path, remains: Sequence[Remain]) -> None:

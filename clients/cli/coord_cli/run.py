@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 from coord_host import Overrides, Place
 
+from coord_cli.agent_check import WorktreeStart
 from coord_cli.choice import choose
 from coord_cli.command import friendly_errors, json_option, place_options, run_async
 from coord_cli.crew import AGENT_HELP, PROVIDER_HELP, Crew
@@ -82,6 +83,8 @@ def run(
     The same command again goes on with what is left. Exit codes: 0 everything landed, 1 something
     did not, 2 nothing was started because something has to be put right first, 130 interrupted.
     """
+    if with_deps and not only:
+        raise click.UsageError("--with-deps goes with --only")
     with friendly_errors():
         crew = _crew(load_plan(plan), workers, agent, agent_args)
         crew = replace(crew, prefix=worker_prefix, provider=agent_provider)
@@ -92,7 +95,7 @@ def run(
             return chosen
 
         loaded = load()
-        crew.check(place.repo or Path())
+        crew.check(WorktreeStart(place, overrides))
         require_check(place, overrides)
     order = Order(
         place,

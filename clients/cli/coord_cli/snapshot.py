@@ -27,7 +27,7 @@ FINAL = frozenset(
     }
 )
 WORKING = frozenset({queue_pb2.TASK_STATE_ASSIGNED, queue_pb2.TASK_STATE_RUNNING})
-_MOVING = (
+MOVING = (
     integrator_pb2.CHANGE_STATE_QUEUED,
     integrator_pb2.CHANGE_STATE_CHECKING,
     integrator_pb2.CHANGE_STATE_LANDING,
@@ -85,7 +85,7 @@ async def take(services: Services, run: str, chosen: Collection[str] | None = No
         coordinator_pb2.ListWorkersRequest(project=project)
     )
     changes = await services.integrator.ListChanges(
-        integrator_pb2.ListChangesRequest(project=project, page_size=_PAGE, states=_MOVING)
+        integrator_pb2.ListChangesRequest(project=project, page_size=_PAGE, states=MOVING)
     )
     balance = await services.ledger.GetBalance(
         ledger_pb2.GetBalanceRequest(project=project, scope=run_scope(run))

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from coord.errors import from_rpc
 from coord.v1 import integrator_pb2, ledger_pb2, queue_pb2
 
 from coord_cli.amounts import format_length, format_money
+from coord_cli.checkout_watch import Stray
 from coord_cli.command import Services
 from coord_cli.job import Ending, Outcome
 from coord_cli.output import NEXT_STEPS, failure_name, print_table, state_name
@@ -21,6 +22,7 @@ from coord_cli.stuck import explain
 
 _PAGE = 1_000
 _ASKED_MAX = 200
+_STRAYS_SHOWN, _TASKS_SHOWN = 10, 5
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Summary:
         branch: The branch that the changes have landed on.
         target: The branch that the user named.
         behind: How many landed commits `target` does not have.
+        strays: What has changed in the user's checkout, and not by a landing.
     """
 
     run: str
@@ -60,6 +63,7 @@ class Summary:
     branch: str
     target: str
     behind: int
+    strays: Sequence[Stray] = ()
 
     @property
     def landed(self) -> list[TaskLine]:
@@ -73,7 +77,11 @@ class Summary:
 
 
 async def summarize(
-    services: Services, repo: Path | None, outcome: Outcome, elapsed_ns: int
+    services: Services,
+    repo: Path | None,
+    outcome: Outcome,
+    elapsed_ns: int,
+    strays: Sequence[Stray] = (),
 ) -> Summary:
     """Collect what came of a run."""
     snapshot = outcome.snapshot
@@ -109,6 +117,7 @@ async def summarize(
         snapshot.merge_queue.landing_branch,
         snapshot.merge_queue.target,
         await _behind(repo, snapshot.merge_queue),
+        strays,
     )
 
 
@@ -206,6 +215,9 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "branch": summary.branch,
         "target": summary.target,
         "target_behind": summary.behind,
+        "checkout_changes": [
+            {"path": stray.path, "tasks": list(stray.tasks)} for stray in summary.strays
+        ],
         "tasks": [
             {
                 "id": task.id,
@@ -259,6 +271,8 @@ def _left_row(task: TaskLine) -> tuple[str, ...]:
 
 def hints(summary: Summary) -> Iterable[str]:
     """Yield what the user may do next."""
+    if summary.strays:
+        yield _stray_hint(summary.strays)
     if summary.behind:
         yield (
             f"{summary.target} lacks {summary.behind} of the landed commits: your checkout was left"
@@ -274,3 +288,15 @@ def hints(summary: Summary) -> Iterable[str]:
         yield "`coord logs TASK` shows what an agent printed; --retry-failed tries again"
     if len(failed) < len(summary.left):
         yield "the same command goes on with what is left"
+
+
+def _stray_hint(strays: Sequence[Stray]) -> str:
+    shown = [
+        f"{stray.path} (while {', '.join(stray.tasks[:_TASKS_SHOWN]) or 'nothing'} was at work)"
+        for stray in strays[:_STRAYS_SHOWN]
+    ]
+    more = f" and {len(strays) - len(shown)} more" if len(strays) > len(shown) else ""
+    return (
+        f"WARNING: your checkout has changed, and not by a landing: {', '.join(shown)}{more}."
+        " Unless that was you, an agent wrote outside of its worktree; Coord leaves it as it is"
+    )

@@ -12,7 +12,6 @@ from coord_host import Place
 from coord_cli.amounts import parse_length, parse_money
 from coord_cli.command import (
     EXIT_FAILED,
-    attached,
     json_option,
     looking,
     place_options,
@@ -112,7 +111,7 @@ def _label(text: str) -> tuple[str, str]:
 
 
 async def _add(place: Place, spec: queue_pb2.TaskSpec, *, as_json: bool) -> None:
-    async with attached(place) as services:
+    async with looking(place, anew=True) as services:
         request = queue_pb2.AddTasksRequest(project=place.project, tasks=[spec])
         answer = await services.queue.AddTasks(request)
     if as_json:
@@ -234,7 +233,7 @@ def retry(*, task_ids: Sequence[str], place: Place, as_json: bool) -> None:
     """Make tasks that ended without success ready again."""
 
     async def body() -> int:
-        async with attached(place) as services:
+        async with looking(place) as services:
             request = queue_pb2.RetryTasksRequest(project=place.project, task_ids=task_ids)
             answer = await services.queue.RetryTasks(request)
         return _print_results(answer.results, as_json=as_json)
@@ -251,7 +250,7 @@ def cancel(*, task_ids: Sequence[str], place: Place, message: str, as_json: bool
     """End tasks; their agents are stopped, and what depends on them is aborted."""
 
     async def body() -> int:
-        async with attached(place) as services:
+        async with looking(place) as services:
             request = queue_pb2.CancelTasksRequest(
                 project=place.project, task_ids=task_ids, message=message
             )

@@ -23,7 +23,9 @@ def token(*, worker: str, place: Place, as_json: bool) -> None:
 
 async def _token(place: Place, worker: str, *, as_json: bool) -> None:
     if find(place) is None:
-        raise UsageProblem("nothing is running here: start `coord up` or `coord run` first")
+        raise UsageProblem(
+            "no services are running for a worker to join; start them with `coord up`"
+        )
     async with attach_or_start(place, {}) as host:
         variables = {
             "COORD_ADDRESS": host.addresses["coordinator"],

@@ -2,13 +2,13 @@
 
 import asyncio
 import shlex
-from pathlib import Path
 
 import click
 from coord_host import Place, attach_or_start, find
 from coord_runtime import logs
 from coord_worker.pool import WorkerPool
 
+from coord_cli.agent_check import WorktreeStart
 from coord_cli.command import (
     EXIT_FAILED,
     Services,
@@ -57,7 +57,7 @@ def worker(
         raise click.UsageError(str(error)) from error
     crew = Crew(profiles, agent, arguments, buckets, worker_prefix, agent_provider)
     with friendly_errors():
-        crew.check(place.repo or Path())
+        crew.check(WorktreeStart(place))
         if find(place) is None:
             raise UsageProblem("no services are running; start them with `coord up`")
     logs.configure()

@@ -1,6 +1,7 @@
 """Which workers are given nothing for a while, since their provider has said so."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from coord.environment import Environment
@@ -11,10 +12,28 @@ from coord_coordinator.workers import Worker
 
 # A limit that is named later is asked about again now and then: it may have been raised.
 _LONGEST_NS = 3600 * SECOND
+# What a provider refuses, it refuses within seconds.
+_PROBE_NS = 5 * SECOND
+
+
+@dataclass
+class _Limit:
+    """A limit of a provider's, by the monotonic clock.
+
+    Attributes:
+        until_ns: Until when its workers are given nothing.
+        probe: Who was given a task first after it, alone; empty before that.
+    """
+
+    until_ns: int
+    probe: str = ""
 
 
 class Backoff:
     """The limits that workers have hit, by provider. In memory: a restart asks the provider anew.
+
+    When a limit has ended, one worker tries it alone. The others follow as soon as that one has
+    reported something, or has gone on for some seconds.
 
     Args:
         environment: Time.
@@ -22,7 +41,7 @@ class Backoff:
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
-        self._until_ns: dict[str, int] = {}
+        self._limits: dict[str, _Limit] = {}
 
     def limit(self, worker: Worker, not_before_ns: int) -> bool:
         """Note a limit of a worker's provider, for at most an hour.
@@ -32,18 +51,39 @@ class Backoff:
             not_before_ns: When it ends, by the wall clock.
 
         Returns:
-            Whether workers are held back that were not before.
+            Whether workers are held back by a limit that were not before.
         """
         wait_ns = min(not_before_ns - self._environment.now_ns(), _LONGEST_NS)
-        was_ns, key = self.wait_ns(worker), _key(worker)
+        key = _key(worker)
+        before = self._limits.get(key)
+        was_ns = 0 if before is None or before.probe else self.wait_ns(worker)
         if wait_ns > was_ns:
-            self._until_ns[key] = self._environment.monotonic_ns() + wait_ns
+            self._limits[key] = _Limit(self._environment.monotonic_ns() + wait_ns)
         return was_ns <= 0 < wait_ns
+
+    def begin(self, worker: Worker) -> None:
+        """Note that a worker was given a task: after a limit, that is the probe."""
+        limit = self._limits.get(_key(worker))
+        if limit is None:
+            return
+        if limit.probe:
+            del self._limits[_key(worker)]
+        else:
+            limit.probe = worker.name
+            limit.until_ns = self._environment.monotonic_ns() + _PROBE_NS
+
+    def pass_probe(self, worker: Worker) -> bool:
+        """Note that a worker's provider has answered; return whether others waited for that."""
+        limit = self._limits.get(_key(worker))
+        if limit is None or limit.probe != worker.name:
+            return False
+        del self._limits[_key(worker)]
+        return True
 
     def wait_ns(self, worker: Worker) -> int:
         """Return for how long a worker is to be given nothing; 0 where it may be."""
-        until_ns = self._until_ns.get(_key(worker))
-        left_ns = 0 if until_ns is None else until_ns - self._environment.monotonic_ns()
+        limit = self._limits.get(_key(worker))
+        left_ns = 0 if limit is None else limit.until_ns - self._environment.monotonic_ns()
         return max(left_ns, 0)
 
     def reason(self, worker: Worker) -> common_pb2.Reason | None:
@@ -52,10 +92,16 @@ class Backoff:
         if wait_ns == 0:
             return None
         until = datetime.fromtimestamp((self._environment.now_ns() + wait_ns) // SECOND, UTC)
-        seconds = wait_ns / SECOND
+        seconds, probe = wait_ns / SECOND, self._limits[_key(worker)].probe
+        message = f"{_key(worker)} is rate limited until {until:%H:%M:%S} UTC ({seconds:.1f} s)"
+        if probe:
+            message = (
+                f"the limit of {_key(worker)} has ended; {probe} tries it first, the others follow"
+                f" in {seconds:.1f} s at the latest"
+            )
         return common_pb2.Reason(
             code="RATE_LIMITED",
-            message=f"{_key(worker)} is rate limited until {until:%H:%M:%S} UTC ({seconds:.1f} s)",
+            message=message,
             metadata={
                 "provider": worker.hello.provider,
                 "seconds": f"{seconds:.3f}",

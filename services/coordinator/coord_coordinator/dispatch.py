@@ -166,6 +166,7 @@ class Dispatch:
             await self._reports.give_back(worker, attempt, "its worker has gone")
             return
         self._fleet.give(worker, attempt)
+        self._fleet.backoff.begin(worker)
         delivery = asyncio.create_task(self._deliver(worker, attempt, lease))
         self._deliveries[delivery] = None
         delivery.add_done_callback(self._deliveries.pop)

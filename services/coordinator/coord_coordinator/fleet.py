@@ -152,6 +152,11 @@ class Fleet:
                 described.reason.CopyFrom(limited)
         return sorted((described for _, described in found), key=lambda one: one.name)
 
+    def answered(self, worker: Worker) -> None:
+        """Note that a worker's provider has answered: a limit of its is over."""
+        if self.backoff.pass_probe(worker):
+            self.changed.wake()
+
     def holder(self, token: int) -> Worker | None:
         """Return the worker that has an attempt."""
         return next((one for one in self.workers.values() if token in one.attempts), None)

@@ -15,6 +15,8 @@ from coord_coordinator.services import Services
 from coord_coordinator.workers import Worker, WorkerAttempt
 
 _LAST = frozenset({"complete", "failed", "released"})
+# What an agent cannot report whose provider has refused it.
+_ANSWERED = frozenset({"complete", "progress", "spent"})
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +51,8 @@ class Reports:
             worker.revoke(message.attempt, "the attempt is not this worker's (any more)")
             return
         attempt.ending = kind in _LAST
+        if kind in _ANSWERED:
+            self._fleet.answered(worker)
         try:
             await handlers[str(kind)](worker, attempt, message)
         except CoordError as error:

@@ -60,7 +60,11 @@ class Attempts:
             row = self._store.worktree(worker)
             if row is None or row.removed:
                 raise _no_worktree(worker)
-            return await self._keep(row, await self.tip())
+            tip = await self.tip()
+            kept = await self._keep(row, tip)
+            # Commits that were taken back are kept, too, but are no change.
+            empty = kept and await self._repository.changes_nothing(kept.commit, tip)
+            return None if empty else kept
 
     async def submit(self, request: integrator_pb2.SubmitChangeRequest) -> ChangeRow:
         """Make a change of what is in a worktree; see SubmitChange."""

@@ -126,6 +126,11 @@ class Repository:
         """Tell whether `new` contains `old`, both commits of Coord's own repository."""
         return await self.own.succeeds("merge-base", "--is-ancestor", old, new)
 
+    async def changes_nothing(self, commit: str, tip: str) -> bool:
+        """Tell whether a commit's files are those from which it left the history of `tip`."""
+        base = await self.merge_base(commit, tip)
+        return base is not None and await self.tree(commit) == await self.tree(base)
+
     async def merge_base(self, one: str, other: str) -> str | None:
         """Return the best common ancestor of two commits; None without one."""
         return await self.own.optional("merge-base", one, other)

@@ -88,7 +88,7 @@ class Submissions:
         if error is not None:
             await self._end(change_id, Move(integrator_pb2.CHANGE_STATE_STALE, error.message))
             raise _stale(row.change, error)
-        if await self._is_empty(row.change, tip):
+        if await self._repository.changes_nothing(row.change.head_commit, tip):
             message = "nothing was changed"
             report = queue_pb2.Completion(attempt=row.change.attempt, message=message)
             await self._end(
@@ -109,13 +109,6 @@ class Submissions:
             except CoordError as error:
                 if error.reason != "STALE_TOKEN":
                     raise
-
-    async def _is_empty(self, change: integrator_pb2.Change, tip: str) -> bool:
-        base = await self._repository.merge_base(change.head_commit, tip)
-        if base is None:
-            return False
-        head_tree = await self._repository.tree(change.head_commit)
-        return head_tree == await self._repository.tree(base)
 
     async def _end(self, change_id: str, move: Move) -> None:
         await self._store.move_change(change_id, (_QUEUED,), move)
