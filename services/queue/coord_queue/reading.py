@@ -97,7 +97,7 @@ def stats(sql: sqlite3.Connection, project: str, now_ns: int) -> pb.GetQueueStat
         if tasks:
             response.counts.add(state=state, count=tasks)
     response.ready = ready_count(sql, project, now_ns)
-    oldest_ns = _oldest_ready_ns(sql, project, now_ns)
+    oldest_ns = _oldest_ready_ns(sql, project, now_ns) if response.ready else 0
     if oldest_ns:
         response.oldest_ready_at.CopyFrom(timestamp(oldest_ns))
     return response
