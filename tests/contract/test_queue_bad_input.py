@@ -47,7 +47,7 @@ def named(task_id: str) -> list[tuple[str, Any]]:
     """Every call that takes a task's id, with this one."""
     attempt = common_pb2.AttemptRef(task_id=task_id, fencing_token=1)
     spec = pb.TaskSpec(id="x", deps=[task_id])
-    requests = [
+    requests: list[Any] = [
         pb.AddTasksRequest(tasks=[spec]),
         pb.AddDependenciesRequest(
             dependencies=[pb.TaskDependencies(task_id=task_id, deps=["there"])]
@@ -128,7 +128,7 @@ async def test_a_body_of_5_megabytes_is_refused(stub: Any, field: str) -> None:
 
 async def test_a_page_token_of_another_list_is_refused(stub: Any) -> None:
     await add(stub, *(pb.TaskSpec(id=f"t{number}") for number in range(3)))
-    lists = {
+    lists: dict[str, Any] = {
         "ListTasks": pb.ListTasksRequest(project=PROJECT, page_size=1),
         "ListReadyTasks": pb.ListReadyTasksRequest(project=PROJECT, page_size=1),
         "GetDependencyGraph": pb.GetDependencyGraphRequest(project=PROJECT, page_size=1),

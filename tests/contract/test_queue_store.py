@@ -19,7 +19,7 @@ ABORTED = pb.TASK_STATE_ABORTED
 AGENT_ERROR, LOST = pb.FAILURE_REASON_AGENT_ERROR, pb.FAILURE_REASON_WORKER_LOST
 
 
-@pytest.fixture(params=STORES.values(), ids=STORES)
+@pytest.fixture(params=list(STORES.values()), ids=list(STORES))
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     one = Store(request.param, tmp_path)
     yield one

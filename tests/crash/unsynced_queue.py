@@ -7,5 +7,5 @@ from coord_runtime import service
 from coord_runtime.database import Options
 from coord_runtime.process import serve
 
-service.Options = partial(Options, synchronous=False)  # type: ignore[misc, assignment]
+setattr(service, "Options", partial(Options, synchronous=False))  # noqa: B010 - mypy would rather not.
 serve(QueueService)

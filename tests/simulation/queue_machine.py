@@ -211,6 +211,17 @@ class QueueMachine(QueueChecks):
         done = [pb.Completion(attempt=self.attempt(one, wrong=wrong)) for one in numbers]
         self.report("complete_tasks", worker, done, "completions")
 
+    @rule()
+    def complete_all_that_live(self) -> None:
+        live = [one for one in self.service._store.live() if one.project == PROJECT]
+        done = [
+            pb.Completion(
+                attempt=common_pb2.AttemptRef(task_id=one.task_id, fencing_token=one.token)
+            )
+            for one in live
+        ]
+        self.report("complete_tasks", "", done, "completions")
+
     @precondition(lambda self: self.attempts)
     @rule(
         numbers=picks,

@@ -125,9 +125,7 @@ class Model:
     def remove(self, task_ids: Iterable[str]) -> dict[str, str]:
         """Return for each task why it stays; empty where it goes."""
         answers = dict.fromkeys(task_ids, "HAS_DEPENDENTS")
-        gone = True
-        while gone:
-            gone = [one for one, why in answers.items() if why and not self._why_kept(one)]
+        while gone := [one for one, why in answers.items() if why and not self._why_kept(one)]:
             for task_id in gone:
                 del self.tasks[task_id]
                 answers[task_id] = ""
