@@ -66,7 +66,13 @@ model-queue: $(SETUP) ## Compare the queue with its model in EXAMPLES=2000 rando
 demo: $(SETUP) ## Run the main job on a small project with scripted agents
 	$(BIN)/python -m demo.run
 
-bench: $(SETUP) ## Run all benchmark suites
+$(VENV)/.bench: $(SETUP)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	touch $@
+
+bench bench-queue: $(VENV)/.bench
+
+bench: ## Run all benchmark suites
 	$(BIN)/python -m bench
 
 bench-%: $(SETUP) ## Run one benchmark suite, such as bench-spine

@@ -4,10 +4,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from bench.report import Row
-from bench.spine import host, money, queue, streams
+from bench.spine import host, money, streams
 
 _PARTS: tuple[Callable[[Path], Awaitable[list[Row]]], ...] = (
-    queue.run,
     money.run,
     streams.run,
     host.run,

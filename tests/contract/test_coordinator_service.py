@@ -7,8 +7,9 @@ from typing import Any
 
 import grpc
 import pytest
+from coord.environment import SYSTEM
 from coord.errors import CoordError, from_rpc
-from coord.times import SECOND, duration
+from coord.times import SECOND, duration, timestamp
 from coord.v1 import common_pb2, ledger_pb2, limiter_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
 from coord.v1.coordinator_pb2_grpc import CoordinatorServiceStub
@@ -16,12 +17,14 @@ from coord.v1.ledger_pb2_grpc import LedgerServiceStub
 from coord.v1.limiter_pb2_grpc import LimiterServiceStub
 from coord.v1.queue_pb2_grpc import QueueServiceStub
 from coord_coordinator.service import CoordinatorService
+from coord_integrator.service import IntegratorService
 from coord_ledger.service import LedgerService
 from coord_limiter.service import LimiterService
 from coord_queue.service import QueueService
 from coord_runtime.tokens import Kind
 
-from tests.serving import PROJECT, WAYS, Served, served
+from tests.integrator_rig import make_repository
+from tests.serving import PROJECT, WAYS, Clock, Served, served
 
 SERVICES = (QueueService, LimiterService, LedgerService, CoordinatorService)
 FLAGS: dict[str, dict[str, Any]] = {
@@ -557,3 +560,113 @@ async def test_attempts_go_on_across_a_restart_of_the_coordinator(tmp_path: Path
         assert kept.state == queue_pb2.TASK_STATE_COMPLETE
         assert len(kept.attempts) == 1
         assert lost.attempts[0].reason == queue_pb2.FAILURE_REASON_RELEASED
+
+
+def _limited(attempt: common_pb2.AttemptRef, not_before_ns: int) -> pb.Failed:
+    reason = queue_pb2.FAILURE_REASON_RATE_LIMITED
+    return pb.Failed(attempt=attempt, reason=reason, not_before=timestamp(not_before_ns))
+
+
+async def test_a_burst_of_limits_is_one_wait_of_their_provider(tmp_path: Path) -> None:
+    clock = Clock()
+    async with served(SERVICES, tmp_path, "grpc", clock, FLAGS) as running:
+        fleet = Fleet(running)
+        crew = [await fleet.worker(f"w{number}", provider="anthropic") for number in range(12)]
+        await fleet.add(*(spec(f"t{number}") for number in range(12)))
+        attempts = [ref(await one.hear("assigned")) for one in crew]
+        for worker, attempt in zip(crew, attempts, strict=True):
+            limited = _limited(attempt, clock.wall_ns + 20 * SECOND)
+            await worker.acknowledgement(await worker.say(failed=limited))
+        await fleet.until_held("t0", "RATE_LIMITED")
+        tasks = [await fleet.task(f"t{number}") for number in range(12)]
+        assert {task.attempts_used for task in tasks} == {0}
+        assert {len(task.attempts) for task in tasks} == {1}
+        assert {one.reason.code for one in (await _workers(fleet)).values()} == {"RATE_LIMITED"}
+        other = await fleet.worker("other", provider="openai")
+        first = ref(await other.hear("assigned"))
+        clock.pass_ns(21 * SECOND)
+        await fleet.add(spec("one-more"))
+        again = [ref(await one.hear("assigned")).task_id for one in crew]
+        assert len({first.task_id, *again}) == 13
+        assert (await _names(fleet, until_assigned=25)).count("coord:rate-limited") == 1
+
+
+async def _names(fleet: Fleet, *, until_assigned: int) -> list[str]:
+    """Return the names of all events until so many tasks were assigned."""
+    names: list[str] = []
+    async with asyncio.timeout(10):
+        call = fleet.coordinator.WatchEvents(pb.WatchEventsRequest(project=PROJECT))
+        async for response in call:
+            names += [event.name for event in response.events]
+            if names.count("coord:assigned") == until_assigned:
+                break
+        call.cancel()
+    return names
+
+
+async def test_workers_go_on_by_themselves_when_the_limit_is_over(fleet: Fleet) -> None:
+    await fleet.add(spec("a"))
+    worker = await fleet.worker("w", provider="openai")
+    attempt = ref(await worker.hear("assigned"))
+    await worker.say(failed=_limited(attempt, SYSTEM.now_ns() + SECOND // 2))
+    assert ref(await worker.hear("assigned")).fencing_token > attempt.fencing_token
+
+
+async def test_a_worker_of_no_known_provider_waits_alone(tmp_path: Path) -> None:
+    clock = Clock()
+    async with served(SERVICES, tmp_path, "grpc", clock, FLAGS) as running:
+        fleet = Fleet(running)
+        worker = await fleet.worker("w1")
+        await fleet.add(spec("a"))
+        attempt = ref(await worker.hear("assigned"))
+        limited = _limited(attempt, clock.wall_ns + 7_200 * SECOND)
+        await worker.acknowledgement(await worker.say(failed=limited))
+        other = await fleet.worker("w2")
+        await fleet.add(spec("b"))
+        assert ref(await other.hear("assigned")).task_id == "b"
+        assert await fleet.why("a") == ["IN_BACKOFF"]
+        reason = (await _workers(fleet))["w1"].reason
+        # A limit holds for an hour at most before it is tried again.
+        assert (reason.code, reason.metadata["seconds"]) == ("RATE_LIMITED", "3600.000")
+
+
+async def test_a_worker_whose_agent_cannot_work_is_given_nothing_more(fleet: Fleet) -> None:
+    await fleet.add(spec("a"))
+    worker = await fleet.worker("w1")
+    attempt = ref(await worker.hear("assigned"))
+    reason = queue_pb2.FAILURE_REASON_AGENT_UNAVAILABLE
+    failed = pb.Failed(attempt=attempt, reason=reason, message="not logged in")
+    await worker.acknowledgement(await worker.say(failed=failed))
+    await fleet.until_held("a", "AGENT_UNAVAILABLE")
+    described = (await _workers(fleet))["w1"]
+    assert (described.reason.code, described.reason.message) == (
+        "AGENT_UNAVAILABLE",
+        "not logged in",
+    )
+    task = await fleet.task("a")
+    assert (len(task.attempts), task.attempts_used) == (1, 0)
+    healthy = await fleet.worker("w2")
+    assert ref(await healthy.hear("assigned")).task_id == "a"
+
+
+async def test_a_change_that_is_expected_and_not_there_is_a_failure(tmp_path: Path) -> None:
+    repo = make_repository(tmp_path / "repo")
+    flags: dict[str, Any] = {
+        "coordinator": {"repository": True},
+        "integrator": {"repo": str(repo), "poll_s": 0.05, "no_check": True},
+    }
+    services = (*SERVICES, IntegratorService)
+    async with served(services, tmp_path / "state", "grpc", flags=flags) as running:
+        fleet = Fleet(running)
+        await fleet.add(spec("a", expects_change=True), spec("b", "a"))
+        worker = await fleet.worker("w")
+        await worker.say(complete=pb.Complete(attempt=ref(await worker.hear("assigned"))))
+        again = await worker.hear("assigned")
+        assert again.lease.previous.reason == queue_pb2.FAILURE_REASON_NO_CHANGE
+        (Path(again.worktree.path) / "new.txt").write_text("new\n")
+        await worker.say(complete=pb.Complete(attempt=ref(again)))
+        assert (await fleet.until("a", queue_pb2.TASK_STATE_COMPLETE)).attempts_used == 1
+        # The other one does not expect a change: it is done, and says so.
+        await worker.say(complete=pb.Complete(attempt=ref(await worker.hear("assigned"))))
+        done = await fleet.until("b", queue_pb2.TASK_STATE_COMPLETE)
+        assert done.message == "nothing was changed"

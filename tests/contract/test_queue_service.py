@@ -191,6 +191,25 @@ async def test_a_report_of_a_lost_attempt_changes_nothing(queue: Queue) -> None:
     assert (await queue.task("a")).state == pb.TASK_STATE_ASSIGNED
 
 
+@pytest.mark.parametrize(
+    ("reason", "used"),
+    [
+        (pb.FAILURE_REASON_AGENT_CRASHED, 1),
+        (pb.FAILURE_REASON_AGENT_UNAVAILABLE, 0),
+        (pb.FAILURE_REASON_NO_CHANGE, 1),
+        (pb.FAILURE_REASON_RATE_LIMITED, 0),
+        (pb.FAILURE_REASON_REFUSED, 1),
+    ],
+)
+async def test_what_the_agent_cannot_help_uses_up_no_attempt(
+    queue: Queue, reason: pb.FailureReason, used: int
+) -> None:
+    await queue.add(spec("a"))
+    result = await queue.fail(await queue.attempt(), reason)
+    assert result.state == pb.TASK_STATE_PENDING
+    assert (await queue.task("a")).attempts_used == used
+
+
 async def test_repeating_a_report_gets_the_same_answer(queue: Queue) -> None:
     await queue.add(spec("a"), spec("b"))
     done, failed = ref((await queue.lease())[0]), ref((await queue.lease())[0])

@@ -1,8 +1,10 @@
+import json
 from pathlib import Path
 
-from coord.v1 import common_pb2
+from coord.v1 import common_pb2, queue_pb2
 from coord_worker.folders import encode, log_path
 from coord_worker.output import OutputLog, Tail
+from coord_worker.prompts import handoff_json, handoff_text
 from coord_worker.reports import cut, entry_id
 from coord_worker.watched import WatchedFile
 from hypothesis import given
@@ -72,3 +74,10 @@ def test_a_log_within_its_bound_is_whole(tmp_path: Path) -> None:
 def test_a_cut_text_is_valid() -> None:
     assert cut("aé", 2) == "a"
     assert cut("a\0b", 10) == "ab"
+
+
+def test_a_reason_of_a_newer_contract_is_told_as_an_error() -> None:
+    previous = queue_pb2.Attempt.FromString(b"\x48\x63")
+    assert previous.reason == 99
+    assert json.loads(handoff_json(previous))["reason"] == "AGENT_ERROR"
+    assert "did not succeed" in handoff_text(previous)

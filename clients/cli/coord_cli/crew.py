@@ -2,8 +2,6 @@
 
 import contextlib
 import shlex
-import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +11,16 @@ import click
 from coord.times import duration, from_seconds
 from coord.v1 import coordinator_pb2
 from coord_host import Place
-from coord_worker.agents import agent_of
+from coord_worker.agents import PRESETS, agent_of, missing
 from coord_worker.config import WorkerConfig
 from coord_worker.names import claim
 from coord_worker.pool import PoolSettings, WorkerPool, worker_names
 
 from coord_cli.command import Services, UsageProblem
 from coord_cli.profiles import Profile
+
+AGENT_HELP = f"A command, or a preset: {', '.join(PRESETS)}."
+PROVIDER_HELP = "Whose rate limits the agent is under, such as anthropic."
 
 _PREFIXES = ["", *(f"p{number}-" for number in range(2, 100))]
 _CALL_S = 5.0
@@ -35,6 +36,7 @@ class Crew:
         agent_args: Further arguments of a preset.
         buckets: Rate limits of which each task takes one request.
         prefix: What their names begin with; None to find one that is free.
+        provider: Whose rate limits that agent is under; empty for what its preset knows.
     """
 
     profiles: Sequence[Profile]
@@ -42,6 +44,7 @@ class Crew:
     agent_args: Sequence[str] = ()
     buckets: Sequence[str] = ()
     prefix: str | None = None
+    provider: str = ""
 
     def check(self, folder: Path) -> None:
         """Raise UsageProblem where an agent is missing, before anything is started."""
@@ -54,6 +57,7 @@ class Crew:
             folder=folder,
             agent=profile.agent or self.agent,
             agent_args=self._args(profile),
+            provider="" if profile.agent else self.provider,
             profile=profile.name,
             capabilities=tuple(profile.capabilities),
             preferences=profile.preferences,
@@ -132,23 +136,17 @@ def _check_agent(name: str, args: Sequence[str], folder: Path) -> None:
         agent = agent_of(name, args)
     except ValueError as error:
         raise UsageProblem(str(error)) from error
-    if agent.executable and shutil.which(agent.executable) is None:
+    command = missing(agent, folder)
+    if command and agent.executable:
         raise UsageProblem(
-            f"the agent {name!r} needs the command {agent.executable!r}, which is not installed"
+            f"the agent {name!r} needs the command {command!r}, which is not installed"
             " or not on the PATH"
         )
-    if not agent.executable and not shell_knows(name, folder):
+    if command and (folder / name).is_file():
+        quoted = shlex.quote(shlex.quote(name))
+        raise UsageProblem(
+            f"the shell takes {command!r} of {name!r} for the command; quote the path for it:"
+            f" --agent {quoted}"
+        )
+    if command:
         raise UsageProblem(f"the agent command {name!r} is not there; check --agent")
-
-
-def shell_knows(line: str, folder: Path) -> bool:
-    """Return whether the shell finds a line's command; True where that cannot be told."""
-    try:
-        first = shlex.split(line)[0]
-    except (ValueError, IndexError):
-        return True
-    if any(character in first for character in "=$`(){};&|<>*?~!"):
-        return True
-    command = ["/bin/sh", "-c", 'command -v -- "$1" >/dev/null', "sh", first]
-    found = subprocess.run(command, cwd=folder, check=False)  # noqa: S603 - nothing is run by it.
-    return found.returncode == 0

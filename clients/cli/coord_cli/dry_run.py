@@ -10,11 +10,11 @@ from typing import Any
 import click
 from coord.times import duration_ns
 from coord.v1 import queue_pb2
+from coord_worker.agents import ShellAgent, missing
 
 from coord_cli.amounts import format_length, format_money
 from coord_cli.choice import check_needs
 from coord_cli.command import UsageProblem, looking
-from coord_cli.crew import shell_knows
 from coord_cli.errand import Order
 from coord_cli.output import print_json, print_table, state_name
 from coord_cli.plan_shape import Shape, shape_json, shape_lines, shape_of
@@ -66,7 +66,7 @@ async def _check_repository(order: Order) -> None:
     if repo is not None and not await _has_commit(repo, target):
         raise UsageProblem(f"{repo} has no commit on {target}: make one, or name a --target")
     check = order.overrides.get("integrator", {}).get("check")
-    if check and not shell_knows(check, repo or Path()):
+    if check and missing(ShellAgent(check), repo or Path()):
         raise UsageProblem(f"the check {check!r} is not there: {shlex.split(check)[0]} is unknown")
 
 

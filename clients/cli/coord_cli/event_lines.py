@@ -33,6 +33,10 @@ def _clock(ns: int) -> str:
 
 
 def _queue(event: queue_pb2.QueueEvent) -> Iterator[str]:
+    if event.kind:  # Its name says what has happened.
+        yield event.task_id
+        yield ", ".join(event.deps) or event.message
+        return
     yield f"{event.task_id}:"
     if event.from_state:
         yield f"{state_name(event.from_state)} ->"

@@ -48,8 +48,20 @@ def state_name(state: queue_pb2.TaskState) -> str:
     return queue_pb2.TaskState.Name(state).removeprefix("TASK_STATE_")
 
 
+NEXT_STEPS = {
+    "AGENT_CRASHED": "`coord logs TASK` shows what the agent printed before it crashed",
+    "AGENT_UNAVAILABLE": "log the agent in, or see to its account or command; then run again",
+    "NO_CHANGE": "say in the prompt what is to change, or drop the task's expects_change",
+    "OUT_OF_BUDGET": "give the task a larger budget under a new id, or split it",
+    "REFUSED": "word the task otherwise under a new id, or give it to another model",
+    "TIMEOUT": "give the task a longer timeout under a new id, or split it",
+}
+
+
 def failure_name(reason: queue_pb2.FailureReason) -> str:
     """Return why an attempt failed as people read it; empty where it did not."""
     if not reason:
         return ""
+    if reason not in queue_pb2.FailureReason.values():
+        return "AGENT_ERROR"
     return queue_pb2.FailureReason.Name(reason).removeprefix("FAILURE_REASON_")

@@ -1,6 +1,7 @@
 """`coord run`: a plan, from its file to its summary."""
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -8,7 +9,7 @@ from coord_host import Overrides, Place
 
 from coord_cli.choice import choose
 from coord_cli.command import friendly_errors, json_option, place_options, run_async
-from coord_cli.crew import Crew
+from coord_cli.crew import AGENT_HELP, PROVIDER_HELP, Crew
 from coord_cli.dry_run import tell_dry_run
 from coord_cli.errand import Order, run_to_end
 from coord_cli.job import Patience
@@ -22,8 +23,9 @@ from coord_cli.settings import require_check, service_options
 @click.argument("plan", type=click.Path(path_type=Path))
 @place_options
 @click.option("--workers", default="4", show_default=True, help="A number, or coder=2,tester=1.")
-@click.option("--agent", default="", help="A command, or the preset `claude`.")
+@click.option("--agent", default="", help=AGENT_HELP)
 @click.option("--agent-args", default="", help="More arguments for a preset's command.")
+@click.option("--agent-provider", default="", help=PROVIDER_HELP)
 @click.option("--worker-prefix", help="What the workers' names begin with.")
 @click.option("--retry-failed", is_flag=True, help="Try again what failed in an earlier run.")
 @click.option(
@@ -61,6 +63,7 @@ def run(
     workers: str,
     agent: str,
     agent_args: str,
+    agent_provider: str,
     worker_prefix: str | None,
     retry_failed: bool,
     drain_timeout: float,
@@ -80,7 +83,8 @@ def run(
     did not, 2 nothing was started because something has to be put right first, 130 interrupted.
     """
     with friendly_errors():
-        crew = _crew(load_plan(plan), workers, agent, agent_args, worker_prefix)
+        crew = _crew(load_plan(plan), workers, agent, agent_args)
+        crew = replace(crew, prefix=worker_prefix, provider=agent_provider)
 
         def load() -> Plan:
             chosen = choose(load_plan(plan), only, until, with_deps=with_deps)
@@ -107,9 +111,9 @@ def run(
         run_async(lambda: run_to_end(order))
 
 
-def _crew(plan: Plan, workers: str, agent: str, agent_args: str, prefix: str | None) -> Crew:
+def _crew(plan: Plan, workers: str, agent: str, agent_args: str) -> Crew:
     try:
         profiles, arguments = parse_workers(workers, plan.profiles), shlex.split(agent_args)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    return Crew(profiles, agent, arguments, tuple(plan.content.limits), prefix)
+    return Crew(profiles, agent, arguments, tuple(plan.content.limits))

@@ -9,7 +9,14 @@ from coord_cli.command import Services
 from coord_cli.snapshot import WORKING, Snapshot
 
 _HOPELESS = frozenset(
-    {"BUDGET_SPENT", "MERGING_PAUSED", "MISSING_CAPABILITY", "NO_WORKER", "SETUP_FAILED"}
+    {
+        "AGENT_UNAVAILABLE",
+        "BUDGET_SPENT",
+        "MERGING_PAUSED",
+        "MISSING_CAPABILITY",
+        "NO_WORKER",
+        "SETUP_FAILED",
+    }
 )
 _ASKED_MAX = 50
 

@@ -15,7 +15,7 @@ from coord.v1 import integrator_pb2, ledger_pb2, queue_pb2
 from coord_cli.amounts import format_length, format_money
 from coord_cli.command import Services
 from coord_cli.job import Ending, Outcome
-from coord_cli.output import failure_name, print_table, state_name
+from coord_cli.output import NEXT_STEPS, failure_name, print_table, state_name
 from coord_cli.plan_specs import run_scope
 from coord_cli.stuck import explain
 
@@ -265,6 +265,8 @@ def hints(summary: Summary) -> Iterable[str]:
             f" as it is; `git merge {summary.branch}` brings them in"
         )
     failed = [task for task in summary.left if task.state in {"FAILED", "ABORTED", "CANCELLED"}]
+    for reason in sorted({task.reason for task in summary.left} & set(NEXT_STEPS)):
+        yield f"{reason}: {NEXT_STEPS[reason]}"
     held = next((task for task in summary.left if task.state == "MERGING"), None)
     if held and summary.ending is Ending.STUCK:
         yield f"`coord logs --check {held.id}` shows what the check printed"

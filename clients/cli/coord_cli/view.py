@@ -263,6 +263,8 @@ def _attempt_number(task: queue_pb2.Task) -> str:
 
 
 def _idle(name: str, worker: coordinator_pb2.Worker | None, pool: PoolStates) -> str:
+    if worker is not None and worker.reason.code in {"AGENT_UNAVAILABLE", "RATE_LIMITED"}:
+        return _first_line(worker.reason.message)
     connected = worker is not None and worker.connected
     if connected or name not in pool:
         return "idle"

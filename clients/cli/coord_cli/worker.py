@@ -19,7 +19,7 @@ from coord_cli.command import (
     run_async,
     until_interrupted,
 )
-from coord_cli.crew import Crew, dismiss, make_pool, tell_given_up
+from coord_cli.crew import AGENT_HELP, PROVIDER_HELP, Crew, dismiss, make_pool, tell_given_up
 from coord_cli.env_file import env_file_option
 from coord_cli.output import print_json
 from coord_cli.profiles import BUILT_IN, parse_workers
@@ -30,8 +30,9 @@ _STOP_S = 15.0
 @click.command()
 @place_options
 @click.option("--workers", default="1", show_default=True, help="A number, or coder=2,tester=1.")
-@click.option("--agent", default="", help="A command, or the preset `claude`.")
+@click.option("--agent", default="", help=AGENT_HELP)
 @click.option("--agent-args", default="", help="More arguments for a preset's command.")
+@click.option("--agent-provider", default="", help=PROVIDER_HELP)
 @click.option("--bucket", "buckets", multiple=True, help="Rate limit that each task counts for.")
 @click.option("--worker-prefix", help="What the workers' names begin with.")
 @click.option("--drain-timeout", type=click.FloatRange(0), default=60.0, show_default=True)
@@ -43,6 +44,7 @@ def worker(
     workers: str,
     agent: str,
     agent_args: str,
+    agent_provider: str,
     buckets: tuple[str, ...],
     worker_prefix: str | None,
     drain_timeout: float,
@@ -53,7 +55,7 @@ def worker(
         profiles, arguments = parse_workers(workers, BUILT_IN), shlex.split(agent_args)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    crew = Crew(profiles, agent, arguments, buckets, worker_prefix)
+    crew = Crew(profiles, agent, arguments, buckets, worker_prefix, agent_provider)
     with friendly_errors():
         crew.check(place.repo or Path())
         if find(place) is None:

@@ -1,9 +1,10 @@
 """One attempt at one task: an agent is run in the attempt's worktree, watched, and judged."""
 
 import asyncio
+import contextlib
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from pathlib import Path
 
@@ -13,13 +14,16 @@ from coord.times import SECOND, duration_ns, timestamp
 from coord.v1 import common_pb2, coordinator_pb2, queue_pb2
 
 from coord_worker import processes
-from coord_worker.agents import Agent, Answer
+from coord_worker.agents import Agent, missing
+from coord_worker.answers import Answer, Ended
 from coord_worker.config import Identity, WorkerConfig
 from coord_worker.folders import AttemptFolder, ProcessRecord, encode, log_path, worker_folder
+from coord_worker.money import expense_line
 from coord_worker.orphans import Orphans
 from coord_worker.output import OutputLog, Reader, Tail
 from coord_worker.prompts import handoff_json, prompt_bytes
 from coord_worker.reports import MESSAGE_BYTES_MAX, Expenses, ProgressNotes, cut
+from coord_worker.results import read_result
 from coord_worker.variables import agent_environment, budget_usd
 from coord_worker.watched import WatchedFile
 
@@ -28,6 +32,7 @@ _PIPE_WAIT_S = 2.0
 # The worktree of a lost attempt may be wanted by the next one at once.
 _LOST_GRACE_S = 1.0
 _ANSWER_BYTES_MAX = 16 * 2**20
+_ERRORS_BYTES_MAX = 64 * 2**10
 _DETAIL_BYTES_MAX = 16 * 2**10
 # Where a provider's limit was hit and nobody says until when.
 _RATE_LIMIT_WAIT_NS = 60 * SECOND
@@ -101,8 +106,10 @@ class Attempt:
             return self._report(Answer(queue_pb2.FAILURE_REASON_AGENT_ERROR), "")
         try:
             self._prepare()
-            with self._setting.orphans.attempt():
-                answer, output = await self._run_agent()
+            answer, output = self._unavailable(), ""
+            if answer is None:
+                with self._setting.orphans.attempt():
+                    answer, output = await self._run_agent()
         except OSError as error:
             message = f"the agent could not be started: {error}"
             answer, output = Answer(queue_pb2.FAILURE_REASON_AGENT_ERROR, message), ""
@@ -127,12 +134,23 @@ class Attempt:
         if not self._assigned.HasField("worktree"):
             self._folder.mkdir(parents=True, exist_ok=True)
 
+    def _unavailable(self) -> Answer | None:
+        command = missing(self._setting.agent, self._folder)
+        if not command:
+            return None
+        message = (
+            f"the agent's command {command!r} is not there: install it; a script is either"
+            " committed, so that worktrees have it, or named by an absolute path"
+        )
+        return Answer(queue_pb2.FAILURE_REASON_AGENT_UNAVAILABLE, message)
+
     async def _run_agent(self) -> tuple[Answer, str]:
         path = log_path(self._config.folder, self.ref.task_id, self._lease.attempt.number)
-        log, stdout = OutputLog(path, self._config.output_bytes_max), Tail(_ANSWER_BYTES_MAX)
+        log = OutputLog(path, self._config.output_bytes_max)
+        stdout, stderr = Tail(_ANSWER_BYTES_MAX), Tail(_ERRORS_BYTES_MAX)
         try:
             running = await processes.start(self._command(), self._keep_record)
-            readers = (Reader(running.stdout, log, stdout), Reader(running.stderr, log))
+            readers = (Reader(running.stdout, log, stdout), Reader(running.stderr, log, stderr))
             try:
                 await self._watch(running.process)
             finally:
@@ -143,7 +161,9 @@ class Attempt:
                 await reader.wait(_PIPE_WAIT_S)
         finally:
             log.close()
-        return self._read_answer(exit_status, stdout.bytes()), log.last_lines(_DETAIL_BYTES_MAX)
+        now_ns = self._setting.environment.now_ns()
+        answer = self._read_answer(Ended(exit_status, stdout.bytes(), stderr.bytes(), now_ns))
+        return answer, log.last_lines(_DETAIL_BYTES_MAX)
 
     def _command(self) -> processes.Command:
         identity, folder = self._setting.identity, self._folder
@@ -189,14 +209,26 @@ class Attempt:
         grace_s = self._config.stop_grace_s
         return min(grace_s, _LOST_GRACE_S) if self._why is Stop.LOST else grace_s
 
-    def _read_answer(self, exit_status: int, stdout: bytes) -> Answer:
+    def _read_answer(self, ended: Ended) -> Answer:
         for watched in self._watched:
             watched.finish()
         self._notes.report()
-        answer = self._setting.agent.read_answer(exit_status, stdout)
+        answer = self._setting.agent.read_answer(ended)
+        self._book(answer)
+        said = read_result(self._files.result, ended.exit_status, ended.now_ns)
+        if answer.reason is None and not self._folder.is_dir():
+            # Without this, it would count as done with nothing changed.
+            message = "the agent has removed the folder that it worked in"
+            return replace(answer, reason=queue_pb2.FAILURE_REASON_AGENT_ERROR, message=message)
+        return answer if said is None else replace(said, expenses=answer.expenses)
+
+    def _book(self, answer: Answer) -> None:
+        """Report what the agent says that it spent, kept before for this worker's successor."""
+        # An agent may have taken its files away; its costs are reported all the same.
+        with contextlib.suppress(OSError), self._files.cost.open("a") as file:
+            file.writelines(f"\n{expense_line(one)}" for one in answer.expenses)
         for expense in answer.expenses:
             self._expenses.add(expense)
-        return answer
 
     def _report(self, answer: Answer, output: str) -> Report | None:
         # An agent that was done before it could be stopped is done.

@@ -22,6 +22,7 @@ class WorkerConfig:
         folder: Where logs and the files of attempts go.
         agent: A preset's name, or a command for the shell.
         agent_args: Further arguments of a preset's command.
+        provider: Whose rate limits the agent is under; empty for what its preset knows.
         profile: The name of its profile, for people.
         capabilities: What it can do.
         preferences: Categories that it does best, with weights of 0 to 1.
@@ -34,6 +35,7 @@ class WorkerConfig:
     folder: Path
     agent: str
     agent_args: tuple[str, ...] = ()
+    provider: str = ""
     profile: str = ""
     capabilities: tuple[str, ...] = ()
     preferences: Mapping[str, float] = field(default_factory=dict)

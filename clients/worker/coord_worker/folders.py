@@ -64,6 +64,11 @@ class AttemptFolder:
         return self.path / "cost"
 
     @property
+    def result(self) -> Path:
+        """What the agent says about its own failure."""
+        return self.path / "result.json"
+
+    @property
     def record(self) -> Path:
         """Which processes the attempt has, for the worker's successor."""
         return self.path / "processes.json"

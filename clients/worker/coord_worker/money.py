@@ -56,6 +56,15 @@ def parse_expense(line: str) -> Expense | None:
     return expense if expense.nanos is not None or expense.usage.ByteSize() else None
 
 
+def expense_line(expense: Expense) -> str:
+    """Return an expense as a line of a cost file, for `parse_expense`."""
+    usage = expense.usage
+    fields: dict[str, Any] = {name.name: value for name, value in usage.ListFields()}
+    if expense.nanos is not None:
+        fields["cost_usd"] = str(expense.nanos / _NANOS)
+    return json.dumps(fields)
+
+
 def _usage(fields: dict[str, Any]) -> common_pb2.Usage:
     return common_pb2.Usage(
         model=str(fields.get("model", ""))[:128],

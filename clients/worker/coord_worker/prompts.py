@@ -15,6 +15,10 @@ _ENDINGS = {
     queue_pb2.FAILURE_REASON_RELEASED: "it was given back unfinished",
     queue_pb2.FAILURE_REASON_CANCELLED: "it was cancelled",
     queue_pb2.FAILURE_REASON_DEPENDENCY_FAILED: "a dependency failed",
+    queue_pb2.FAILURE_REASON_AGENT_CRASHED: "the agent crashed",
+    queue_pb2.FAILURE_REASON_REFUSED: "the model declined it",
+    queue_pb2.FAILURE_REASON_NO_CHANGE: "it changed nothing, though a change is expected",
+    queue_pb2.FAILURE_REASON_AGENT_UNAVAILABLE: "the agent could not work",
 }
 _DETAIL_TITLES = {
     queue_pb2.FAILURE_REASON_CHECK_FAILED: "The check printed:",
@@ -47,7 +51,8 @@ def handoff_text(previous: queue_pb2.Attempt) -> str:
 
 def handoff_json(previous: queue_pb2.Attempt) -> str:
     """Return what came of the attempt before, for programs."""
-    reason = queue_pb2.FailureReason.Name(previous.reason)
+    known = previous.reason in queue_pb2.FailureReason.values()
+    reason = queue_pb2.FailureReason.Name(previous.reason) if known else "AGENT_ERROR"
     fields = {
         "attempt": previous.number,
         "reason": reason.removeprefix("FAILURE_REASON_"),

@@ -34,6 +34,7 @@ def agent_environment(
         "COORD_HANDOFF_FILE": str(files.handoff) if files.handoff.exists() else "",
         "COORD_PROGRESS_FILE": str(files.progress),
         "COORD_COST_FILE": str(files.cost),
+        "COORD_RESULT_FILE": str(files.result),
         "COORD_BUDGET_USD": budget_usd(assigned),
         MARKER: marker,
     }

@@ -43,16 +43,17 @@ class Worker:
         orphans: Orphans | None = None,
     ) -> None:
         self._identity, self._config = identity, config
+        agent = agent_of(config.agent, config.agent_args)
+        provider = config.provider or agent.provider
         self._session = WorkerSession(
             channel,
-            _hello(identity, config, environment),
+            _hello(identity, config, provider, environment),
             self._on_message,
             self._held,
             environment=environment,
             settings=settings,
         )
         self._leftovers = Leftovers(self._session.send)
-        agent = agent_of(config.agent, config.agent_args)
         send, orphans = self._session.send, orphans or Orphans()
         self._setting = Setting(identity, config, agent, environment, send, orphans)
         self._attempts: dict[int, Attempt] = {}
@@ -168,7 +169,7 @@ class Worker:
 
 
 def _hello(
-    identity: Identity, config: WorkerConfig, environment: Environment
+    identity: Identity, config: WorkerConfig, provider: str, environment: Environment
 ) -> coordinator_pb2.Hello:
     return coordinator_pb2.Hello(
         project=identity.project,
@@ -179,4 +180,5 @@ def _hello(
         slots=config.slots,
         buckets=config.buckets,
         preferences=config.preferences,
+        provider=provider,
     )

@@ -82,19 +82,30 @@ class Dispatch:
         if not able:
             needed = ", ".join(spec.required_capabilities)
             return _reason("MISSING_CAPABILITY", f"no worker can do all of: {needed}")
-        if not any(worker.free_slots > 0 for worker in able):
-            names = ", ".join(sorted(worker.name for worker in able))
+        return self._busy(able)
+
+    def _busy(self, able: list[Worker]) -> common_pb2.Reason:
+        """Explain why none of the workers that can do a task takes it now."""
+        working = [worker for worker in able if not worker.unavailable]
+        if not working:
+            return _reason("AGENT_UNAVAILABLE", able[0].reason.message)
+        limited = self._fleet.backoff.soonest(working)
+        if limited is not None:
+            return limited
+        if not any(worker.free_slots > 0 for worker in working):
+            names = ", ".join(sorted(worker.name for worker in working))
             return _reason("ALL_BUSY", f"all workers that can do it are busy: {names}")
-        unready = [worker.unready for worker in able if not self._is_ready(worker)]
-        if len(unready) == len(able) and unready[0] is not None:
+        unready = [worker.unready for worker in working if self._fleet.unready_ns(worker)]
+        if len(unready) == len(working) and unready[0] is not None:
             return unready[0].reason
         return _reason("READY", "is about to be assigned")
 
     async def _round(self) -> float:
         """Assign what can be; return after how many seconds to look again by itself."""
-        free = self._free()
-        if not free or not self._is_running():
-            return self._until_ready_s()
+        if not self._is_running():
+            return _BACKOFF_S
+        if not self._fleet.free():
+            return self._until_free_s()
         request = queue_pb2.ListReadyTasksRequest(project=self._fleet.project, page_size=_READY_MAX)
         ready = await self._services.insist(self._services.queue.ListReadyTasks, request)
         held: dict[str, common_pb2.Reason] = {}
@@ -105,32 +116,23 @@ class Dispatch:
         self.held = held
         return self._look_again_s(ready)
 
-    def _free(self) -> list[Worker]:
-        workers = self._fleet.workers.values()
-        return [one for one in workers if one.free_slots > 0 and self._is_ready(one)]
-
-    def _is_ready(self, worker: Worker) -> bool:
-        now_ns = self._fleet.environment.monotonic_ns()
-        return worker.unready is None or worker.unready.until_ns <= now_ns
-
-    def _until_ready_s(self) -> float:
-        """Return in how many seconds the next worker may be tried again."""
-        now_ns = self._fleet.environment.monotonic_ns()
-        workers = self._fleet.workers.values()
-        waits = [one.unready.until_ns - now_ns for one in workers if one.unready is not None]
-        return min([_BACKOFF_S, *(wait_ns / SECOND for wait_ns in waits if wait_ns > 0)])
+    def _until_free_s(self) -> float:
+        """Return after how many seconds the next idle worker is held back no more."""
+        idle = [worker for worker in self._fleet.workers.values() if worker.free_slots > 0]
+        waits = [wait_ns for wait_ns in map(self._fleet.wait_ns, idle) if wait_ns]
+        return min([_BACKOFF_S, *(wait_ns / SECOND + 0.001 for wait_ns in waits)])
 
     def _look_again_s(self, ready: queue_pb2.ListReadyTasksResponse) -> float:
         if any(reason.code in ("BUDGET_SPENT", "RATE_LIMITED") for reason in self.held.values()):
             return _HELD_RETRY_S
         if ready.HasField("next_ready_at"):
             wait_ns = timestamp_ns(ready.next_ready_at) - self._fleet.environment.now_ns()
-            return min(max(0.0, wait_ns / SECOND) + 0.001, self._until_ready_s())
-        return self._until_ready_s()
+            return min(max(0.0, wait_ns / SECOND) + 0.001, self._until_free_s())
+        return self._until_free_s()
 
     async def _try(self, spec: queue_pb2.TaskSpec) -> common_pb2.Reason | None:
         """Assign a task; return why it is held back, if it is."""
-        worker = self.strategy.choose(spec, self._free())
+        worker = self.strategy.choose(spec, self._fleet.free())
         if worker is None:
             return self.obstacle(spec)
         shortage = await self._money.shortage(spec, worker.name)

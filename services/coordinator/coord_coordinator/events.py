@@ -132,9 +132,14 @@ def format_cursor(numbers: dict[str, int]) -> str:
 
 def name_of(service: str, event: Any) -> str:
     """Return an event's name in the vocabulary of Coord."""
+    if service == "queue" and event.kind:
+        kind = queue_pb2.QueueEventKind.Name(event.kind).removeprefix("QUEUE_EVENT_KIND_")
+        return f"queue:{kind.lower()}"
     if service == "queue":
         state = queue_pb2.TaskState.Name(event.to_state).removeprefix("TASK_STATE_").lower()
         return f"coord:{state}" if state in ("assigned", "complete") else f"queue:{state}"
+    if service == "coordinator" and event.reason.code == "RATE_LIMITED":
+        return "coord:rate-limited"
     if service == "coordinator":
         return f"worker:{event.reason.code.lower()}"
     kind = str(event.WhichOneof("kind"))

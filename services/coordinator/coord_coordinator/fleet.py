@@ -6,6 +6,7 @@ from coord.v1 import common_pb2
 from coord.v1 import coordinator_pb2 as pb
 from coord_runtime.wakeups import Wakeups
 
+from coord_coordinator.backoff import Backoff
 from coord_coordinator.session import Session
 from coord_coordinator.store import CoordinatorStore
 from coord_coordinator.workers import Worker, WorkerAttempt
@@ -21,6 +22,7 @@ class Fleet:
         environment: Time.
         workers: Those that are there, by name.
         gone: Those that went lately, by name.
+        backoff: The limits that its workers have hit.
         changed: Woken whenever a worker or its load changes.
     """
 
@@ -28,6 +30,7 @@ class Fleet:
         self.project = project
         self.workers: dict[str, Worker] = {}
         self.gone: dict[str, Worker] = {}
+        self.backoff = Backoff(environment)
         self.changed = Wakeups()
         self.environment = environment
         self._store = store
@@ -84,11 +87,15 @@ class Fleet:
     async def tell(self, worker: Worker, code: str, message: str) -> None:
         """Store where a worker stands now, and why."""
         worker.reason = common_pb2.Reason(code=code, message=message)
+        await self.announce(worker, worker.reason)
+
+    async def announce(self, worker: Worker, reason: common_pb2.Reason) -> None:
+        """Store an event about a worker."""
         event = pb.CoordinatorEvent(
             worker=worker.name,
             instance=worker.hello.instance,
             lifecycle=worker.lifecycle,
-            reason=worker.reason,
+            reason=reason,
         )
         await self._store.append(self.project, event)
 
@@ -119,6 +126,31 @@ class Fleet:
         attempt = worker.attempts.pop(token, None)
         self.changed.wake()
         return attempt
+
+    def free(self) -> list[Worker]:
+        """Return the workers that can be given a task now."""
+        return [
+            one for one in self.workers.values() if one.free_slots > 0 and not self.wait_ns(one)
+        ]
+
+    def wait_ns(self, worker: Worker) -> int:
+        """Return for how long a worker is given nothing; 0 where it may be."""
+        return max(self.backoff.wait_ns(worker), self.unready_ns(worker))
+
+    def unready_ns(self, worker: Worker) -> int:
+        """Return how long to wait before a worktree is prepared for a worker again."""
+        if worker.unready is None:
+            return 0
+        return max(worker.unready.until_ns - self.environment.monotonic_ns(), 0)
+
+    def describe(self) -> list[pb.Worker]:
+        """Return the workers as the contract has them, also those that went lately, by name."""
+        found = [(one, one.describe()) for one in (*self.workers.values(), *self.gone.values())]
+        for worker, described in found:
+            limited = self.backoff.reason(worker)
+            if limited is not None and worker.lifecycle == pb.LIFECYCLE_RUNNING:
+                described.reason.CopyFrom(limited)
+        return sorted((described for _, described in found), key=lambda one: one.name)
 
     def holder(self, token: int) -> Worker | None:
         """Return the worker that has an attempt."""

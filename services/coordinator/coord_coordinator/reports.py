@@ -5,6 +5,7 @@ from typing import Any
 
 import structlog
 from coord.errors import CoordError
+from coord.times import timestamp_ns
 from coord.v1 import coordinator_pb2 as pb
 from coord.v1 import integrator_pb2, queue_pb2
 
@@ -105,6 +106,15 @@ class Reports:
 
     async def _complete(self, worker: Worker, attempt: WorkerAttempt, message: pb.Complete) -> None:
         await self._store_progress(attempt)
+        if attempt.spec.expects_change and not await self._has_change(worker):
+            failure = queue_pb2.Failure(
+                attempt=attempt.ref,
+                reason=queue_pb2.FAILURE_REASON_NO_CHANGE,
+                message="the agent says that it is done, but has changed nothing",
+                detail=message.message,
+            )
+            await self.fail(worker, attempt, failure)
+            return
         if self._has_repository:
             await self._submit(worker, attempt)
         else:
@@ -114,6 +124,16 @@ class Reports:
             )
             await self._services.insist(self._services.queue.CompleteTasks, request)
         await self.end(worker, attempt)
+
+    async def _has_change(self, worker: Worker) -> bool:
+        """Tell whether a worktree holds what its base does not; True without a repository."""
+        if not self._has_repository:
+            return True
+        request = integrator_pb2.SnapshotWorktreeRequest(
+            project=self._fleet.project, worker=worker.name
+        )
+        response = await self._services.insist(self._services.integrator.SnapshotWorktree, request)
+        return response.HasField("snapshot")
 
     async def _submit(self, worker: Worker, attempt: WorkerAttempt) -> None:
         request = integrator_pb2.SubmitChangeRequest(
@@ -126,6 +146,7 @@ class Reports:
         await self._services.insist(self._services.integrator.SubmitChange, request)
 
     async def _failed(self, worker: Worker, attempt: WorkerAttempt, message: pb.Failed) -> None:
+        await self._hold_back(worker, message)
         await self.save(worker)
         failure = queue_pb2.Failure(
             attempt=attempt.ref,
@@ -134,7 +155,22 @@ class Reports:
             detail=message.detail,
             not_before=message.not_before if message.HasField("not_before") else None,
         )
+        if message.reason == queue_pb2.FAILURE_REASON_RATE_LIMITED and worker.hello.provider:
+            # Workers of other providers may go on with it at once.
+            failure.ClearField("not_before")
         await self.fail(worker, attempt, failure)
+
+    async def _hold_back(self, worker: Worker, message: pb.Failed) -> None:
+        """Give nothing more to whom it would not help, before the task can be given again."""
+        if message.reason == queue_pb2.FAILURE_REASON_AGENT_UNAVAILABLE and not worker.unavailable:
+            worker.unavailable = True
+            await self._fleet.tell(worker, "AGENT_UNAVAILABLE", message.message)
+        if message.reason != queue_pb2.FAILURE_REASON_RATE_LIMITED:
+            return
+        begins = self._fleet.backoff.limit(worker, timestamp_ns(message.not_before))
+        reason = self._fleet.backoff.reason(worker)
+        if begins and reason is not None:
+            await self._fleet.announce(worker, reason)
 
     async def fail(
         self, worker: Worker, attempt: WorkerAttempt, failure: queue_pb2.Failure

@@ -26,7 +26,7 @@ from coord_coordinator.sqlite import MIGRATIONS, SqliteCoordinatorStore
 from coord_coordinator.store import CoordinatorStore
 from coord_coordinator.strategies import STRATEGIES
 from coord_coordinator.streams import Streams
-from coord_coordinator.workers import Worker, by_name
+from coord_coordinator.workers import Worker
 
 _DRAIN_S = 30.0
 _LAST_REPORTS_S = 5.0
@@ -153,8 +153,7 @@ class CoordinatorService(Service):
     ) -> pb.ListWorkersResponse:
         """List the workers, also those that went lately."""
         del request, call
-        workers = [*self._fleet.workers.values(), *self._fleet.gone.values()]
-        return pb.ListWorkersResponse(workers=by_name(workers))
+        return pb.ListWorkersResponse(workers=self._fleet.describe())
 
     async def watch_events(
         self, request: pb.WatchEventsRequest, call: Call

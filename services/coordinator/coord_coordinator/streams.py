@@ -235,6 +235,8 @@ def _hello(first: pb.ConnectRequest | None, call: Call) -> pb.Hello:
     check_id("instance", hello.instance)
     check_ids("capabilities", hello.capabilities)
     check_ids("buckets", hello.buckets)
+    if hello.provider:
+        check_id("provider", hello.provider)
     check_range("slots", hello.slots, 1, _SLOTS_MAX)
     for category, weight in hello.preferences.items():
         check_range(f"preferences.{category}", weight, 0, 1)

@@ -89,6 +89,7 @@ class Worker:
         stream_over: Set when its present stream is to end: a newer one has begun, or it is lost.
         reason: Why it is where it is, where that needs saying.
         unready: Why it gets nothing for a while; None where its last worktree was made ready.
+        unavailable: Whether its agent cannot work until somebody mends that.
     """
 
     hello: pb.Hello
@@ -102,6 +103,7 @@ class Worker:
     stream_over: asyncio.Event = field(default_factory=asyncio.Event)
     reason: common_pb2.Reason = field(default_factory=common_pb2.Reason)
     unready: Unready | None = None
+    unavailable: bool = False
 
     @property
     def name(self) -> str:
@@ -116,7 +118,7 @@ class Worker:
     @property
     def free_slots(self) -> int:
         """How many more attempts it takes now."""
-        if self.lifecycle != pb.LIFECYCLE_RUNNING or not self.connected:
+        if self.lifecycle != pb.LIFECYCLE_RUNNING or not self.connected or self.unavailable:
             return 0
         return self.hello.slots - len(self.attempts) - len(self.stopping)
 
@@ -179,6 +181,7 @@ class Worker:
             attempts=[_describe(one) for one in self.attempts.values()],
             heard_at=timestamp(self.heard_at_ns),
             reason=self.reason if self.reason.code else None,
+            provider=self.hello.provider,
         )
 
 
@@ -193,11 +196,6 @@ def cost_scopes(project: str, spec: queue_pb2.TaskSpec, worker: str) -> list[led
     if run:
         scopes.append(ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_RUN, id=run))
     return scopes
-
-
-def by_name(workers: Iterable[Worker]) -> list[pb.Worker]:
-    """Return workers as the contract has them, sorted."""
-    return [worker.describe() for worker in sorted(workers, key=lambda one: one.name)]
 
 
 def _describe(attempt: WorkerAttempt) -> pb.WorkerAttempt:

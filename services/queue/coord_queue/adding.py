@@ -31,7 +31,7 @@ def check_batch(specs: Sequence[pb.TaskSpec]) -> None:
                 "DUPLICATE_TASK", f"two tasks have the id {spec.id!r}", task_id=spec.id
             )
         deps[spec.id] = spec.deps
-    found = find_cycle(deps)
+    found = find_cycle(deps) if any(deps.values()) else []
     if found:
         raise cycle(found)
 
@@ -111,9 +111,10 @@ def _insert(
     first = _next(moves, "SELECT max(number) FROM tasks", ())
     numbers = {spec.id: number for number, spec in enumerate(specs, first)}
     positions = _positions(moves, specs)
-    needs = {names: _needs(moves, names) for names in {_required(spec) for spec in specs}}
-    pending = pb.TASK_STATE_PENDING
+    required = [" ".join(sorted(set(spec.required_capabilities))) for spec in specs]
+    needs = {names: _needs(moves, names) for names in set(required)}
     left = [_deps_left(spec, known) for spec in specs]
+    pending = pb.TASK_STATE_PENDING
     sql.executemany(
         _INSERT,
         [
@@ -123,12 +124,12 @@ def _insert(
                 spec.id,
                 positions[spec.id],
                 pending,
-                needs[_required(spec)],
+                needs[names],
                 rank_ns(_priority(spec), now_ns, ageing_ns),
                 deps_left,
                 now_ns,
             )
-            for spec, deps_left in zip(specs, left, strict=True)
+            for spec, names, deps_left in zip(specs, required, left, strict=True)
         ],
     )
     sql.executemany(
@@ -156,7 +157,8 @@ def _next(moves: Moves, query: str, parameters: tuple[str, ...]) -> int:
 def _positions(moves: Moves, specs: Sequence[pb.TaskSpec]) -> dict[str, int]:
     """Return topological positions: behind those of all tasks that are there."""
     query = "SELECT max(position) FROM tasks WHERE project = ?"
-    order = in_order({spec.id: spec.deps for spec in specs})
+    deps = {spec.id: spec.deps for spec in specs}
+    order = in_order(deps) if any(deps.values()) else deps
     first = _next(moves, query, (moves.project,))
     return {task_id: position for position, task_id in enumerate(order, first)}
 
@@ -167,11 +169,8 @@ def _needs(moves: Moves, names: str) -> int:
     if row is None:
         insert = "INSERT INTO needs (capabilities) VALUES (?) RETURNING id"
         row = moves.sql.execute(insert, (names,)).fetchone()
+        moves.needs[row[0]] = frozenset(names.split())
     return int(row[0])
-
-
-def _required(spec: pb.TaskSpec) -> str:
-    return " ".join(sorted(set(spec.required_capabilities)))
 
 
 def _priority(spec: pb.TaskSpec) -> int:

@@ -6,24 +6,24 @@ from coord.times import set_timestamp
 from coord.v1 import common_pb2
 from coord.v1 import queue_pb2 as pb
 
-from coord_queue.ready import Candidate, Wish, candidates, pause_message, ready_tasks
+from coord_queue.ready import Candidate, Wish, candidates, ready_tasks
 from coord_queue.reports import is_live, name, stale, unknown
 from coord_queue.rows import ended_by_token
 from coord_queue.transitions import Moves
 
 
-def lease(moves: Moves, request: pb.LeaseTasksRequest) -> pb.LeaseTasksResponse:
+def lease(moves: Moves, worker: str, wish: Wish) -> pb.LeaseTasksResponse:
     """Give the first ready tasks that a worker can do to it."""
-    able = frozenset(request.capabilities)
-    wish = Wish(request.max_tasks, able.issuperset, request.excluded_paths)
-    ready = ready_tasks(moves.sql, moves.project, moves.now_ns, wish)
+    ready = ready_tasks(moves.sql, moves.project, wish)
     response = pb.LeaseTasksResponse()
-    _give(moves, ready, request.worker, [response.leases.add() for _ in ready])
+    _give(moves, ready, worker, [response.leases.add() for _ in ready])
     return response
 
 
-def assign(moves: Moves, worker: str, task_ids: Sequence[str]) -> pb.AssignTasksResponse:
-    """Give named tasks to a worker, where they are ready."""
+def assign(
+    moves: Moves, worker: str, task_ids: Sequence[str], *, paused: bool
+) -> pb.AssignTasksResponse:
+    """Give named tasks to a worker, where they are ready and the queue is not paused."""
     known = candidates(moves.sql, moves.project, task_ids)
     response = pb.AssignTasksResponse()
     given: dict[str, Candidate] = {}
@@ -31,7 +31,7 @@ def assign(moves: Moves, worker: str, task_ids: Sequence[str]) -> pb.AssignTasks
     for task_id in task_ids:
         result = response.results.add(task_id=task_id)
         task = known.get(task_id)
-        error = unknown(task_id).error if task is None else _refusal(moves, task)
+        error = unknown(task_id).error if task is None else _refusal(moves, task, paused=paused)
         if task is None or error is not None or task_id in given:
             result.error.CopyFrom(error or _not_ready(known[task_id], "it is named twice"))
         else:
@@ -69,11 +69,11 @@ def _give(
             lease.previous.CopyFrom(before)
 
 
-def _refusal(moves: Moves, task: Candidate) -> common_pb2.ItemError | None:
+def _refusal(moves: Moves, task: Candidate, *, paused: bool) -> common_pb2.ItemError | None:
     waits = task.deps_left > 0 or task.not_before_ns > moves.now_ns
     if task.state != pb.TASK_STATE_PENDING or waits:
         return _not_ready(task)
-    if pause_message(moves.sql, moves.project) is not None:
+    if paused:
         return _not_ready(task, "the queue is paused")
     return None
 

@@ -35,13 +35,12 @@ class Line:
     Args:
         store: Where the tasks are.
         environment: Time.
-        changed: Tells that tasks may have become ready.
     """
 
-    def __init__(self, store: QueueStore, environment: Environment, changed: Wakeups) -> None:
+    def __init__(self, store: QueueStore, environment: Environment) -> None:
         self._store = store
         self._environment = environment
-        self._changed = changed
+        self._changed = Wakeups()
         self._waiting: defaultdict[str, dict[_Waiter, None]] = defaultdict(dict)
 
     async def lease(
@@ -56,7 +55,7 @@ class Line:
             return response
         waiter = _Waiter(request, once, asyncio.get_running_loop().create_future())
         line[waiter] = None
-        self._changed.wake()
+        self.look()
         try:
             async with asyncio.timeout(wait_ns / SECOND):
                 return await waiter.answer
@@ -64,6 +63,11 @@ class Line:
             return await self._store.lease(request, once)
         finally:
             line.pop(waiter, None)
+
+    def look(self) -> None:
+        """Serve who waits: tasks may have become ready."""
+        if any(self._waiting.values()):
+            self._changed.wake()
 
     async def serve(self) -> None:
         """Serve those who wait, for ever."""
@@ -115,7 +119,7 @@ class Line:
         await self._store.release(
             pb.ReleaseTasksRequest(project=request.project, releases=releases)
         )
-        self._changed.wake()
+        self.look()
 
     def _next_s(self) -> float | None:
         """Return in how many seconds the next backoff of somebody's project ends."""

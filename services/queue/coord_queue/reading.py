@@ -1,12 +1,12 @@
 """What the store answers without changing anything."""
 
 import sqlite3
+from collections import Counter
 from collections.abc import Sequence
 
-from coord.times import duration_ns, timestamp
+from coord.times import duration_ns
 from coord.v1 import queue_pb2 as pb
 
-from coord_queue.ready import ready_count
 from coord_queue.rows import (
     TASK_COLUMNS,
     TASKS,
@@ -16,7 +16,7 @@ from coord_queue.rows import (
     task_of,
     without_bodies,
 )
-from coord_queue.schema import ENDED, FREE, LIVE
+from coord_queue.schema import IN_BACKOFF, LIVE, RANKED
 from coord_queue.store import LiveAttempt, Page
 
 # How many tasks a page of a filtered list looks at: more would hold up the event loop.
@@ -62,8 +62,9 @@ def list_page(sql: sqlite3.Connection, project: str, page: Page) -> tuple[list[p
 
     A page may end early: only so many tasks are looked at.
     """
+    # Not by an index of the project: its tasks are nearly all, and would have to be sorted.
     query = (
-        f"SELECT {TASK_COLUMNS} FROM {TASKS} WHERE project = ? AND number > ?"  # noqa: S608 - names are constants, values parameters.
+        f"SELECT {TASK_COLUMNS} FROM {TASKS} WHERE +project = ? AND number > ?"  # noqa: S608 - names are constants, values parameters.
         " ORDER BY number LIMIT ?"
     )
     chosen: list[TaskRow] = []
@@ -85,22 +86,15 @@ def live(sql: sqlite3.Connection) -> list[LiveAttempt]:
     return [LiveAttempt._make((*row[:-1], _timeout_ns(row[-1]))) for row in sql.execute(query)]
 
 
-def stats(sql: sqlite3.Connection, project: str, now_ns: int) -> pb.GetQueueStatsResponse:
-    """Return the counts, and since when the oldest ready task is."""
-    query = "SELECT state, tasks FROM counts WHERE project = ? ORDER BY state"
-    response = pb.GetQueueStatsResponse()
-    counts: dict[pb.TaskState, int] = {}
-    for state, tasks in sql.execute(query, (project,)):
-        counts[state] = counts.get(state, 0) + tasks
-        response.ended += tasks if state in ENDED else 0
-    for state, tasks in counts.items():
-        if tasks:
-            response.counts.add(state=state, count=tasks)
-    response.ready = ready_count(sql, project, now_ns)
-    oldest_ns = _oldest_ready_ns(sql, project, now_ns) if response.ready else 0
-    if oldest_ns:
-        response.oldest_ready_at.CopyFrom(timestamp(oldest_ns))
-    return response
+def counts(sql: sqlite3.Connection) -> Counter[tuple[str, pb.TaskState, bool]]:
+    """Return how many tasks there are, by (project, state, whether free)."""
+    pending = pb.TASK_STATE_PENDING
+    query = (
+        f"SELECT project, state, state = {pending} AND deps_left = 0 AS free, count(*)"  # noqa: S608 - a constant.
+        " FROM tasks GROUP BY project, state, free"
+    )
+    rows = sql.execute(query)
+    return Counter({(project, state, bool(free)): tasks for project, state, free, tasks in rows})
 
 
 def unfinished_deps(
@@ -121,16 +115,16 @@ def _timeout_ns(spec: bytes) -> int:
     return duration_ns(pb.TaskSpec.FromString(spec).timeout)
 
 
-def _oldest_ready_ns(sql: sqlite3.Connection, project: str, now_ns: int) -> int:
-    ranked = f"SELECT min(ready_ns) FROM tasks WHERE project = ? AND {FREE} AND not_before_ns = 0"  # noqa: S608 - a constant.
-    back = (
-        f"SELECT min(not_before_ns) FROM tasks WHERE project = ? AND {FREE}"  # noqa: S608 - a constant.
-        " AND not_before_ns BETWEEN 1 AND ?"
+def oldest_ready_ns(sql: sqlite3.Connection, project: str, now_ns: int) -> int:
+    """Return since when the oldest ready task is ready; 0 where none is."""
+    ranked = (
+        f"SELECT min(ready_ns) FROM tasks INDEXED BY tasks_ready WHERE project = ? AND {RANKED}"  # noqa: S608 - a constant.
     )
-    found = (
-        sql.execute(ranked, (project,)).fetchone() + sql.execute(back, (project, now_ns)).fetchone()
-    )
-    return min((one for one in found if one), default=0)
+    back = f"SELECT min(not_before_ns) FROM tasks WHERE project = ? AND {IN_BACKOFF}"  # noqa: S608 - a constant.
+    oldest_ns = sql.execute(ranked, (project,)).fetchone()[0] or now_ns + 1
+    back_ns = sql.execute(back, (project,)).fetchone()[0] or now_ns + 1
+    first_ns: int = min(oldest_ns, back_ns)
+    return first_ns if first_ns <= now_ns else 0
 
 
 def _matches(row: TaskRow, page: Page) -> bool:

@@ -6,7 +6,7 @@ an older task overtakes a more urgent one in the end, and ranks never have to be
 
 import heapq
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import islice
@@ -16,20 +16,20 @@ from coord.v1 import queue_pb2 as pb
 from coord_runtime.globs import may_meet
 
 from coord_queue.rows import TASKS, full_spec, ids_json
-from coord_queue.schema import FREE, HEAD_COLUMNS, Head
+from coord_queue.schema import HEAD_COLUMNS, IN_BACKOFF, RANKED, Head
 
 PRIORITY_DEFAULT = 100
 
 _LOOKED_AT_MAX = 10_000
 _COLUMNS = f"{HEAD_COLUMNS}, attempt, not_before_ns, ready_ns, needs, rank_ns, spec, more_deps"
 _RANKED = (
-    f"SELECT {_COLUMNS} FROM {TASKS} WHERE project = ? AND needs = ? AND {FREE}"  # noqa: S608 - names are constants, values parameters.
-    " AND not_before_ns = 0 AND (rank_ns, number) > (?, ?) ORDER BY rank_ns, number"
+    f"SELECT {_COLUMNS} FROM {TASKS} WHERE project = ? AND needs = ? AND {RANKED}"  # noqa: S608 - names are constants, values parameters.
+    " AND (rank_ns, number) > (?, ?) ORDER BY rank_ns, number"
 )
 # Whose backoff is over. Few, as a rule: those that come first are enough.
 _BACK = (
-    f"SELECT {_COLUMNS} FROM {TASKS} WHERE project = ? AND {FREE}"  # noqa: S608 - names are constants, values parameters.
-    " AND not_before_ns BETWEEN 1 AND ? AND (rank_ns, number) > (?, ?)"
+    f"SELECT {_COLUMNS} FROM {TASKS} WHERE project = ? AND {IN_BACKOFF}"  # noqa: S608 - names are constants, values parameters.
+    " AND not_before_ns <= ? AND (rank_ns, number) > (?, ?)"
     f" ORDER BY rank_ns, number LIMIT {_LOOKED_AT_MAX}"
 )
 _RANK_MIN = -(2**63)
@@ -58,14 +58,16 @@ class Wish:
 
     Attributes:
         limit: The most tasks.
-        able: Whether tasks that require just these capabilities are wanted.
+        needs: The sets of capabilities that tasks may require, by id.
+        back_ns: Also tasks whose backoff has ended by then; 0 where there are none.
         excluded: Globs of files; tasks whose paths may meet one of them are passed over. With any,
             only the first 10,000 tasks are looked at.
         after: Only tasks of a higher (rank, number) than this.
     """
 
     limit: int
-    able: Callable[[frozenset[str]], bool] = lambda _: True
+    needs: Sequence[int]
+    back_ns: int
     excluded: Sequence[str] = ()
     after: tuple[int, ...] = (_RANK_MIN, 0)
 
@@ -81,24 +83,16 @@ def rank_ns(priority: int, created_ns: int, ageing_ns: int) -> int:
     return created_ns + priority * ageing_ns
 
 
-def pause_message(sql: sqlite3.Connection, project: str) -> str | None:
-    """Return why a project's queue gives out no tasks; None while it does."""
-    row = sql.execute("SELECT message FROM pauses WHERE project = ?", (project,)).fetchone()
-    return None if row is None else str(row[0])
-
-
-def ready_tasks(sql: sqlite3.Connection, project: str, now_ns: int, wish: Wish) -> list[Candidate]:
-    """Return tasks that could be assigned, most urgent first; none while the queue is paused."""
-    if pause_message(sql, project) is not None:
-        return []
-    needs = {one for one, required in _needs(sql) if wish.able(required)}
-    back = [Candidate(*row) for row in sql.execute(_BACK, (project, now_ns, *wish.after))]
+def ready_tasks(sql: sqlite3.Connection, project: str, wish: Wish) -> list[Candidate]:
+    """Return tasks that could be assigned, most urgent first."""
+    back: list[Candidate] = []
+    if wish.back_ns:
+        rows = sql.execute(_BACK, (project, wish.back_ns, *wish.after))
+        back = [one for one in (Candidate(*row) for row in rows) if one.needs in wish.needs]
     with ExitStack() as cursors:
-        found: list[Iterable[Candidate]] = []
-        if back:
-            found.append([one for one in back if one.needs in needs])
-        for one in needs:
-            rows = sql.execute(_RANKED, (project, one, *wish.after))
+        found: list[Iterable[Candidate]] = [back] if back else []
+        for needs in wish.needs:
+            rows = sql.execute(_RANKED, (project, needs, *wish.after))
             found.append(Candidate(*row) for row in cursors.enter_context(closing(rows)))
         merged = found[0] if len(found) == 1 else heapq.merge(*found, key=_order)
         looked_at = islice(merged, _LOOKED_AT_MAX) if wish.excluded else merged
@@ -106,14 +100,21 @@ def ready_tasks(sql: sqlite3.Connection, project: str, now_ns: int, wish: Wish) 
         return list(islice(allowed, wish.limit))
 
 
-def ready_count(sql: sqlite3.Connection, project: str, now_ns: int) -> int:
-    """Return how many tasks could be assigned now; 0 where the queue is paused."""
-    if pause_message(sql, project) is not None:
-        return 0
-    free = "SELECT coalesce(sum(tasks), 0) FROM counts WHERE project = ? AND free"
-    waiting = f"SELECT count(*) FROM tasks WHERE project = ? AND {FREE} AND not_before_ns > ?"  # noqa: S608 - a constant.
-    tasks: int = sql.execute(free, (project,)).fetchone()[0]
-    return tasks - int(sql.execute(waiting, (project, now_ns)).fetchone()[0])
+def needs(sql: sqlite3.Connection) -> dict[int, frozenset[str]]:
+    """Return the sets of capabilities that tasks require, by id."""
+    rows = sql.execute("SELECT id, capabilities FROM needs")
+    return {one: frozenset(capabilities.split()) for one, capabilities in rows}
+
+
+def pauses(sql: sqlite3.Connection) -> dict[str, str]:
+    """Return why queues give out no tasks, by project."""
+    return dict(sql.execute("SELECT project, message FROM pauses").fetchall())
+
+
+def held_back(sql: sqlite3.Connection, project: str, now_ns: int) -> int:
+    """Return how many tasks wait for nothing but the end of a backoff."""
+    query = f"SELECT count(*) FROM tasks WHERE project = ? AND {IN_BACKOFF} AND not_before_ns > ?"  # noqa: S608 - a constant.
+    return int(sql.execute(query, (project, now_ns)).fetchone()[0])
 
 
 def candidates(sql: sqlite3.Connection, project: str, ids: Sequence[str]) -> dict[str, Candidate]:
@@ -129,18 +130,13 @@ def candidates(sql: sqlite3.Connection, project: str, ids: Sequence[str]) -> dic
 def next_ready_ns(sql: sqlite3.Connection, project: str, now_ns: int) -> int:
     """Return when the next task in backoff may be assigned; 0 where there is none."""
     query = (
-        f"SELECT coalesce(min(not_before_ns), 0) FROM tasks WHERE project = ? AND {FREE}"  # noqa: S608 - a constant.
+        f"SELECT coalesce(min(not_before_ns), 0) FROM tasks WHERE project = ? AND {IN_BACKOFF}"  # noqa: S608 - a constant.
         " AND not_before_ns > ?"
     )
     return int(sql.execute(query, (project, now_ns)).fetchone()[0])
 
 
 _order = attrgetter("rank_ns", "number")
-
-
-def _needs(sql: sqlite3.Connection) -> list[tuple[int, frozenset[str]]]:
-    rows = sql.execute("SELECT id, capabilities FROM needs").fetchall()
-    return [(one, frozenset(capabilities.split())) for one, capabilities in rows]
 
 
 def _meets(task: Candidate, globs: Sequence[str]) -> bool:

@@ -28,7 +28,6 @@ from coord_runtime.config import SectionSettings
 from coord_runtime.paging import next_page_token, page_start
 from coord_runtime.service import Service, ServiceContext
 from coord_runtime.tokens import Kind
-from coord_runtime.wakeups import Wakeups
 from pydantic import Field
 
 from coord_queue.adding import check_batch
@@ -95,8 +94,7 @@ class QueueService(Service):
         self._store = store
         self._lease_ns = from_seconds(settings.lease_s)
         self._leases = LeaseClock(self._lease_ns)
-        self._changed = Wakeups()
-        self._line = Line(store, context.environment, self._changed)
+        self._line = Line(store, context.environment)
         self._loops: list[asyncio.Task[None]] = []
         self._metrics = QueueMetrics(context.registry)
         now_ns = context.environment.monotonic_ns()
@@ -150,7 +148,7 @@ class QueueService(Service):
         check_batch(request.tasks)
         response = await self._store.add(request, call.once)
         self._count("added", len(response.task_ids) - response.existing)
-        self._changed.wake()
+        self._line.look()
         return response
 
     async def assign_tasks(
@@ -346,14 +344,14 @@ class QueueService(Service):
         """Give out tasks again."""
         del call
         await self._store.resume(request.project)
-        self._changed.wake()
+        self._line.look()
         return pb.ResumeQueueResponse()
 
     async def retry_tasks(self, request: pb.RetryTasksRequest, call: Call) -> pb.RetryTasksResponse:
         """Make ended tasks PENDING again."""
         check_ids("task_ids", request.task_ids)
         response = await self._store.retry(request, call.once)
-        self._changed.wake()
+        self._line.look()
         return response
 
     async def start_tasks(self, request: pb.StartTasksRequest, call: Call) -> pb.StartTasksResponse:
@@ -409,7 +407,7 @@ class QueueService(Service):
         """End the leases of attempts that have ended; return how long each was held, in ns."""
         tokens = self._accepted((one.attempt for one in reports), results)
         now_ns = self._environment.monotonic_ns()
-        self._changed.wake()
+        self._line.look()
         return [held_ns for token in tokens if (held_ns := self._leases.end(token, now_ns))]
 
     def _accepted(
@@ -452,4 +450,4 @@ class QueueService(Service):
             ended = await self._store.end(project, failures)
             log.info("attempts ended by the clock", project=project, attempts=ended)
             self._metrics.expired.inc(ended)
-            self._changed.wake()
+            self._line.look()

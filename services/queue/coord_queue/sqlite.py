@@ -1,9 +1,13 @@
 """The embedded store: SQLite is the state machine."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 from coord.environment import Random
+from coord.times import timestamp
 from coord.v1 import common_pb2
 from coord.v1 import queue_pb2 as pb
 from coord_runtime.calls import Once
@@ -11,10 +15,11 @@ from coord_runtime.database import Database, Transaction
 
 from coord_queue import assigning, dependencies, reading, reports
 from coord_queue.adding import add_batch
-from coord_queue.ready import Wish, next_ready_ns, pause_message, ready_count, ready_tasks
+from coord_queue.ready import Wish, held_back, needs, next_ready_ns, pauses, ready_tasks
 from coord_queue.rows import heads, without_bodies
+from coord_queue.schema import ENDED
 from coord_queue.store import LiveAttempt, Page
-from coord_queue.transitions import Moves
+from coord_queue.transitions import NEVER_NS, Moves
 
 R = TypeVar("R")
 
@@ -40,6 +45,12 @@ class SqliteQueueStore:
         self._now_ns = now_ns
         self._chance = chance
         self._ageing_ns = ageing_ns
+        # What every lease asks, and what every move changes, is kept in memory.
+        self._counts = database.read(reading.counts)
+        self._needs = database.read(needs)
+        self._pauses = database.read(pauses)
+        # No backoff ends before, by project; not known where there is nothing.
+        self._back_ns: dict[str, int] = {}
 
     async def add(self, request: pb.AddTasksRequest, once: Once | None) -> pb.AddTasksResponse:
         """Add tasks, all or none."""
@@ -65,7 +76,8 @@ class SqliteQueueStore:
         """Give named tasks to a worker, where they are ready."""
 
         def operation(moves: Moves) -> pb.AssignTasksResponse:
-            return assigning.assign(moves, request.worker, request.task_ids)
+            paused = request.project in self._pauses
+            return assigning.assign(moves, request.worker, request.task_ids, paused=paused)
 
         return await self._write(request.project, operation, once)
 
@@ -113,7 +125,9 @@ class SqliteQueueStore:
         """Give the first ready tasks that a worker can do to it."""
 
         def operation(moves: Moves) -> pb.LeaseTasksResponse:
-            response = assigning.lease(moves, request)
+            wish = self._wish(request.project, request.max_tasks, frozenset(request.capabilities))
+            wish = replace(wish, excluded=request.excluded_paths)
+            response = assigning.lease(moves, request.worker, wish)
             if not response.leases and not or_nothing:
                 raise _NothingError
             return response
@@ -129,6 +143,7 @@ class SqliteQueueStore:
         def operation(moves: Moves) -> None:
             moves.sql.execute("INSERT OR REPLACE INTO pauses VALUES (?, ?)", (project, message))
             moves.emit(pb.QueueEvent(kind=pb.QUEUE_EVENT_KIND_PAUSED, message=message))
+            moves.transaction.committed.append(lambda: self._pauses.update({project: message}))
 
         await self._write(project, operation)
 
@@ -178,6 +193,7 @@ class SqliteQueueStore:
         def operation(moves: Moves) -> None:
             if moves.sql.execute("DELETE FROM pauses WHERE project = ?", (project,)).rowcount:
                 moves.emit(pb.QueueEvent(kind=pb.QUEUE_EVENT_KIND_RESUMED))
+            moves.transaction.committed.append(partial(self._pauses.pop, project, None))
 
         await self._write(project, operation)
 
@@ -231,17 +247,23 @@ class SqliteQueueStore:
         self, project: str, limit: int, after: Sequence[int] = ()
     ) -> tuple[list[pb.TaskSpec], list[int]]:
         """Return the first ready tasks, without bodies, and where to go on; empty at the end."""
-        now_ns = self._now_ns()
-        wish = Wish(limit + 1, after=tuple(after)) if after else Wish(limit + 1)
-        found = self._database.read(lambda sql: ready_tasks(sql, project, now_ns, wish))
+        wish = self._wish(project, limit + 1)
+        if after:
+            wish = replace(wish, after=tuple(after))
+        found = self._database.read(lambda sql: ready_tasks(sql, project, wish))
         specs = [without_bodies(one.full_spec()) for one in found[:limit]]
         last = found[limit - 1] if len(found) > limit else None
         return specs, [last.rank_ns, last.number] if last else []
 
     def ready_count(self, project: str) -> int:
         """Return how many tasks could be assigned now; 0 where the queue is paused."""
+        free = self._counts[project, pb.TASK_STATE_PENDING, True]
+        if not free or project in self._pauses:
+            return 0
         now_ns = self._now_ns()
-        return self._database.read(lambda sql: ready_count(sql, project, now_ns))
+        if self._first_back_ns(project, now_ns) == NEVER_NS:
+            return free
+        return free - self._database.read(lambda sql: held_back(sql, project, now_ns))
 
     def next_ready_ns(self, project: str) -> int:
         """Return when the next task in backoff may be assigned; 0 where there is none."""
@@ -250,12 +272,26 @@ class SqliteQueueStore:
 
     def pause_message(self, project: str) -> str | None:
         """Return why no tasks are given out; None while they are."""
-        return self._database.read(lambda sql: pause_message(sql, project))
+        return self._pauses.get(project)
 
     def stats(self, project: str) -> pb.GetQueueStatsResponse:
         """Return the counts, and since when the oldest ready task is."""
         now_ns = self._now_ns()
-        return self._database.read(lambda sql: reading.stats(sql, project, now_ns))
+        counts: Counter[pb.TaskState] = Counter()
+        for (owner, state, _), tasks in self._counts.items():
+            counts[state] += tasks if owner == project else 0
+        ready = self.ready_count(project)
+        oldest_ns = self._database.read(lambda sql: reading.oldest_ready_ns(sql, project, now_ns))
+        return pb.GetQueueStatsResponse(
+            counts=[
+                pb.TaskStateCount(state=state, count=counts[state])
+                for state in sorted(counts)
+                if counts[state]
+            ],
+            ready=ready,
+            ended=sum(counts[state] for state in ENDED),
+            oldest_ready_at=timestamp(oldest_ns) if ready and oldest_ns else None,
+        )
 
     def unfinished_deps(
         self, project: str, task_id: str, limit: int
@@ -279,7 +315,7 @@ class SqliteQueueStore:
         def run(transaction: Transaction) -> R:
             moves = Moves(transaction, project, self._chance)
             result = operation(moves)
-            moves.store_counts()
+            transaction.committed.append(lambda: self._note(project, moves))
             return result
 
         return await self._database.write(run, once)
@@ -295,3 +331,27 @@ class SqliteQueueStore:
             reports.take(moves, items, rule(moves, request.worker), response)
 
         await self._write(request.project, operation)
+
+    def _wish(self, project: str, limit: int, able: frozenset[str] | None = None) -> Wish:
+        """Return which tasks are ready now, for workers with these capabilities, or for any."""
+        if project in self._pauses:
+            return Wish(0, (), 0)
+        wanted = [one for one, names in self._needs.items() if able is None or able >= names]
+        now_ns = self._now_ns()
+        due = self._first_back_ns(project, now_ns) <= now_ns
+        return Wish(limit, wanted, now_ns if due else 0)
+
+    def _first_back_ns(self, project: str, now_ns: int) -> int:
+        """Return a time before which no backoff of a project ends."""
+        if self._back_ns.get(project, 0) <= now_ns:
+            first_ns = self._database.read(lambda sql: next_ready_ns(sql, project, 0))
+            self._back_ns[project] = first_ns or NEVER_NS
+        return self._back_ns[project]
+
+    def _note(self, project: str, moves: Moves) -> None:
+        """Bring what is kept in memory along with an operation that is on disk."""
+        for (state, free), tasks in moves.counts.items():
+            self._counts[project, state, free] += tasks
+        self._needs |= moves.needs
+        if moves.back_ns < self._back_ns.get(project, 0):
+            self._back_ns[project] = moves.back_ns

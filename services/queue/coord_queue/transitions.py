@@ -19,6 +19,8 @@ from coord_queue.schema import HEAD_COLUMNS, LIVE, UNSUCCESSFUL, Head
 
 _BLOCKED = ", ".join(str(state) for state in sorted(UNSUCCESSFUL))
 _NO_REASON = pb.FAILURE_REASON_UNSPECIFIED
+# Later than any time.
+NEVER_NS = 2**63
 
 
 class Ending(NamedTuple):
@@ -42,8 +44,10 @@ class Moves:
         transaction: The transaction.
         project: The project.
         chance: Where the jitter of backoffs comes from.
-        counts: How many tasks more are in each state, by (state, whether free); see `counts` in the
-            schema.
+        counts: How many tasks more are in each state, by (state, whether free): PENDING ones that
+            wait for no dependency are free.
+        needs: Sets of capabilities, by id, that no task had required before.
+        back_ns: When the first of the backoffs that begin here ends; far away where none does.
     """
 
     def __init__(self, transaction: Transaction, project: str, chance: Random) -> None:
@@ -52,7 +56,9 @@ class Moves:
         self.now_ns = transaction.now_ns
         self.project = project
         self.chance = chance
-        self.counts: Counter[tuple[int, bool]] = Counter()
+        self.counts: Counter[tuple[pb.TaskState, bool]] = Counter()
+        self.needs: dict[int, frozenset[str]] = {}
+        self.back_ns = NEVER_NS
 
     def assign(self, heads: Sequence[Head], worker: str) -> None:
         """PENDING -> ASSIGNED, each with a new attempt."""
@@ -180,18 +186,6 @@ class Moves:
         """Write an event."""
         self.transaction.emit(self.project, event)
 
-    def store_counts(self) -> None:
-        """Write the counts; for the end of the operation."""
-        self.sql.executemany(
-            "INSERT INTO counts VALUES (?, ?, ?, ?)"
-            " ON CONFLICT DO UPDATE SET tasks = tasks + excluded.tasks",
-            [
-                (self.project, state, free, number)
-                for (state, free), number in self.counts.items()
-                if number
-            ],
-        )
-
     def _advance(self, heads: Sequence[Head], state: pb.TaskState, column: str) -> None:
         self.sql.executemany(
             f"UPDATE tasks SET state = {state}, changed_ns = ?1, {column} = ?1 WHERE number = ?2",  # noqa: S608 - names are constants, values parameters.
@@ -202,13 +196,17 @@ class Moves:
         self._tell(heads, state)
 
     def _count_down(self, numbers: Sequence[int]) -> None:
-        pending = pb.TASK_STATE_PENDING
+        pending, ended = pb.TASK_STATE_PENDING, str(list(numbers))
+        # Most tasks have no dependents, and this question is cheaper than the update.
+        some = "SELECT 1 FROM dependents WHERE dep IN (SELECT value FROM json_each(?)) LIMIT 1"
+        if self.sql.execute(some, (ended,)).fetchone() is None:
+            return
         rows = self.sql.execute(
             "UPDATE tasks SET deps_left = deps_left - ended.deps, ready_ns = ?"
             " FROM (SELECT task, count(*) AS deps FROM dependents"
             " WHERE dep IN (SELECT value FROM json_each(?)) GROUP BY task) AS ended"
             " WHERE number = ended.task RETURNING state, deps_left",
-            (self.now_ns, str(list(numbers))),
+            (self.now_ns, ended),
         ).fetchall()
         freed = rows.count((pending, 0))
         self.count(pending, -freed)
@@ -260,6 +258,7 @@ class Moves:
     def _ended_row(self, one: Ending) -> tuple[Any, ...]:
         waits = one.not_before_ns > self.now_ns and one.state == pb.TASK_STATE_PENDING
         not_before_ns = one.not_before_ns if waits else 0
+        self.back_ns = min(self.back_ns, not_before_ns or NEVER_NS)
         return (
             one.state,
             self.now_ns,

@@ -70,11 +70,13 @@ class Transaction:
     Attributes:
         sql: The connection. Use `execute` and `executemany` only.
         now_ns: The wall clock at the start of the operation.
+        committed: What to call once the operation is on disk, before its caller has the result.
     """
 
     def __init__(self, sql: sqlite3.Connection, now_ns: int, events: EventLog) -> None:
         self.sql = sql
         self.now_ns = now_ns
+        self.committed: list[Callable[[], object]] = []
         self._events = events
 
     def emit(self, project: str, event: Any) -> int:
@@ -99,6 +101,7 @@ class _Item(Generic[T]):
     future: "asyncio.Future[T]"
     result: T | None = None
     error: BaseException | None = None
+    committed: list[Callable[[], object]] = field(default_factory=list)
 
 
 @dataclass
@@ -268,6 +271,7 @@ class Database:
         self._sql.execute("SAVEPOINT operation")
         try:
             item.result = self._perform(item, transaction)
+            item.committed = transaction.committed
         except Exception as error:
             if not self._sql.in_transaction:
                 message = "SQLite has given up the whole transaction"
@@ -313,6 +317,8 @@ class Database:
         if error is not None:
             self._undo(group, error)
         for item in group.items:
+            for call in item.committed:
+                call()
             if item.future.done():  # Its caller was cancelled.
                 continue
             if item.error is None:
@@ -334,6 +340,7 @@ class Database:
         for item in group.items:
             item.result = None
             item.error = _store_failed(str(error))
+            item.committed.clear()
 
     def _wake_watchers(self) -> None:
         for wake in self._watchers:

@@ -80,7 +80,7 @@ class ConnectResponse(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., acknowledged: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., ack: _Optional[_Union[Ack, _Mapping]] = ..., assigned: _Optional[_Union[Assigned, _Mapping]] = ..., revoke: _Optional[_Union[Revoke, _Mapping]] = ..., cancel: _Optional[_Union[Cancel, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., budget_warning: _Optional[_Union[BudgetWarning, _Mapping]] = ..., budget_exceeded: _Optional[_Union[BudgetStop, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol_version", "project", "worker", "instance", "capabilities", "profile", "slots", "held", "buckets", "preferences")
+    __slots__ = ("protocol_version", "project", "worker", "instance", "capabilities", "profile", "slots", "held", "buckets", "preferences", "provider")
     class PreferencesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -98,6 +98,7 @@ class Hello(_message.Message):
     HELD_FIELD_NUMBER: _ClassVar[int]
     BUCKETS_FIELD_NUMBER: _ClassVar[int]
     PREFERENCES_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
     protocol_version: int
     project: str
     worker: str
@@ -108,7 +109,8 @@ class Hello(_message.Message):
     held: _containers.RepeatedCompositeFieldContainer[_common_pb2.AttemptRef]
     buckets: _containers.RepeatedScalarFieldContainer[str]
     preferences: _containers.ScalarMap[str, float]
-    def __init__(self, protocol_version: _Optional[int] = ..., project: _Optional[str] = ..., worker: _Optional[str] = ..., instance: _Optional[str] = ..., capabilities: _Optional[_Iterable[str]] = ..., profile: _Optional[str] = ..., slots: _Optional[int] = ..., held: _Optional[_Iterable[_Union[_common_pb2.AttemptRef, _Mapping]]] = ..., buckets: _Optional[_Iterable[str]] = ..., preferences: _Optional[_Mapping[str, float]] = ...) -> None: ...
+    provider: str
+    def __init__(self, protocol_version: _Optional[int] = ..., project: _Optional[str] = ..., worker: _Optional[str] = ..., instance: _Optional[str] = ..., capabilities: _Optional[_Iterable[str]] = ..., profile: _Optional[str] = ..., slots: _Optional[int] = ..., held: _Optional[_Iterable[_Union[_common_pb2.AttemptRef, _Mapping]]] = ..., buckets: _Optional[_Iterable[str]] = ..., preferences: _Optional[_Mapping[str, float]] = ..., provider: _Optional[str] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
     __slots__ = ("held",)
@@ -237,7 +239,7 @@ class BudgetStop(_message.Message):
     def __init__(self, attempt: _Optional[_Union[_common_pb2.AttemptRef, _Mapping]] = ..., balance: _Optional[_Union[_ledger_pb2.Balance, _Mapping]] = ...) -> None: ...
 
 class Worker(_message.Message):
-    __slots__ = ("name", "instance", "lifecycle", "connected", "capabilities", "profile", "slots", "attempts", "heard_at", "reason")
+    __slots__ = ("name", "instance", "lifecycle", "connected", "capabilities", "profile", "slots", "attempts", "heard_at", "reason", "provider")
     NAME_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
     LIFECYCLE_FIELD_NUMBER: _ClassVar[int]
@@ -248,6 +250,7 @@ class Worker(_message.Message):
     ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     HEARD_AT_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
     name: str
     instance: str
     lifecycle: Lifecycle
@@ -258,7 +261,8 @@ class Worker(_message.Message):
     attempts: _containers.RepeatedCompositeFieldContainer[WorkerAttempt]
     heard_at: _timestamp_pb2.Timestamp
     reason: _common_pb2.Reason
-    def __init__(self, name: _Optional[str] = ..., instance: _Optional[str] = ..., lifecycle: _Optional[_Union[Lifecycle, str]] = ..., connected: _Optional[bool] = ..., capabilities: _Optional[_Iterable[str]] = ..., profile: _Optional[str] = ..., slots: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[WorkerAttempt, _Mapping]]] = ..., heard_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reason: _Optional[_Union[_common_pb2.Reason, _Mapping]] = ...) -> None: ...
+    provider: str
+    def __init__(self, name: _Optional[str] = ..., instance: _Optional[str] = ..., lifecycle: _Optional[_Union[Lifecycle, str]] = ..., connected: _Optional[bool] = ..., capabilities: _Optional[_Iterable[str]] = ..., profile: _Optional[str] = ..., slots: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[WorkerAttempt, _Mapping]]] = ..., heard_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reason: _Optional[_Union[_common_pb2.Reason, _Mapping]] = ..., provider: _Optional[str] = ...) -> None: ...
 
 class WorkerAttempt(_message.Message):
     __slots__ = ("attempt", "title", "progress", "assigned_at", "spent")

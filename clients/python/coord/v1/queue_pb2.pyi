@@ -37,6 +37,10 @@ class FailureReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FAILURE_REASON_RELEASED: _ClassVar[FailureReason]
     FAILURE_REASON_CANCELLED: _ClassVar[FailureReason]
     FAILURE_REASON_DEPENDENCY_FAILED: _ClassVar[FailureReason]
+    FAILURE_REASON_AGENT_CRASHED: _ClassVar[FailureReason]
+    FAILURE_REASON_REFUSED: _ClassVar[FailureReason]
+    FAILURE_REASON_NO_CHANGE: _ClassVar[FailureReason]
+    FAILURE_REASON_AGENT_UNAVAILABLE: _ClassVar[FailureReason]
 
 class LeaseDirective(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -72,6 +76,10 @@ FAILURE_REASON_OUT_OF_BUDGET: FailureReason
 FAILURE_REASON_RELEASED: FailureReason
 FAILURE_REASON_CANCELLED: FailureReason
 FAILURE_REASON_DEPENDENCY_FAILED: FailureReason
+FAILURE_REASON_AGENT_CRASHED: FailureReason
+FAILURE_REASON_REFUSED: FailureReason
+FAILURE_REASON_NO_CHANGE: FailureReason
+FAILURE_REASON_AGENT_UNAVAILABLE: FailureReason
 LEASE_DIRECTIVE_UNSPECIFIED: LeaseDirective
 LEASE_DIRECTIVE_CONTINUE: LeaseDirective
 LEASE_DIRECTIVE_CANCEL: LeaseDirective

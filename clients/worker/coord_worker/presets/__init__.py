@@ -1,0 +1,1 @@
+"""Agents whose flags and answers are known, one module for each."""
