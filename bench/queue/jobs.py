@@ -18,7 +18,7 @@ from bench.rounds import in_turns
 
 _WORKERS = 2
 _TASKS = 6_000
-_SPAWNS = 600
+_SPAWNS = 2_000
 _BATCH = 500
 _POLL_S = 0.02
 _ROUNDS = 5

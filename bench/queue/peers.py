@@ -96,10 +96,7 @@ async def hyperqueue(state: Path) -> AsyncIterator[Rate]:
         client.wait_for_jobs([client.submit(job)])
         return tasks / (time.perf_counter() - begin)
 
-    with HyperQueue(str(folder)) as cluster:
-        while not (folder / "hq-current" / "access.json").exists():  # noqa: ASYNC110 - it happens in another process.
-            await asyncio.sleep(_POLL_S)
-        cluster.start_worker(WorkerConfig(cores=_WORKERS))
+    with HyperQueue(str(folder), WorkerConfig(cores=_WORKERS)) as cluster:
         client = cluster.client()
         yield lambda tasks: asyncio.to_thread(run, tasks)
 
@@ -130,7 +127,7 @@ def _program(*command: str, **environment: str) -> Iterator[None]:
 async def _celery(state: Path) -> AsyncIterator[Rate]:
     with _valkey(state / "celery") as (client, url):
         celery.conf.broker_url = url
-        inspect = celery.control.inspect(timeout=5)
+        inspect = celery.control.inspect(timeout=5, limit=1)
 
         def total() -> int:
             answers = inspect.stats() or {}
