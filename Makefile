@@ -17,7 +17,7 @@ define generate
 	rm -f $(1)/coord/v1/common_pb2_grpc.py*
 endef
 
-.PHONY: help setup lint fix proto test crash demo bench clean
+.PHONY: help setup lint fix proto test crash crash-queue graphs-queue model-queue demo bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -53,6 +53,15 @@ test: $(SETUP) ## Run the tests
 
 crash: $(SETUP) ## Kill parts of the demo at random, RUNS=20 times embedded and split
 	$(BIN)/python -m tests.crash.campaign --runs $(or $(RUNS),20)
+
+crash-queue: $(SETUP) ## Kill the queue at full speed, KILLS=100 times
+	$(BIN)/python -m tests.crash.queue_campaign --kills $(or $(KILLS),100)
+
+graphs-queue: $(SETUP) ## Drain graphs of up to 100,000 tasks
+	COORD_FULL_GRAPHS=1 $(BIN)/pytest tests/contract/test_queue_graphs.py --durations 5 --timeout 600
+
+model-queue: $(SETUP) ## Compare the queue with its model in EXAMPLES=2000 random histories
+	$(BIN)/python -m tests.simulation.queue_machine --examples $(or $(EXAMPLES),2000)
 
 demo: $(SETUP) ## Run the main job on a small project with scripted agents
 	$(BIN)/python -m demo.run

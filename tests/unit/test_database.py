@@ -64,6 +64,23 @@ async def test_events_are_numbered_without_gaps_also_after_failures(
     await database.close()
 
 
+@pytest.mark.parametrize("inline", [False, True])
+async def test_a_first_operation_that_fails_after_its_event_holds_up_nobody(
+    tmp_path: Path, inline: bool
+) -> None:
+    def failing(transaction: Transaction) -> int:
+        transaction.emit("p", pb.QueueEvent(task_id="lost"))
+        raise LookupError(transaction.now_ns)
+
+    database = opened(tmp_path, inline=inline)
+    with pytest.raises(LookupError):
+        await asyncio.wait_for(database.write(failing), 10)
+    await database.write(insert(1))
+    (event,) = await anext(database.watch("p", 0, pb.QueueEvent))
+    assert (event.meta.sequence, event.task_id) == (1, "1")
+    await database.close()
+
+
 async def test_a_watch_from_now_on_sees_only_what_is_new(tmp_path: Path) -> None:
     database = opened(tmp_path)
     await database.write(insert(1))

@@ -226,3 +226,49 @@ def test_what_is_no_list_of_issues(text: str, message: str) -> None:
     result = call("import", "-", stdin=text)
     assert result.exit_code == 2
     assert message in result.output
+
+
+def workflow(tasks: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+    return {
+        "name": "w",
+        "schemaVersion": "1.5",
+        "workflow": {"specification": {"tasks": tasks}, **more},
+    }
+
+
+def test_a_workflow_of_wfcommons_becomes_tasks() -> None:
+    command = {"program": "map", "arguments": ["-x"]}
+    tasks, notes = imported(
+        [
+            workflow(
+                [
+                    {"name": "split", "id": "s#1", "parents": [], "children": ["m1"]},
+                    {"name": "map", "id": "m1", "parents": ["s#1"], "children": []},
+                    {"name": "map", "id": "m2", "parents": ["s#1", "gone"], "children": []},
+                ],
+                execution={"tasks": [{"id": "m1", "command": command}]},
+            )
+        ]
+    )
+    assert {name: task.get("deps") for name, task in tasks.items()} == {
+        "s-1": None,
+        "m1": ["s-1"],
+        "m2": ["s-1"],
+    }
+    assert tasks["m1"]["prompt"] == "map\n\nmap -x\n"
+    assert notes.splitlines() == [
+        "coord: left out, dependencies on tasks that are not in the workflow: m2 after gone",
+        "coord: 's#1' has become 's-1'",
+    ]
+
+
+@pytest.mark.parametrize("key", ["tasks", "jobs"])
+def test_tasks_of_older_workflows_name_one_another_by_name(key: str) -> None:
+    older = {
+        key: [
+            {"name": "a_1", "id": "ID1", "children": ["b_2"]},
+            {"name": "b_2", "id": "ID2", "parents": []},
+        ]
+    }
+    tasks, _ = imported([{"name": "w", "schemaVersion": "1.4", "workflow": older}])
+    assert {name: task.get("deps") for name, task in tasks.items()} == {"a_1": None, "b_2": ["a_1"]}

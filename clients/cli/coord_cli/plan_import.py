@@ -8,7 +8,7 @@ from typing import Any
 import click
 import yaml
 
-from coord_cli import import_beads, import_github
+from coord_cli import import_beads, import_github, import_wfcommons
 from coord_cli.command import UsageProblem
 from coord_cli.imported import Imported, Record
 from coord_cli.plan_graph import cycles, show_cycle
@@ -16,6 +16,7 @@ from coord_cli.plan_graph import cycles, show_cycle
 _READERS: Mapping[str, Callable[[list[Record]], Imported]] = {
     "beads": import_beads.read,
     "github": import_github.read,
+    "wfcommons": import_wfcommons.read,
 }
 FORMS = tuple(_READERS)
 
@@ -74,6 +75,8 @@ def _record(line: str, number: int) -> Record:
 
 def _guess(records: list[Record]) -> str:
     first = records[0] if records else {}
+    if "workflow" in first:
+        return "wfcommons"
     if "number" in first and "title" in first:
         return "github"
     if "id" in first and "title" in first:

@@ -31,9 +31,7 @@ def add_dependencies(
     Raises:
         CoordError: INVALID_ARGUMENT with reason UNKNOWN_DEPENDENCY or CYCLE.
     """
-    named = {item.task_id for item in items} | {dep for item in items for dep in item.deps}
-    known = heads(moves.sql, moves.project, sorted(named))
-    results = [_add_to(moves, item, known) for item in items]
+    results = [_add_to(moves, item) for item in items]
     return pb.AddDependenciesResponse(results=results)
 
 
@@ -49,7 +47,9 @@ def remove_tasks(moves: Moves, task_ids: Sequence[str]) -> pb.RemoveTasksRespons
     return pb.RemoveTasksResponse(results=[results[task_id] for task_id in task_ids])
 
 
-def _add_to(moves: Moves, item: pb.TaskDependencies, known: dict[str, Head]) -> pb.ReportResult:
+def _add_to(moves: Moves, item: pb.TaskDependencies) -> pb.ReportResult:
+    # Read for each item: the one before may have aborted what this one names.
+    known = heads(moves.sql, moves.project, [item.task_id, *item.deps])
     head = known.get(item.task_id)
     if head is None:
         return unknown(item.task_id)

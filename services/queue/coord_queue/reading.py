@@ -121,10 +121,11 @@ def oldest_ready_ns(sql: sqlite3.Connection, project: str, now_ns: int) -> int:
         f"SELECT min(ready_ns) FROM tasks INDEXED BY tasks_ready WHERE project = ? AND {RANKED}"  # noqa: S608 - a constant.
     )
     back = f"SELECT min(not_before_ns) FROM tasks WHERE project = ? AND {IN_BACKOFF}"  # noqa: S608 - a constant.
-    oldest_ns = sql.execute(ranked, (project,)).fetchone()[0] or now_ns + 1
-    back_ns = sql.execute(back, (project,)).fetchone()[0] or now_ns + 1
-    first_ns: int = min(oldest_ns, back_ns)
-    return first_ns if first_ns <= now_ns else 0
+    oldest_ns: int | None = sql.execute(ranked, (project,)).fetchone()[0]
+    back_ns: int | None = sql.execute(back, (project,)).fetchone()[0]
+    # A ranked task is ready whatever the clock says: it may have been set back.
+    due = [back_ns] if back_ns and back_ns <= now_ns else []
+    return min([*due, *([oldest_ns] if oldest_ns else [])], default=0)
 
 
 def _matches(row: TaskRow, page: Page) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from coord.v1 import common_pb2
 from coord.v1 import queue_pb2 as pb
 
-from coord_queue.rows import ended_by_token, heads
+from coord_queue.rows import ended_attempts, heads
 from coord_queue.schema import ENDED, LIVE, UNSUCCESSFUL, Head
 from coord_queue.transitions import Moves
 
@@ -48,8 +48,8 @@ def completions(moves: Moves, worker: str) -> Rule:
 def failures(moves: Moves, worker: str) -> Rule:
     """Attempts end without success."""
 
-    def repeated(_: Head, report: pb.Failure) -> bool:
-        return _ended_for(moves, report.attempt, report.reason)
+    def repeated(head: Head, report: pb.Failure) -> bool:
+        return _ended_for(moves, head, report.attempt, report.reason)
 
     return Rule(_held_by(worker), repeated, moves.fail)
 
@@ -57,8 +57,8 @@ def failures(moves: Moves, worker: str) -> Rule:
 def releases(moves: Moves, worker: str) -> Rule:
     """Attempts are given back."""
 
-    def repeated(_: Head, report: pb.Release) -> bool:
-        return _ended_for(moves, report.attempt, pb.FAILURE_REASON_RELEASED)
+    def repeated(head: Head, report: pb.Release) -> bool:
+        return _ended_for(moves, head, report.attempt, pb.FAILURE_REASON_RELEASED)
 
     return Rule(_held_by(worker), repeated, moves.release)
 
@@ -204,10 +204,12 @@ def _held_by(worker: str) -> Callable[[Head, Any], bool]:
     return held
 
 
-def _ended_for(moves: Moves, attempt: common_pb2.AttemptRef, reason: pb.FailureReason) -> bool:
-    """Tell whether an attempt has ended for this reason: the report of it comes again."""
-    ended = ended_by_token(moves.sql, [attempt.fencing_token]).get(attempt.fencing_token)
-    return ended is not None and ended.reason == reason
+def _ended_for(
+    moves: Moves, head: Head, attempt: common_pb2.AttemptRef, reason: pb.FailureReason
+) -> bool:
+    """Tell whether a task's attempt has ended for this reason: the report of it comes again."""
+    ended = ended_attempts(moves.sql, head.number)
+    return (attempt.fencing_token, reason) in [(one.fencing_token, one.reason) for one in ended]
 
 
 def _refusal(head: Head | None, task_id: str, report: Any) -> pb.ReportResult:

@@ -280,6 +280,7 @@ class SqliteQueueStore:
         counts: Counter[pb.TaskState] = Counter()
         for (owner, state, _), tasks in self._counts.items():
             counts[state] += tasks if owner == project else 0
+        ready = self.ready_count(project)
         oldest_ns = self._database.read(lambda sql: reading.oldest_ready_ns(sql, project, now_ns))
         return pb.GetQueueStatsResponse(
             counts=[
@@ -287,9 +288,9 @@ class SqliteQueueStore:
                 for state in sorted(counts)
                 if counts[state]
             ],
-            ready=self.ready_count(project),
+            ready=ready,
             ended=sum(counts[state] for state in ENDED),
-            oldest_ready_at=timestamp(oldest_ns) if oldest_ns else None,
+            oldest_ready_at=timestamp(oldest_ns) if ready and oldest_ns else None,
         )
 
     def unfinished_deps(

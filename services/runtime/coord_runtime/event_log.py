@@ -47,6 +47,7 @@ class EventLog:
         for project, events in self._new.items():
             stored = self._last[project] - len(events)
             del events[max(mark.get(project, 0) - stored, 0) :]
+        self._new = {project: events for project, events in self._new.items() if events}
         self._last = mark
 
     def store(self) -> None:
