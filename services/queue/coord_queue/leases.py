@@ -52,13 +52,17 @@ class LeaseClock:
             if one.started_ns:
                 self._limit(held, now_ns - (wall_ns - one.started_ns))
 
-    def begin(self, project: str, lease: pb.Lease, now_ns: int) -> None:
-        """Note a new attempt."""
+    def begin(self, project: str, lease: pb.Lease, now_ns: int) -> bool:
+        """Note a new attempt; return whether it is one. The lease of a known one is renewed."""
         attempt, spec = lease.attempt, lease.spec
+        if attempt.fencing_token in self._held:
+            self.renew(attempt.fencing_token, now_ns)
+            return False
         timeout_ns = duration_ns(spec.timeout) if spec.HasField("timeout") else 0
         self._held[attempt.fencing_token] = _Held(
             project, spec.id, attempt.worker, now_ns, now_ns + self._lease_ns, timeout_ns
         )
+        return True
 
     def start(self, token: int, now_ns: int) -> None:
         """Note that an attempt has begun its work; its first word counts."""
@@ -77,10 +81,10 @@ class LeaseClock:
         if token in self._held:
             self._held[token].expires_ns = now_ns + self._lease_ns
 
-    def end(self, token: int, now_ns: int) -> int:
-        """Forget an attempt; return how long it was held, 0 where it was not."""
+    def end(self, token: int, now_ns: int) -> int | None:
+        """Forget an attempt; return how long it was held, None where it was not."""
         held = self._held.pop(token, None)
-        return 0 if held is None else now_ns - held.begun_ns
+        return None if held is None else now_ns - held.begun_ns
 
     def due(self, now_ns: int) -> list[tuple[str, pb.Failure]]:
         """Forget the attempts whose lease has expired or whose time is over; return their ends."""

@@ -333,7 +333,7 @@ class QueueService(Service):
             check_progress("renewals.progress", item.progress)
         changed = [item for item in request.renewals if item.HasField("progress")]
         if changed:
-            await self._store.report_progress(request.project, changed)
+            await self._store.report_progress(request.project, request.worker, changed)
         directives = self._store.directives(request.project, request.worker, attempts)
         results = map(self._renewed, attempts, directives)
         return pb.RenewLeasesResponse(results=results)
@@ -398,8 +398,9 @@ class QueueService(Service):
         now_ns, wall_ns = self._environment.monotonic_ns(), self._environment.now_ns()
         for lease in leases:
             attempt = lease.attempt
-            self._leases.begin(project, lease, now_ns)
             set_timestamp(attempt.lease_expires_at, wall_ns + self._lease_ns)
+            if not self._leases.begin(project, lease, now_ns):
+                continue  # The answer to a repeated request.
             self._metrics.wait_s.observe((wall_ns - timestamp_ns(attempt.ready_at)) / SECOND)
             self._count("assigned", 1)
 
@@ -408,7 +409,8 @@ class QueueService(Service):
         tokens = self._accepted((one.attempt for one in reports), results)
         now_ns = self._environment.monotonic_ns()
         self._line.look()
-        return [held_ns for token in tokens if (held_ns := self._leases.end(token, now_ns))]
+        held = [self._leases.end(token, now_ns) for token in tokens]
+        return [held_ns for held_ns in held if held_ns is not None]
 
     def _accepted(
         self, attempts: Iterable[common_pb2.AttemptRef], results: Iterable[pb.ReportResult]

@@ -173,8 +173,10 @@ class SqliteQueueStore:
 
         return await self._write(request.project, operation, once)
 
-    async def report_progress(self, project: str, renewals: Sequence[pb.LeaseRenewal]) -> None:
-        """Store the progress of attempts that live."""
+    async def report_progress(
+        self, project: str, worker: str, renewals: Sequence[pb.LeaseRenewal]
+    ) -> None:
+        """Store the progress of attempts that live, and are the worker's own."""
 
         def operation(moves: Moves) -> None:
             known = heads(moves.sql, project, [one.attempt.task_id for one in renewals])
@@ -182,7 +184,7 @@ class SqliteQueueStore:
             moves.set_progress(
                 (head, one.progress)
                 for head, one in pairs
-                if head is not None and reports.is_live(head, one.attempt, "")
+                if head is not None and reports.is_live(head, one.attempt, worker)
             )
 
         await self._write(project, operation)
@@ -218,6 +220,11 @@ class SqliteQueueStore:
         response = pb.SubmitTasksResponse()
         await self._report(request, request.attempts, reports.submissions, response)
         return response
+
+    def remembered(self, once: Once) -> pb.LeaseTasksResponse | None:
+        """Return the answer that this call of LeaseTasks has had before; None where it is new."""
+        answer = self._database.remembered(once)
+        return answer if isinstance(answer, pb.LeaseTasksResponse) else None
 
     def directives(
         self, project: str, worker: str, attempts: Sequence[common_pb2.AttemptRef]

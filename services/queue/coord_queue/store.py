@@ -37,7 +37,7 @@ class LiveAttempt(NamedTuple):
         token: The fencing token.
         worker: Whose it is.
         assigned_ns: When it was assigned, by the wall clock.
-        started_ns: When it started, by the wall clock; 0 where it has not, or is submitted.
+        started_ns: When it started, by the wall clock; 0 where it has not.
         timeout_ns: The task's timeout; 0 for none.
     """
 
@@ -107,8 +107,10 @@ class QueueStore(Protocol):
     ) -> pb.RemoveTasksResponse:
         """Forget tasks that nothing waits for."""
 
-    async def report_progress(self, project: str, renewals: Sequence[pb.LeaseRenewal]) -> None:
-        """Store the progress of attempts that live."""
+    async def report_progress(
+        self, project: str, worker: str, renewals: Sequence[pb.LeaseRenewal]
+    ) -> None:
+        """Store the progress of attempts that live, and are the worker's own."""
 
     async def resume(self, project: str) -> None:
         """Give out tasks again."""
@@ -123,6 +125,9 @@ class QueueStore(Protocol):
 
     async def submit(self, request: pb.SubmitTasksRequest) -> pb.SubmitTasksResponse:
         """Move attempts to MERGING."""
+
+    def remembered(self, once: Once) -> pb.LeaseTasksResponse | None:
+        """Return the answer that this call of LeaseTasks has had before; None where it is new."""
 
     def directives(
         self, project: str, worker: str, attempts: Sequence[common_pb2.AttemptRef]

@@ -188,6 +188,14 @@ class Database:
             raise _store_failed("the store is closed")
         return operation(self._reader)
 
+    def remembered(self, once: Once) -> Message | None:
+        """Return the answer that a write has had before; None where it is new.
+
+        Raises:
+            CoordError: INVALID_ARGUMENT with reason REQUEST_ID_REUSED.
+        """
+        return self.read(lambda sql: _stored_reply(sql, once))
+
     async def watch(self, project: str, after: int, event_class: type[E]) -> AsyncIterator[list[E]]:
         """Yield the project's events after a number: those stored, then new ones as they come.
 
@@ -242,7 +250,7 @@ class Database:
             self._sql.execute("BEGIN IMMEDIATE")
             self._run_items(group)
             self._events.store()
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are to hear of it.
             if not group.items:
                 self._take(group)
             self._committed(group, error)
@@ -313,7 +321,7 @@ class Database:
             return error
         return None
 
-    def _committed(self, group: _Group, error: sqlite3.Error | None) -> None:
+    def _committed(self, group: _Group, error: Exception | None) -> None:
         if error is not None:
             self._undo(group, error)
         for item in group.items:
@@ -331,7 +339,7 @@ class Database:
         else:
             self._idle.set()
 
-    def _undo(self, group: _Group, error: sqlite3.Error) -> None:
+    def _undo(self, group: _Group, error: Exception) -> None:
         log.error("commit failed", operations=len(group.items), error=str(error))
         self._events.reset(group.mark)
         with suppress(sqlite3.Error):
