@@ -11,10 +11,13 @@ from coord.v1 import common_pb2
 from coord.v1 import queue_pb2 as pb
 from coord.v1.queue_pb2_grpc import QueueServiceStub
 from coord_queue.service import QueueService
+from coord_runtime.calls import Call
 from coord_runtime.database import Database
+from coord_runtime.tokens import Kind, Principal
 
 from tests.serving import PROJECT, WAYS, Clock, Served, served
 
+CALL = Call(Principal(Kind.OPERATOR, "tester", PROJECT), "LeaseTasks")
 LEASE_S = 0.4
 WAIT = duration(20 * SECOND)
 
@@ -117,6 +120,25 @@ async def test_an_empty_answer_is_not_remembered_while_a_worker_waits(stub: Any)
     assert [one.spec.id for one in await poll] == ["a"]
     again = await lease(stub, "w1", request_id="r1", wait=WAIT)
     assert [one.spec.id for one in again] == ["a"]
+
+
+async def test_a_lease_whose_client_went_while_it_was_committed_expires(
+    running: Served, clock: Clock
+) -> None:
+    stub: Any = QueueServiceStub(running.channel())
+    await add(stub, pb.TaskSpec(id="a"))
+    request = pb.LeaseTasksRequest(project=PROJECT, worker="w1", max_tasks=1)
+    service = running.node._services[0]
+    handler = asyncio.ensure_future(service.lease_tasks(request, CALL))  # type: ignore[attr-defined]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    handler.cancel()
+    stats = pb.GetQueueStatsRequest(project=PROJECT)
+    async with asyncio.timeout(10):
+        while (await stub.GetQueueStats(stats)).counts[0].state != pb.TASK_STATE_ASSIGNED:
+            await asyncio.sleep(0.01)
+    clock.pass_ns(SECOND)
+    assert await until_ended(stub, "a") == pb.FAILURE_REASON_WORKER_LOST
 
 
 async def test_the_clock_ends_what_outlives_its_timeout_for_a_lease_time(

@@ -52,17 +52,13 @@ class LeaseClock:
             if one.started_ns:
                 self._limit(held, now_ns - (wall_ns - one.started_ns))
 
-    def begin(self, project: str, lease: pb.Lease, now_ns: int) -> bool:
-        """Note a new attempt; return whether it is one. The lease of a known one is renewed."""
+    def begin(self, project: str, lease: pb.Lease, now_ns: int) -> None:
+        """Note a new attempt."""
         attempt, spec = lease.attempt, lease.spec
-        if attempt.fencing_token in self._held:
-            self.renew(attempt.fencing_token, now_ns)
-            return False
         timeout_ns = duration_ns(spec.timeout) if spec.HasField("timeout") else 0
         self._held[attempt.fencing_token] = _Held(
             project, spec.id, attempt.worker, now_ns, now_ns + self._lease_ns, timeout_ns
         )
-        return True
 
     def start(self, token: int, now_ns: int) -> None:
         """Note that an attempt has begun its work; its first word counts."""

@@ -18,7 +18,7 @@ from coord_queue.adding import add_batch
 from coord_queue.ready import Wish, held_back, needs, next_ready_ns, pauses, ready_tasks
 from coord_queue.rows import heads, without_bodies
 from coord_queue.schema import ENDED
-from coord_queue.store import LiveAttempt, Page
+from coord_queue.store import Given, LiveAttempt, Page
 from coord_queue.transitions import NEVER_NS, Moves
 
 R = TypeVar("R")
@@ -51,6 +51,11 @@ class SqliteQueueStore:
         self._pauses = database.read(pauses)
         # No backoff ends before, by project; not known where there is nothing.
         self._back_ns: dict[str, int] = {}
+        self._given: Given = lambda *_: None
+
+    def listen(self, given: Given) -> None:
+        """Have `given` called with each new lease once it is on disk, wanted or not."""
+        self._given = given
 
     async def add(self, request: pb.AddTasksRequest, once: Once | None) -> pb.AddTasksResponse:
         """Add tasks, all or none."""
@@ -360,5 +365,6 @@ class SqliteQueueStore:
         for (state, free), tasks in moves.counts.items():
             self._counts[project, state, free] += tasks
         self._needs |= moves.needs
+        self._given(project, moves.given)
         if moves.back_ns < self._back_ns.get(project, 0):
             self._back_ns[project] = moves.back_ns

@@ -1,12 +1,15 @@
 """What the queue needs of a store: whole operations, each one transaction."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from coord.v1 import common_pb2
 from coord.v1 import queue_pb2 as pb
 from coord_runtime.calls import Once
+
+# Takes a project and leases.
+Given = Callable[[str, Sequence[pb.Lease]], None]
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,9 @@ class LiveAttempt(NamedTuple):
 
 class QueueStore(Protocol):
     """Holds tasks and attempts. Every write answers once it is on disk."""
+
+    def listen(self, given: Given) -> None:
+        """Have `given` called with each new lease once it is on disk, wanted or not."""
 
     async def add(self, request: pb.AddTasksRequest, once: Once | None) -> pb.AddTasksResponse:
         """Add tasks, all or none."""
