@@ -1,5 +1,6 @@
 # Every target sets up what it needs: Python 3.11+, git and make are enough. The tests of other
-# languages' workers also want Node.js; without it they are skipped and say so.
+# languages' workers also want Node.js, those of answers on disk strace; without them they are skipped
+# and say so.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3

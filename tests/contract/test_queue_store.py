@@ -203,8 +203,10 @@ async def test_renewals_of_others_are_revoked_and_leave_no_progress(store: Store
     (lease,) = await store.lease(worker="w1")
     stale = common_pb2.AttemptRef(task_id="a", fencing_token=ref(lease).fencing_token + 1)
     progress = common_pb2.Progress(summary="mine")
-    renewal = pb.LeaseRenewal(attempt=stale, progress=progress)
-    await store.queue.report_progress(PROJECT, [renewal])
+    renewals = [pb.LeaseRenewal(attempt=stale, progress=progress)]
+    await store.queue.report_progress(PROJECT, "w1", renewals)
+    own = [pb.LeaseRenewal(attempt=ref(lease), progress=progress)]
+    await store.queue.report_progress(PROJECT, "w2", own)
     revoked, going = store.queue.directives(PROJECT, "", [stale, ref(lease)])
     assert (revoked, going) == (pb.LEASE_DIRECTIVE_REVOKE, pb.LEASE_DIRECTIVE_CONTINUE)
     task = store.queue.get(PROJECT, "a")

@@ -1,9 +1,11 @@
 """What the queue has answered is on disk: by kills, and by the system calls before each answer."""
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from coord.v1 import common_pb2
 from coord.v1 import queue_pb2 as pb
 
@@ -13,17 +15,21 @@ _ROUNDS = 10
 _SYNC = re.compile(r"\b(?:fsync|fdatasync)\(\d+<[^>]*queue\.db-wal>\) += 0|sync resumed>.* = 0")
 _ANSWER = re.compile(r"\b(?:sendmsg|sendto|write|writev)\(\d+<TCP.*answer-")
 
+needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not there")
+
 
 async def test_no_kill_takes_back_an_answer(tmp_path: Path) -> None:
     said = await Campaign(tmp_path, seed=3).run(kills=5)
     assert said.completed
 
 
+@needs_strace
 async def test_each_answer_leaves_after_its_sync(tmp_path: Path) -> None:
     answers = await traced(tmp_path, "-m", "coord_queue")
     assert answers == [True] * 3 * _ROUNDS
 
 
+@needs_strace
 async def test_the_traced_run_sees_where_a_sync_is_missing(tmp_path: Path) -> None:
     answers = await traced(tmp_path, "-m", "tests.crash.unsynced_queue")
     assert answers == [False] * 3 * _ROUNDS

@@ -67,6 +67,7 @@ def _give(
         set_timestamp(attempt.ready_at, task.ready_ns)
         if before is not None:
             lease.previous.CopyFrom(before)
+        moves.given.append(lease)
 
 
 def _refusal(moves: Moves, task: Candidate, *, paused: bool) -> common_pb2.ItemError | None:

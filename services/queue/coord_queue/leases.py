@@ -77,10 +77,10 @@ class LeaseClock:
         if token in self._held:
             self._held[token].expires_ns = now_ns + self._lease_ns
 
-    def end(self, token: int, now_ns: int) -> int:
-        """Forget an attempt; return how long it was held, 0 where it was not."""
+    def end(self, token: int, now_ns: int) -> int | None:
+        """Forget an attempt; return how long it was held, None where it was not."""
         held = self._held.pop(token, None)
-        return 0 if held is None else now_ns - held.begun_ns
+        return None if held is None else now_ns - held.begun_ns
 
     def due(self, now_ns: int) -> list[tuple[str, pb.Failure]]:
         """Forget the attempts whose lease has expired or whose time is over; return their ends."""

@@ -81,9 +81,9 @@ def list_page(sql: sqlite3.Connection, project: str, page: Page) -> tuple[list[p
 
 def live(sql: sqlite3.Connection) -> list[LiveAttempt]:
     """Return all attempts that live."""
-    columns = "project, id, token, worker, assigned_ns, iif(submitted_ns, 0, started_ns), spec"
+    columns = "project, id, token, worker, assigned_ns, started_ns, submitted_ns, spec"
     query = f"SELECT {columns} FROM {TASKS} WHERE state IN ({_LIVE})"  # noqa: S608 - constants.
-    return [LiveAttempt._make((*row[:-1], _timeout_ns(row[-1]))) for row in sql.execute(query)]
+    return [_live(row) for row in sql.execute(query)]
 
 
 def counts(sql: sqlite3.Connection) -> Counter[tuple[str, pb.TaskState, bool]]:
@@ -111,8 +111,11 @@ def unfinished_deps(
     return sql.execute(query, (project, task_id, pb.TASK_STATE_COMPLETE, limit)).fetchall()
 
 
-def _timeout_ns(spec: bytes) -> int:
-    return duration_ns(pb.TaskSpec.FromString(spec).timeout)
+def _live(row: tuple[str, str, int, str, int, int, int, bytes]) -> LiveAttempt:
+    *names, started_ns, submitted_ns, spec = row
+    # What is in the merge queue has no timeout any more.
+    timeout_ns = 0 if submitted_ns else duration_ns(pb.TaskSpec.FromString(spec).timeout)
+    return LiveAttempt._make((*names, started_ns, timeout_ns))
 
 
 def oldest_ready_ns(sql: sqlite3.Connection, project: str, now_ns: int) -> int:

@@ -39,7 +39,8 @@ def completions(moves: Moves, worker: str) -> Rule:
     """Attempts end with success."""
 
     def repeated(head: Head, report: pb.Completion) -> bool:
-        done = head.state == pb.TASK_STATE_COMPLETE
+        mine = not worker or head.worker == worker
+        done = mine and head.state == pb.TASK_STATE_COMPLETE
         return done and head.token == report.attempt.fencing_token
 
     return Rule(_held_by(worker), repeated, moves.complete)

@@ -95,6 +95,7 @@ class QueueService(Service):
         self._lease_ns = from_seconds(settings.lease_s)
         self._leases = LeaseClock(self._lease_ns)
         self._line = Line(store, context.environment)
+        store.listen(self._begin)
         self._loops: list[asyncio.Task[None]] = []
         self._metrics = QueueMetrics(context.registry)
         now_ns = context.environment.monotonic_ns()
@@ -158,8 +159,7 @@ class QueueService(Service):
         check_worker("worker", request.worker)
         check_ids("task_ids", request.task_ids)
         response = await self._store.assign(request, call.once)
-        leases = (one.lease for one in response.results if one.HasField("lease"))
-        self._begin(request.project, leases)
+        self._set_expiry(one.lease for one in response.results if one.HasField("lease"))
         return response
 
     async def cancel_tasks(
@@ -249,7 +249,7 @@ class QueueService(Service):
         check_range("wait ns", duration_ns(request.wait), 0, _WAIT_MAX_NS)
         check_paths("excluded_paths", request.excluded_paths)
         response = await self._line.lease(request, call.once)
-        self._begin(request.project, response.leases)
+        self._set_expiry(response.leases)
         return response
 
     async def list_ready_tasks(
@@ -299,7 +299,7 @@ class QueueService(Service):
         for item, result in zip(request.reassignments, response.results, strict=True):
             if result.HasField("lease"):
                 self._leases.end(item.attempt.fencing_token, now_ns)
-                self._begin(request.project, [result.lease])
+                self._set_expiry([result.lease])
         return response
 
     async def release_tasks(
@@ -333,7 +333,7 @@ class QueueService(Service):
             check_progress("renewals.progress", item.progress)
         changed = [item for item in request.renewals if item.HasField("progress")]
         if changed:
-            await self._store.report_progress(request.project, changed)
+            await self._store.report_progress(request.project, request.worker, changed)
         directives = self._store.directives(request.project, request.worker, attempts)
         results = map(self._renewed, attempts, directives)
         return pb.RenewLeasesResponse(results=results)
@@ -397,18 +397,25 @@ class QueueService(Service):
         """Begin the leases of new attempts."""
         now_ns, wall_ns = self._environment.monotonic_ns(), self._environment.now_ns()
         for lease in leases:
-            attempt = lease.attempt
             self._leases.begin(project, lease, now_ns)
-            set_timestamp(attempt.lease_expires_at, wall_ns + self._lease_ns)
-            self._metrics.wait_s.observe((wall_ns - timestamp_ns(attempt.ready_at)) / SECOND)
+            ready_ns = timestamp_ns(lease.attempt.ready_at)
+            self._metrics.wait_s.observe((wall_ns - ready_ns) / SECOND)
             self._count("assigned", 1)
+
+    def _set_expiry(self, leases: Iterable[pb.Lease]) -> None:
+        """Tell holders when their leases expire; who repeats a request has them renewed."""
+        now_ns, wall_ns = self._environment.monotonic_ns(), self._environment.now_ns()
+        for lease in leases:
+            self._leases.renew(lease.attempt.fencing_token, now_ns)
+            set_timestamp(lease.attempt.lease_expires_at, wall_ns + self._lease_ns)
 
     def _end(self, reports: Iterable[Report], results: Iterable[pb.ReportResult]) -> list[int]:
         """End the leases of attempts that have ended; return how long each was held, in ns."""
         tokens = self._accepted((one.attempt for one in reports), results)
         now_ns = self._environment.monotonic_ns()
         self._line.look()
-        return [held_ns for token in tokens if (held_ns := self._leases.end(token, now_ns))]
+        held = [self._leases.end(token, now_ns) for token in tokens]
+        return [held_ns for held_ns in held if held_ns is not None]
 
     def _accepted(
         self, attempts: Iterable[common_pb2.AttemptRef], results: Iterable[pb.ReportResult]

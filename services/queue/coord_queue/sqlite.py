@@ -18,7 +18,7 @@ from coord_queue.adding import add_batch
 from coord_queue.ready import Wish, held_back, needs, next_ready_ns, pauses, ready_tasks
 from coord_queue.rows import heads, without_bodies
 from coord_queue.schema import ENDED
-from coord_queue.store import LiveAttempt, Page
+from coord_queue.store import Given, LiveAttempt, Page
 from coord_queue.transitions import NEVER_NS, Moves
 
 R = TypeVar("R")
@@ -51,6 +51,11 @@ class SqliteQueueStore:
         self._pauses = database.read(pauses)
         # No backoff ends before, by project; not known where there is nothing.
         self._back_ns: dict[str, int] = {}
+        self._given: Given = lambda *_: None
+
+    def listen(self, given: Given) -> None:
+        """Have `given` called with each new lease once it is on disk, wanted or not."""
+        self._given = given
 
     async def add(self, request: pb.AddTasksRequest, once: Once | None) -> pb.AddTasksResponse:
         """Add tasks, all or none."""
@@ -173,8 +178,10 @@ class SqliteQueueStore:
 
         return await self._write(request.project, operation, once)
 
-    async def report_progress(self, project: str, renewals: Sequence[pb.LeaseRenewal]) -> None:
-        """Store the progress of attempts that live."""
+    async def report_progress(
+        self, project: str, worker: str, renewals: Sequence[pb.LeaseRenewal]
+    ) -> None:
+        """Store the progress of attempts that live, and are the worker's own."""
 
         def operation(moves: Moves) -> None:
             known = heads(moves.sql, project, [one.attempt.task_id for one in renewals])
@@ -182,7 +189,7 @@ class SqliteQueueStore:
             moves.set_progress(
                 (head, one.progress)
                 for head, one in pairs
-                if head is not None and reports.is_live(head, one.attempt, "")
+                if head is not None and reports.is_live(head, one.attempt, worker)
             )
 
         await self._write(project, operation)
@@ -218,6 +225,11 @@ class SqliteQueueStore:
         response = pb.SubmitTasksResponse()
         await self._report(request, request.attempts, reports.submissions, response)
         return response
+
+    def remembered(self, once: Once) -> pb.LeaseTasksResponse | None:
+        """Return the answer that this call of LeaseTasks has had before; None where it is new."""
+        answer = self._database.remembered(once)
+        return answer if isinstance(answer, pb.LeaseTasksResponse) else None
 
     def directives(
         self, project: str, worker: str, attempts: Sequence[common_pb2.AttemptRef]
@@ -353,5 +365,6 @@ class SqliteQueueStore:
         for (state, free), tasks in moves.counts.items():
             self._counts[project, state, free] += tasks
         self._needs |= moves.needs
+        self._given(project, moves.given)
         if moves.back_ns < self._back_ns.get(project, 0):
             self._back_ns[project] = moves.back_ns

@@ -1,12 +1,15 @@
 """What the queue needs of a store: whole operations, each one transaction."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from coord.v1 import common_pb2
 from coord.v1 import queue_pb2 as pb
 from coord_runtime.calls import Once
+
+# Takes a project and leases.
+Given = Callable[[str, Sequence[pb.Lease]], None]
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class LiveAttempt(NamedTuple):
         token: The fencing token.
         worker: Whose it is.
         assigned_ns: When it was assigned, by the wall clock.
-        started_ns: When it started, by the wall clock; 0 where it has not, or is submitted.
+        started_ns: When it started, by the wall clock; 0 where it has not.
         timeout_ns: The task's timeout; 0 for none.
     """
 
@@ -52,6 +55,9 @@ class LiveAttempt(NamedTuple):
 
 class QueueStore(Protocol):
     """Holds tasks and attempts. Every write answers once it is on disk."""
+
+    def listen(self, given: Given) -> None:
+        """Have `given` called with each new lease once it is on disk, wanted or not."""
 
     async def add(self, request: pb.AddTasksRequest, once: Once | None) -> pb.AddTasksResponse:
         """Add tasks, all or none."""
@@ -107,8 +113,10 @@ class QueueStore(Protocol):
     ) -> pb.RemoveTasksResponse:
         """Forget tasks that nothing waits for."""
 
-    async def report_progress(self, project: str, renewals: Sequence[pb.LeaseRenewal]) -> None:
-        """Store the progress of attempts that live."""
+    async def report_progress(
+        self, project: str, worker: str, renewals: Sequence[pb.LeaseRenewal]
+    ) -> None:
+        """Store the progress of attempts that live, and are the worker's own."""
 
     async def resume(self, project: str) -> None:
         """Give out tasks again."""
@@ -123,6 +131,9 @@ class QueueStore(Protocol):
 
     async def submit(self, request: pb.SubmitTasksRequest) -> pb.SubmitTasksResponse:
         """Move attempts to MERGING."""
+
+    def remembered(self, once: Once) -> pb.LeaseTasksResponse | None:
+        """Return the answer that this call of LeaseTasks has had before; None where it is new."""
 
     def directives(
         self, project: str, worker: str, attempts: Sequence[common_pb2.AttemptRef]

@@ -47,6 +47,7 @@ class Moves:
         counts: How many tasks more are in each state, by (state, whether free): PENDING ones that
             wait for no dependency are free.
         needs: Sets of capabilities, by id, that no task had required before.
+        given: The leases of new attempts.
         back_ns: When the first of the backoffs that begin here ends; far away where none does.
     """
 
@@ -58,6 +59,7 @@ class Moves:
         self.chance = chance
         self.counts: Counter[tuple[pb.TaskState, bool]] = Counter()
         self.needs: dict[int, frozenset[str]] = {}
+        self.given: list[pb.Lease] = []
         self.back_ns = NEVER_NS
 
     def assign(self, heads: Sequence[Head], worker: str) -> None:

@@ -21,13 +21,14 @@ from typing import Any, Generic, TypeVar, cast
 
 import structlog
 from coord.environment import Environment
-from coord.errors import CoordError, invalid_argument, unavailable
+from coord.errors import invalid_argument
 from coord.times import SECOND, timestamp
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from coord_runtime.calls import Once
 from coord_runtime.event_log import EventLog, events_after, last_sequence
+from coord_runtime.migrations import migrate, store_failed
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Message)
@@ -135,8 +136,8 @@ class Database:
         self._inline = options.inline
         self._loop = asyncio.get_running_loop()
         self._sql = _open_writer(path, synchronous=options.synchronous)
-        _migrate(self._sql, "runtime", _RUNTIME_MIGRATIONS)
-        _migrate(self._sql, "service", options.migrations)
+        migrate(self._sql, "runtime", _RUNTIME_MIGRATIONS)
+        migrate(self._sql, "service", options.migrations)
         self._reader = sqlite3.connect(
             f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
         )
@@ -169,7 +170,7 @@ class Database:
                 INVALID_ARGUMENT with reason REQUEST_ID_REUSED.
         """
         if self._closed:
-            raise _store_failed("the store is closed")
+            raise store_failed("the store is closed")
         item = _Item(operation, once, self._loop.create_future())
         self._waiting.append(item)
         if self._idle.is_set():
@@ -185,8 +186,16 @@ class Database:
             CoordError: UNAVAILABLE with reason STORE_FAILED where the database is closed.
         """
         if self._closed:
-            raise _store_failed("the store is closed")
+            raise store_failed("the store is closed")
         return operation(self._reader)
+
+    def remembered(self, once: Once) -> Message | None:
+        """Return the answer that a write has had before; None where it is new.
+
+        Raises:
+            CoordError: INVALID_ARGUMENT with reason REQUEST_ID_REUSED.
+        """
+        return self.read(lambda sql: _stored_reply(sql, once))
 
     async def watch(self, project: str, after: int, event_class: type[E]) -> AsyncIterator[list[E]]:
         """Yield the project's events after a number: those stored, then new ones as they come.
@@ -242,7 +251,7 @@ class Database:
             self._sql.execute("BEGIN IMMEDIATE")
             self._run_items(group)
             self._events.store()
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are to hear of it.
             if not group.items:
                 self._take(group)
             self._committed(group, error)
@@ -313,7 +322,7 @@ class Database:
             return error
         return None
 
-    def _committed(self, group: _Group, error: sqlite3.Error | None) -> None:
+    def _committed(self, group: _Group, error: Exception | None) -> None:
         if error is not None:
             self._undo(group, error)
         for item in group.items:
@@ -331,7 +340,7 @@ class Database:
         else:
             self._idle.set()
 
-    def _undo(self, group: _Group, error: sqlite3.Error) -> None:
+    def _undo(self, group: _Group, error: Exception) -> None:
         log.error("commit failed", operations=len(group.items), error=str(error))
         self._events.reset(group.mark)
         with suppress(sqlite3.Error):
@@ -339,7 +348,7 @@ class Database:
                 self._sql.execute("ROLLBACK")
         for item in group.items:
             item.result = None
-            item.error = _store_failed(str(error))
+            item.error = store_failed(str(error))
             item.committed.clear()
 
     def _wake_watchers(self) -> None:
@@ -352,24 +361,6 @@ def _open_writer(path: Path, *, synchronous: bool) -> sqlite3.Connection:
     sql.execute("PRAGMA journal_mode = WAL")
     sql.execute(f"PRAGMA synchronous = {'FULL' if synchronous else 'OFF'}")
     return sql
-
-
-def _migrate(sql: sqlite3.Connection, name: str, migrations: Sequence[str]) -> None:
-    sql.execute(
-        "CREATE TABLE IF NOT EXISTS schema_versions"
-        " (name TEXT PRIMARY KEY, version INTEGER NOT NULL) STRICT"
-    )
-    row = sql.execute("SELECT version FROM schema_versions WHERE name = ?", (name,)).fetchone()
-    version = row[0] if row else 0
-    if version > len(migrations):
-        raise _store_failed(
-            f"the store has schema version {version}, this program knows {len(migrations)}:"
-            " it was written by a newer version of Coord; use that one"
-        )
-    for number, script in enumerate(migrations[version:], version + 1):
-        sql.executescript(f"BEGIN; {script}")
-        sql.execute("INSERT OR REPLACE INTO schema_versions VALUES (?, ?)", (name, number))
-        sql.execute("COMMIT")
 
 
 def _stored_reply(sql: sqlite3.Connection, once: Once) -> Message | None:
@@ -386,9 +377,3 @@ def _stored_reply(sql: sqlite3.Connection, once: Once) -> Message | None:
             f"request_id {once.key[3]!r} was used for another request; choose a new one",
         )
     return once.response.FromString(row[1])
-
-
-def _store_failed(message: str) -> CoordError:
-    return unavailable(
-        "STORE_FAILED", f"the store cannot be used: {message}", retry_after_ns=SECOND
-    )
