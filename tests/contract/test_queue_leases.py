@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+from coord.errors import CoordError
 from coord.times import SECOND, duration
 from coord.v1 import common_pb2
 from coord.v1 import queue_pb2 as pb
@@ -139,6 +141,30 @@ async def test_a_lease_whose_client_went_while_it_was_committed_expires(
             await asyncio.sleep(0.01)
     clock.pass_ns(SECOND)
     assert await until_ended(stub, "a") == pb.FAILURE_REASON_WORKER_LOST
+
+
+async def test_a_lease_that_the_store_could_not_end_is_ended_later(
+    running: Served, stub: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add(stub, pb.TaskSpec(id="a"))
+    await lease(stub, "w1")
+    service: Any = running.node._services[0]
+    with monkeypatch.context() as broken:
+        broken.setattr(Database, "_run_items", lambda *_: 1 / 0)
+        clock.pass_ns(SECOND)
+        with pytest.raises(CoordError, match="cannot be used"):
+            await service._expire_due()
+    assert await until_ended(stub, "a") == pb.FAILURE_REASON_WORKER_LOST
+
+
+async def test_a_waiter_whose_request_is_wrong_is_told_and_holds_up_nobody(stub: Any) -> None:
+    first, wrong = await waiting(stub, "w1", "w2", request_id="r1")
+    (good,) = await waiting(stub, "w3")
+    await add(stub, *(pb.TaskSpec(id=one) for one in "ab"))
+    assert (await first)[0].spec.id == "a"
+    with pytest.raises(grpc.aio.AioRpcError, match="request_id"):
+        await wrong
+    assert (await good)[0].spec.id == "b"
 
 
 async def test_the_clock_ends_what_outlives_its_timeout_for_a_lease_time(

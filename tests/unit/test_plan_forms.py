@@ -192,6 +192,13 @@ def test_a_task_in_markdown_takes_its_title_from_its_first_heading(tmp_path: Pat
     ]
 
 
+def test_a_byte_order_mark_hides_no_front_matter(tmp_path: Path) -> None:
+    text = "\ufeff---\nbudget: $0.01\n---\n# First\nDo it."
+    plan = load_plan(folder(tmp_path / "plan", {"a.md": text}))
+    (spec,) = task_specs(plan)
+    assert (spec.title, spec.budget.nanos) == ("First", 10**7)
+
+
 def test_problems_of_a_folder_name_the_file_and_the_line(tmp_path: Path) -> None:
     path = folder(
         tmp_path / "plan",

@@ -1,11 +1,16 @@
 import json
+import os
 from pathlib import Path
 
+import pytest
 from coord.v1 import common_pb2, queue_pb2
+from coord_worker.agent_files import open_to_append
 from coord_worker.folders import encode, log_path
+from coord_worker.money import parse_expense
 from coord_worker.output import OutputLog, Tail
 from coord_worker.prompts import handoff_json, handoff_text
 from coord_worker.reports import cut, entry_id
+from coord_worker.results import read_result
 from coord_worker.watched import WatchedFile
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,6 +31,33 @@ def test_an_expense_has_an_id_of_legal_length(task: str, token: int, number: int
     ref = common_pb2.AttemptRef(task_id=task, fencing_token=token)
     assert entry_id(ref, number).endswith(f"/{token}/{number}")
     assert len(entry_id(ref, number)) <= 128
+
+
+def test_what_an_agent_puts_in_the_place_of_its_files_is_not_waited_for(tmp_path: Path) -> None:
+    pipe, endless = tmp_path / "pipe", tmp_path / "endless"
+    os.mkfifo(pipe)
+    endless.symlink_to("/dev/zero")
+    for path in (pipe, endless, tmp_path):
+        watched = WatchedFile(path, pytest.fail)
+        watched.poll()
+        watched.finish()
+        assert read_result(path, 1, 0) is None
+        with pytest.raises(OSError, match=r"."):
+            open_to_append(path)
+
+
+def test_the_cost_of_a_model_with_an_odd_name_is_booked() -> None:
+    expense = parse_expense('{"cost_usd": 0.1, "model": "\\ud800x"}')
+    assert expense is not None
+    assert (expense.nanos, expense.usage.model) == (10**8, "?x")
+
+
+def test_an_agent_cannot_ask_to_be_tried_again_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "result"
+    path.write_text('{"reason": "rate_limited", "retry_after_s": 0}')
+    answer = read_result(path, 1, 10**9)
+    assert answer is not None
+    assert answer.not_before_ns == 6 * 10**9
 
 
 def test_a_watched_file_tells_whole_lines_once(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def _prompt(task: TaskTable, folder: Path) -> str:
     prompt = task.prompt or ""
     if task.prompt_file is not None:
         try:
-            prompt = (folder / task.prompt_file).read_text()
+            prompt = (folder / task.prompt_file).read_text("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise ValueError(f"cannot be read: {error}") from error
     size = len(prompt.encode())

@@ -102,7 +102,7 @@ def _task_form(path: Path) -> Callable[[str], Parsed]:
 
 def _read_file(path: Path, form: Callable[[str], Parsed]) -> Parsed:
     try:
-        return form(path.read_text())
+        return form(path.read_text("utf-8-sig"))
     except FormError as error:
         raise PlanError([Problem(path, error.line, error.message)]) from error
     except (OSError, UnicodeDecodeError) as error:

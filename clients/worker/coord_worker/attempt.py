@@ -15,6 +15,7 @@ from coord.times import SECOND, duration_ns, timestamp
 from coord.v1 import common_pb2, coordinator_pb2, queue_pb2
 
 from coord_worker import processes
+from coord_worker.agent_files import open_to_append
 from coord_worker.agents import Agent, missing
 from coord_worker.answers import Answer, Ended
 from coord_worker.config import Identity, WorkerConfig
@@ -226,8 +227,8 @@ class Attempt:
     def _book(self, answer: Answer) -> None:
         """Report what the agent says that it spent, kept before for this worker's successor."""
         # An agent may have taken its files away; its costs are reported all the same.
-        with contextlib.suppress(OSError), self._files.cost.open("a") as file:
-            file.writelines(f"\n{expense_line(one)}" for one in answer.expenses)
+        with contextlib.suppress(OSError), open_to_append(self._files.cost) as file:
+            file.writelines(f"\n{expense_line(one)}".encode() for one in answer.expenses)
         for expense in answer.expenses:
             self._expenses.add(expense)
 

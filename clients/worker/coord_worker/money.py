@@ -67,7 +67,8 @@ def expense_line(expense: Expense) -> str:
 
 def _usage(fields: dict[str, Any]) -> common_pb2.Usage:
     return common_pb2.Usage(
-        model=str(fields.get("model", ""))[:128],
+        # JSON can hold halves of characters, which no text of the contract can.
+        model=str(fields.get("model", "")).encode(errors="replace").decode()[:128],
         input_tokens=count(fields.get("input_tokens")),
         output_tokens=count(fields.get("output_tokens")),
         cache_read_tokens=count(fields.get("cache_read_tokens")),

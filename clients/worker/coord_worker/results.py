@@ -9,9 +9,11 @@ from pathlib import Path
 from coord.times import SECOND, from_seconds
 from coord.v1 import queue_pb2
 
+from coord_worker.agent_files import open_to_read
 from coord_worker.answers import Answer, parse_json
 
 _RESULT_BYTES_MAX = 2**16
+_WAIT_S_MIN = 5.0
 _WAIT_S_MAX = 366 * 86_400
 # EX_TEMPFAIL of <sysexits.h>
 TRY_LATER = 75
@@ -47,7 +49,7 @@ def read_result(path: Path, exit_status: int, now_ns: int) -> Answer | None:
 
 def _fields(path: Path) -> dict[str, object]:
     try:
-        with path.open("rb") as file:
+        with open_to_read(path) as file:
             text = file.read(_RESULT_BYTES_MAX).decode(errors="replace")
     except OSError:
         return {}
@@ -61,7 +63,8 @@ def _not_before_ns(fields: dict[str, object], now_ns: int) -> int | None:
         wait_s = at_s - now_ns / SECOND
     if wait_s is None or not 0 <= wait_s <= _WAIT_S_MAX:
         return None
-    return now_ns + from_seconds(wait_s)
+    # At once, again and again, would keep all others from their turn.
+    return now_ns + from_seconds(max(wait_s, _WAIT_S_MIN))
 
 
 def _number(value: object) -> float | None:

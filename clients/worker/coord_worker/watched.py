@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from coord_worker.agent_files import open_to_read
+
 _READ_BYTES_MAX = 2**20
 _LINE_BYTES_MAX = 2**16
 
@@ -37,7 +39,7 @@ class WatchedFile:
     def _read(self) -> list[bytes] | None:
         """Return the lines that the next part of the file completes; None at its end."""
         try:
-            with self._path.open("rb") as file:
+            with open_to_read(self._path) as file:
                 file.seek(self._offset)
                 chunk = file.read(_READ_BYTES_MAX)
         except OSError:

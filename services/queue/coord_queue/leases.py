@@ -83,14 +83,12 @@ class LeaseClock:
         return None if held is None else now_ns - held.begun_ns
 
     def due(self, now_ns: int) -> list[tuple[str, pb.Failure]]:
-        """Forget the attempts whose lease has expired or whose time is over; return their ends."""
+        """Return the ends of the attempts whose lease has expired or whose time is over."""
         over = {
             token: held
             for token, held in self._held.items()
             if min(held.expires_ns, held.limit_ns) <= now_ns
         }
-        for token in over:
-            del self._held[token]
         return [(held.project, _failure(token, held, now_ns)) for token, held in over.items()]
 
     def _limit(self, held: _Held, started_ns: int) -> None:

@@ -98,7 +98,12 @@ class Line:
     async def _give(self, waiter: _Waiter) -> None:
         if waiter.answer.done():
             return
-        response = await self._attempt(waiter.request, waiter.once)
+        try:
+            response = await self._attempt(waiter.request, waiter.once)
+        except CoordError as error:
+            if not waiter.answer.done():
+                waiter.answer.set_exception(error)
+            return
         if response.leases and waiter.answer.done():  # Gone meanwhile.
             await self._give_back(waiter.request, response.leases)
         elif response.leases:

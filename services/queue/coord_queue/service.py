@@ -455,6 +455,9 @@ class QueueService(Service):
             due[project].append(failure)
         for project, failures in due.items():
             ended = await self._store.end(project, failures)
+            # Only now: what the store has refused to end is due again.
+            for failure in failures:
+                self._leases.end(failure.attempt.fencing_token, 0)
             log.info("attempts ended by the clock", project=project, attempts=ended)
             self._metrics.expired.inc(ended)
             self._line.look()

@@ -357,7 +357,8 @@ class Database:
 
 
 def _open_writer(path: Path, *, synchronous: bool) -> sqlite3.Connection:
-    sql = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    # Whoever else writes is a mistake, and waiting for it would hold up the event loop.
+    sql = sqlite3.connect(path, timeout=0.1, isolation_level=None, check_same_thread=False)
     sql.execute("PRAGMA journal_mode = WAL")
     sql.execute(f"PRAGMA synchronous = {'FULL' if synchronous else 'OFF'}")
     return sql
