@@ -78,8 +78,8 @@ class Line:
             for project in [one for one, line in self._waiting.items() if line]:
                 try:
                     await self._serve(project)
-                except CoordError as error:
-                    log.warning("waiting workers could not be served", error=str(error))
+                except Exception:  # Whatever it is, the next task comes.
+                    log.exception("waiting workers could not be served")
             await self._changed.wait(seen, self._next_s())
 
     def close(self) -> None:

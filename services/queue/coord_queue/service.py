@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import ClassVar, Self
 
 import structlog
-from coord.errors import CoordError, not_found, permission_denied
+from coord.errors import not_found, permission_denied
 from coord.times import SECOND, duration_ns, from_seconds, set_timestamp, timestamp, timestamp_ns
 from coord.v1 import common_pb2
 from coord.v1 import queue_pb2 as pb
@@ -446,8 +446,8 @@ class QueueService(Service):
                 await self._expire_due()
                 stats = self._store.stats(self._project)
                 self._metrics.set_counts(self._project, stats, self._environment.now_ns() / SECOND)
-            except CoordError as error:
-                log.warning("leases could not be expired", error=str(error))
+            except Exception:  # Whatever it is, the next look comes.
+                log.exception("leases could not be expired")
 
     async def _expire_due(self) -> None:
         due: defaultdict[str, list[pb.Failure]] = defaultdict(list)
