@@ -167,7 +167,8 @@ class Model:
             getattr(self, f"_{kind}")(task, report, now)
             return ""
         reason = getattr(report, "reason", pb.FAILURE_REASON_RELEASED)
-        done = task.state == COMPLETE and task.token == attempt.fencing_token
+        mine = worker in {"", task.worker}
+        done = mine and task.state == COMPLETE and task.token == attempt.fencing_token
         ended = kind in ("fail", "release") and task.ended.get(attempt.fencing_token) == reason
         return "" if ended or (kind == "complete" and done) else "STALE_TOKEN"
 
