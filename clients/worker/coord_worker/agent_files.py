@@ -12,7 +12,7 @@ def open_to_read(path: Path) -> BinaryIO:
     Raises:
         OSError: It is not there, or is something else: a pipe would block, a device never end.
     """
-    return _open(path, os.O_RDONLY, "rb")
+    return os.fdopen(_opened(path, os.O_RDONLY), "rb")
 
 
 def open_to_append(path: Path) -> BinaryIO:
@@ -21,12 +21,12 @@ def open_to_append(path: Path) -> BinaryIO:
     Raises:
         OSError: It is something else, or cannot be made.
     """
-    return _open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, "ab")
+    return os.fdopen(_opened(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab")
 
 
-def _open(path: Path, flags: int, mode: str) -> BinaryIO:
+def _opened(path: Path, flags: int) -> int:
     descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(f"{path} is no regular file")
-    return os.fdopen(descriptor, mode)  # type: ignore[return-value]
+    return descriptor

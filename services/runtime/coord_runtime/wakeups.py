@@ -9,7 +9,6 @@ class Wakeups:
 
     def __init__(self) -> None:
         self._count = 0
-        self._closed = False
         self._changed = asyncio.Event()
 
     def seen(self) -> int:
@@ -22,14 +21,9 @@ class Wakeups:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    def close(self) -> None:
-        """Wake everybody, now and from now on."""
-        self._closed = True
-        self.wake()
-
     async def wait(self, seen: int, seconds: float | None = None) -> None:
         """Wait for a change after `seen`, for at most `seconds`."""
-        if self._count == seen and not self._closed:
+        if self._count == seen:
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._changed.wait()
