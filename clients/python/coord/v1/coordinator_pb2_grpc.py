@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from coord.v1 import claims_pb2 as coord_dot_v1_dot_claims__pb2
 from coord.v1 import coordinator_pb2 as coord_dot_v1_dot_coordinator__pb2
 
 GRPC_GENERATED_VERSION = '1.81.1'
@@ -35,6 +36,11 @@ class CoordinatorServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.AcquireClaims = channel.unary_unary(
+                '/coord.v1.CoordinatorService/AcquireClaims',
+                request_serializer=coord_dot_v1_dot_claims__pb2.AcquireClaimsRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_claims__pb2.AcquireClaimsResponse.FromString,
+                _registered_method=True)
         self.Connect = channel.stream_stream(
                 '/coord.v1.CoordinatorService/Connect',
                 request_serializer=coord_dot_v1_dot_coordinator__pb2.ConnectRequest.SerializeToString,
@@ -55,10 +61,55 @@ class CoordinatorServiceStub:
                 request_serializer=coord_dot_v1_dot_coordinator__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=coord_dot_v1_dot_coordinator__pb2.GetStatusResponse.FromString,
                 _registered_method=True)
+        self.KillWorker = channel.unary_unary(
+                '/coord.v1.CoordinatorService/KillWorker',
+                request_serializer=coord_dot_v1_dot_coordinator__pb2.KillWorkerRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_coordinator__pb2.KillWorkerResponse.FromString,
+                _registered_method=True)
+        self.ListClaims = channel.unary_unary(
+                '/coord.v1.CoordinatorService/ListClaims',
+                request_serializer=coord_dot_v1_dot_claims__pb2.ListClaimsRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_claims__pb2.ListClaimsResponse.FromString,
+                _registered_method=True)
         self.ListWorkers = channel.unary_unary(
                 '/coord.v1.CoordinatorService/ListWorkers',
                 request_serializer=coord_dot_v1_dot_coordinator__pb2.ListWorkersRequest.SerializeToString,
                 response_deserializer=coord_dot_v1_dot_coordinator__pb2.ListWorkersResponse.FromString,
+                _registered_method=True)
+        self.Poll = channel.unary_unary(
+                '/coord.v1.CoordinatorService/Poll',
+                request_serializer=coord_dot_v1_dot_coordinator__pb2.PollRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_coordinator__pb2.PollResponse.FromString,
+                _registered_method=True)
+        self.ReleaseClaims = channel.unary_unary(
+                '/coord.v1.CoordinatorService/ReleaseClaims',
+                request_serializer=coord_dot_v1_dot_claims__pb2.ReleaseClaimsRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_claims__pb2.ReleaseClaimsResponse.FromString,
+                _registered_method=True)
+        self.RenewClaims = channel.unary_unary(
+                '/coord.v1.CoordinatorService/RenewClaims',
+                request_serializer=coord_dot_v1_dot_claims__pb2.RenewClaimsRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_claims__pb2.RenewClaimsResponse.FromString,
+                _registered_method=True)
+        self.Resume = channel.unary_unary(
+                '/coord.v1.CoordinatorService/Resume',
+                request_serializer=coord_dot_v1_dot_coordinator__pb2.ResumeRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_coordinator__pb2.ResumeResponse.FromString,
+                _registered_method=True)
+        self.SendMessage = channel.unary_unary(
+                '/coord.v1.CoordinatorService/SendMessage',
+                request_serializer=coord_dot_v1_dot_coordinator__pb2.SendMessageRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_coordinator__pb2.SendMessageResponse.FromString,
+                _registered_method=True)
+        self.SetStrategy = channel.unary_unary(
+                '/coord.v1.CoordinatorService/SetStrategy',
+                request_serializer=coord_dot_v1_dot_coordinator__pb2.SetStrategyRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_coordinator__pb2.SetStrategyResponse.FromString,
+                _registered_method=True)
+        self.Stop = channel.unary_unary(
+                '/coord.v1.CoordinatorService/Stop',
+                request_serializer=coord_dot_v1_dot_coordinator__pb2.StopRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_coordinator__pb2.StopResponse.FromString,
                 _registered_method=True)
         self.WatchEvents = channel.unary_stream(
                 '/coord.v1.CoordinatorService/WatchEvents',
@@ -71,10 +122,20 @@ class CoordinatorServiceServicer:
     """Holds the live workers, gives them tasks, and merges the events of all services.
     """
 
+    def AcquireClaims(self, request, context):
+        """Asks for claims, and waits for them if wanted. FAILED_PRECONDITION with reason STALE_TOKEN where a
+        request names an attempt that its holder does not have.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Connect(self, request_iterator, context):
         """One worker's live stream. Errors: INVALID_ARGUMENT with reason PROTOCOL (first message not Hello,
         gap in the numbers), FAILED_PRECONDITION with reason UNSUPPORTED_VERSION, ALREADY_EXISTS with
-        reason WORKER_CONNECTED where another live instance has the worker's name.
+        reason WORKER_CONNECTED where another live instance has the worker's name, RESOURCE_EXHAUSTED with
+        reason FLOOD where a worker says more than it may, or NOT_READING where it does not take what it is
+        told.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -103,8 +164,77 @@ class CoordinatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def KillWorker(self, request, context):
+        """Ends a worker now: its stream ends, its work is saved, its tasks go on elsewhere. A worker of that
+        name that connects again is taken in again. NOT_FOUND with reason WORKER_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListClaims(self, request, context):
+        """The claims that are held or wait.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListWorkers(self, request, context):
         """The workers by name, also those that were lost lately.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Poll(self, request, context):
+        """One exchange for workers that cannot keep a stream open: what Connect would carry, Hello first in
+        every call. Answers as soon as there is something to say, or when `wait` is over. The errors are
+        those of Connect.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseClaims(self, request, context):
+        """Gives claims back, held or waiting.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RenewClaims(self, request, context):
+        """Renews the leases of claims.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Resume(self, request, context):
+        """Ends what Stop has begun.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SendMessage(self, request, context):
+        """Sends a message to workers; it is kept until each of them has acknowledged it, or it expires.
+        NOT_FOUND with reason WORKER_NOT_FOUND where nobody is there who could get it: a name that was never
+        seen, a role that none has.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetStrategy(self, request, context):
+        """Chooses the strategy from the next decision on. INVALID_ARGUMENT with reason UNKNOWN_STRATEGY.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Stop(self, request, context):
+        """Halts everything: attempts are stopped, their work is saved and their tasks wait again, without an
+        attempt used up; nothing is assigned and nothing lands until Resume, also across restarts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -121,6 +251,11 @@ class CoordinatorServiceServicer:
 
 def add_CoordinatorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'AcquireClaims': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcquireClaims,
+                    request_deserializer=coord_dot_v1_dot_claims__pb2.AcquireClaimsRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_claims__pb2.AcquireClaimsResponse.SerializeToString,
+            ),
             'Connect': grpc.stream_stream_rpc_method_handler(
                     servicer.Connect,
                     request_deserializer=coord_dot_v1_dot_coordinator__pb2.ConnectRequest.FromString,
@@ -141,10 +276,55 @@ def add_CoordinatorServiceServicer_to_server(servicer, server):
                     request_deserializer=coord_dot_v1_dot_coordinator__pb2.GetStatusRequest.FromString,
                     response_serializer=coord_dot_v1_dot_coordinator__pb2.GetStatusResponse.SerializeToString,
             ),
+            'KillWorker': grpc.unary_unary_rpc_method_handler(
+                    servicer.KillWorker,
+                    request_deserializer=coord_dot_v1_dot_coordinator__pb2.KillWorkerRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_coordinator__pb2.KillWorkerResponse.SerializeToString,
+            ),
+            'ListClaims': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListClaims,
+                    request_deserializer=coord_dot_v1_dot_claims__pb2.ListClaimsRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_claims__pb2.ListClaimsResponse.SerializeToString,
+            ),
             'ListWorkers': grpc.unary_unary_rpc_method_handler(
                     servicer.ListWorkers,
                     request_deserializer=coord_dot_v1_dot_coordinator__pb2.ListWorkersRequest.FromString,
                     response_serializer=coord_dot_v1_dot_coordinator__pb2.ListWorkersResponse.SerializeToString,
+            ),
+            'Poll': grpc.unary_unary_rpc_method_handler(
+                    servicer.Poll,
+                    request_deserializer=coord_dot_v1_dot_coordinator__pb2.PollRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_coordinator__pb2.PollResponse.SerializeToString,
+            ),
+            'ReleaseClaims': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseClaims,
+                    request_deserializer=coord_dot_v1_dot_claims__pb2.ReleaseClaimsRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_claims__pb2.ReleaseClaimsResponse.SerializeToString,
+            ),
+            'RenewClaims': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenewClaims,
+                    request_deserializer=coord_dot_v1_dot_claims__pb2.RenewClaimsRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_claims__pb2.RenewClaimsResponse.SerializeToString,
+            ),
+            'Resume': grpc.unary_unary_rpc_method_handler(
+                    servicer.Resume,
+                    request_deserializer=coord_dot_v1_dot_coordinator__pb2.ResumeRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_coordinator__pb2.ResumeResponse.SerializeToString,
+            ),
+            'SendMessage': grpc.unary_unary_rpc_method_handler(
+                    servicer.SendMessage,
+                    request_deserializer=coord_dot_v1_dot_coordinator__pb2.SendMessageRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_coordinator__pb2.SendMessageResponse.SerializeToString,
+            ),
+            'SetStrategy': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetStrategy,
+                    request_deserializer=coord_dot_v1_dot_coordinator__pb2.SetStrategyRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_coordinator__pb2.SetStrategyResponse.SerializeToString,
+            ),
+            'Stop': grpc.unary_unary_rpc_method_handler(
+                    servicer.Stop,
+                    request_deserializer=coord_dot_v1_dot_coordinator__pb2.StopRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_coordinator__pb2.StopResponse.SerializeToString,
             ),
             'WatchEvents': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchEvents,
@@ -162,6 +342,33 @@ def add_CoordinatorServiceServicer_to_server(servicer, server):
 class CoordinatorService:
     """Holds the live workers, gives them tasks, and merges the events of all services.
     """
+
+    @staticmethod
+    def AcquireClaims(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.CoordinatorService/AcquireClaims',
+            coord_dot_v1_dot_claims__pb2.AcquireClaimsRequest.SerializeToString,
+            coord_dot_v1_dot_claims__pb2.AcquireClaimsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def Connect(request_iterator,
@@ -272,6 +479,60 @@ class CoordinatorService:
             _registered_method=True)
 
     @staticmethod
+    def KillWorker(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.CoordinatorService/KillWorker',
+            coord_dot_v1_dot_coordinator__pb2.KillWorkerRequest.SerializeToString,
+            coord_dot_v1_dot_coordinator__pb2.KillWorkerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListClaims(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.CoordinatorService/ListClaims',
+            coord_dot_v1_dot_claims__pb2.ListClaimsRequest.SerializeToString,
+            coord_dot_v1_dot_claims__pb2.ListClaimsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListWorkers(request,
             target,
             options=(),
@@ -288,6 +549,195 @@ class CoordinatorService:
             '/coord.v1.CoordinatorService/ListWorkers',
             coord_dot_v1_dot_coordinator__pb2.ListWorkersRequest.SerializeToString,
             coord_dot_v1_dot_coordinator__pb2.ListWorkersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Poll(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.CoordinatorService/Poll',
+            coord_dot_v1_dot_coordinator__pb2.PollRequest.SerializeToString,
+            coord_dot_v1_dot_coordinator__pb2.PollResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseClaims(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.CoordinatorService/ReleaseClaims',
+            coord_dot_v1_dot_claims__pb2.ReleaseClaimsRequest.SerializeToString,
+            coord_dot_v1_dot_claims__pb2.ReleaseClaimsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenewClaims(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.CoordinatorService/RenewClaims',
+            coord_dot_v1_dot_claims__pb2.RenewClaimsRequest.SerializeToString,
+            coord_dot_v1_dot_claims__pb2.RenewClaimsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Resume(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.CoordinatorService/Resume',
+            coord_dot_v1_dot_coordinator__pb2.ResumeRequest.SerializeToString,
+            coord_dot_v1_dot_coordinator__pb2.ResumeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SendMessage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.CoordinatorService/SendMessage',
+            coord_dot_v1_dot_coordinator__pb2.SendMessageRequest.SerializeToString,
+            coord_dot_v1_dot_coordinator__pb2.SendMessageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetStrategy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.CoordinatorService/SetStrategy',
+            coord_dot_v1_dot_coordinator__pb2.SetStrategyRequest.SerializeToString,
+            coord_dot_v1_dot_coordinator__pb2.SetStrategyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Stop(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.CoordinatorService/Stop',
+            coord_dot_v1_dot_coordinator__pb2.StopRequest.SerializeToString,
+            coord_dot_v1_dot_coordinator__pb2.StopResponse.FromString,
             options,
             channel_credentials,
             insecure,

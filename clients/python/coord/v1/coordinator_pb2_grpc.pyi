@@ -22,13 +22,19 @@ someone who writes a worker:
 Numbers. Every message but Hello, Welcome, Heartbeat and Ack has a `sequence`, from 1 on in each
 direction, without gaps; those four have 0. `acknowledged` in any message is the highest number that
 its sender has handled; who sent a message keeps it until that number has come back. After a broken
-stream the worker connects again and says Hello with the same `instance`. Welcome says in `resumed`
-whether the coordinator still has the session: if so, both sides send again what was not
-acknowledged, each message under its old number, and drop numbers that they have received before. If
-not, both sides begin again at 1, and the worker sends what was not acknowledged under new numbers;
-nothing takes effect twice, since reports carry fencing tokens and Spent an id. `held` in Hello and
-Heartbeat names every attempt whose end (Complete, Failed, Released) is not acknowledged yet: an
-attempt that a new session does not name is taken from the worker.
+stream the worker connects again and says Hello with the same `instance` and the `session_id` of its
+last Welcome. Welcome says in `resumed` whether the coordinator still has that session, also across a
+restart of its own: if so, both sides send again what was not acknowledged, each message under its
+old number, and drop numbers that they have received before. If not, both sides begin again at 1, and
+the worker sends what was not acknowledged under new numbers; nothing takes effect twice, since
+reports carry fencing tokens and everything else an id. `held` in Hello and Heartbeat names every
+attempt whose end (Complete, Failed, Released) is not acknowledged yet: an attempt that a new session
+does not name is taken from the worker.
+
+Versions. A worker says the newest version that it speaks and the oldest; Welcome says which one holds
+for the session. Version 1 knows nothing of WorkerMessage, Recall and Conflict, and is sent none.
+
+A worker that cannot keep a stream open says the same things with Poll.
 
 A worker that hears Revoke or Cancel for an attempt stops it and reports no more on it. A worker that
 hears Drain finishes what it has and closes the stream; what it has not finished by the deadline it
@@ -36,6 +42,7 @@ stops and gives back with Released.
 """
 
 from collections import abc as _abc
+from coord.v1 import claims_pb2 as _claims_pb2
 from coord.v1 import coordinator_pb2 as _coordinator_pb2
 from grpc import aio as _aio
 import abc as _abc_1
@@ -65,10 +72,16 @@ class CoordinatorServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> CoordinatorServiceAsyncStub: ...
+    AcquireClaims: _grpc.UnaryUnaryMultiCallable[_claims_pb2.AcquireClaimsRequest, _claims_pb2.AcquireClaimsResponse]
+    """Asks for claims, and waits for them if wanted. FAILED_PRECONDITION with reason STALE_TOKEN where a
+    request names an attempt that its holder does not have.
+    """
     Connect: _grpc.StreamStreamMultiCallable[_coordinator_pb2.ConnectRequest, _coordinator_pb2.ConnectResponse]
     """One worker's live stream. Errors: INVALID_ARGUMENT with reason PROTOCOL (first message not Hello,
     gap in the numbers), FAILED_PRECONDITION with reason UNSUPPORTED_VERSION, ALREADY_EXISTS with
-    reason WORKER_CONNECTED where another live instance has the worker's name.
+    reason WORKER_CONNECTED where another live instance has the worker's name, RESOURCE_EXHAUSTED with
+    reason FLOOD where a worker says more than it may, or NOT_READING where it does not take what it is
+    told.
     """
     DrainWorkers: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.DrainWorkersRequest, _coordinator_pb2.DrainWorkersResponse]
     """Tells workers to finish what they have, to give back what they cannot finish in time, and to go.
@@ -80,8 +93,36 @@ class CoordinatorServiceStub:
     """
     GetStatus: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.GetStatusRequest, _coordinator_pb2.GetStatusResponse]
     """The state of the coordinator, and how dispatch goes."""
+    KillWorker: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.KillWorkerRequest, _coordinator_pb2.KillWorkerResponse]
+    """Ends a worker now: its stream ends, its work is saved, its tasks go on elsewhere. A worker of that
+    name that connects again is taken in again. NOT_FOUND with reason WORKER_NOT_FOUND.
+    """
+    ListClaims: _grpc.UnaryUnaryMultiCallable[_claims_pb2.ListClaimsRequest, _claims_pb2.ListClaimsResponse]
+    """The claims that are held or wait."""
     ListWorkers: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ListWorkersRequest, _coordinator_pb2.ListWorkersResponse]
     """The workers by name, also those that were lost lately."""
+    Poll: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.PollRequest, _coordinator_pb2.PollResponse]
+    """One exchange for workers that cannot keep a stream open: what Connect would carry, Hello first in
+    every call. Answers as soon as there is something to say, or when `wait` is over. The errors are
+    those of Connect.
+    """
+    ReleaseClaims: _grpc.UnaryUnaryMultiCallable[_claims_pb2.ReleaseClaimsRequest, _claims_pb2.ReleaseClaimsResponse]
+    """Gives claims back, held or waiting."""
+    RenewClaims: _grpc.UnaryUnaryMultiCallable[_claims_pb2.RenewClaimsRequest, _claims_pb2.RenewClaimsResponse]
+    """Renews the leases of claims."""
+    Resume: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ResumeRequest, _coordinator_pb2.ResumeResponse]
+    """Ends what Stop has begun."""
+    SendMessage: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.SendMessageRequest, _coordinator_pb2.SendMessageResponse]
+    """Sends a message to workers; it is kept until each of them has acknowledged it, or it expires.
+    NOT_FOUND with reason WORKER_NOT_FOUND where nobody is there who could get it: a name that was never
+    seen, a role that none has.
+    """
+    SetStrategy: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.SetStrategyRequest, _coordinator_pb2.SetStrategyResponse]
+    """Chooses the strategy from the next decision on. INVALID_ARGUMENT with reason UNKNOWN_STRATEGY."""
+    Stop: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.StopRequest, _coordinator_pb2.StopResponse]
+    """Halts everything: attempts are stopped, their work is saved and their tasks wait again, without an
+    attempt used up; nothing is assigned and nothing lands until Resume, also across restarts.
+    """
     WatchEvents: _grpc.UnaryStreamMultiCallable[_coordinator_pb2.WatchEventsRequest, _coordinator_pb2.WatchEventsResponse]
     """Sends the events of all services, merged, from a cursor on. At least once; in order for each
     service; a cause before what it led to.
@@ -92,10 +133,16 @@ class CoordinatorServiceAsyncStub(CoordinatorServiceStub):
     """Holds the live workers, gives them tasks, and merges the events of all services."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    AcquireClaims: _aio.UnaryUnaryMultiCallable[_claims_pb2.AcquireClaimsRequest, _claims_pb2.AcquireClaimsResponse]  # type: ignore[assignment]
+    """Asks for claims, and waits for them if wanted. FAILED_PRECONDITION with reason STALE_TOKEN where a
+    request names an attempt that its holder does not have.
+    """
     Connect: _aio.StreamStreamMultiCallable[_coordinator_pb2.ConnectRequest, _coordinator_pb2.ConnectResponse]  # type: ignore[assignment]
     """One worker's live stream. Errors: INVALID_ARGUMENT with reason PROTOCOL (first message not Hello,
     gap in the numbers), FAILED_PRECONDITION with reason UNSUPPORTED_VERSION, ALREADY_EXISTS with
-    reason WORKER_CONNECTED where another live instance has the worker's name.
+    reason WORKER_CONNECTED where another live instance has the worker's name, RESOURCE_EXHAUSTED with
+    reason FLOOD where a worker says more than it may, or NOT_READING where it does not take what it is
+    told.
     """
     DrainWorkers: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.DrainWorkersRequest, _coordinator_pb2.DrainWorkersResponse]  # type: ignore[assignment]
     """Tells workers to finish what they have, to give back what they cannot finish in time, and to go.
@@ -107,8 +154,36 @@ class CoordinatorServiceAsyncStub(CoordinatorServiceStub):
     """
     GetStatus: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.GetStatusRequest, _coordinator_pb2.GetStatusResponse]  # type: ignore[assignment]
     """The state of the coordinator, and how dispatch goes."""
+    KillWorker: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.KillWorkerRequest, _coordinator_pb2.KillWorkerResponse]  # type: ignore[assignment]
+    """Ends a worker now: its stream ends, its work is saved, its tasks go on elsewhere. A worker of that
+    name that connects again is taken in again. NOT_FOUND with reason WORKER_NOT_FOUND.
+    """
+    ListClaims: _aio.UnaryUnaryMultiCallable[_claims_pb2.ListClaimsRequest, _claims_pb2.ListClaimsResponse]  # type: ignore[assignment]
+    """The claims that are held or wait."""
     ListWorkers: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ListWorkersRequest, _coordinator_pb2.ListWorkersResponse]  # type: ignore[assignment]
     """The workers by name, also those that were lost lately."""
+    Poll: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.PollRequest, _coordinator_pb2.PollResponse]  # type: ignore[assignment]
+    """One exchange for workers that cannot keep a stream open: what Connect would carry, Hello first in
+    every call. Answers as soon as there is something to say, or when `wait` is over. The errors are
+    those of Connect.
+    """
+    ReleaseClaims: _aio.UnaryUnaryMultiCallable[_claims_pb2.ReleaseClaimsRequest, _claims_pb2.ReleaseClaimsResponse]  # type: ignore[assignment]
+    """Gives claims back, held or waiting."""
+    RenewClaims: _aio.UnaryUnaryMultiCallable[_claims_pb2.RenewClaimsRequest, _claims_pb2.RenewClaimsResponse]  # type: ignore[assignment]
+    """Renews the leases of claims."""
+    Resume: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ResumeRequest, _coordinator_pb2.ResumeResponse]  # type: ignore[assignment]
+    """Ends what Stop has begun."""
+    SendMessage: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.SendMessageRequest, _coordinator_pb2.SendMessageResponse]  # type: ignore[assignment]
+    """Sends a message to workers; it is kept until each of them has acknowledged it, or it expires.
+    NOT_FOUND with reason WORKER_NOT_FOUND where nobody is there who could get it: a name that was never
+    seen, a role that none has.
+    """
+    SetStrategy: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.SetStrategyRequest, _coordinator_pb2.SetStrategyResponse]  # type: ignore[assignment]
+    """Chooses the strategy from the next decision on. INVALID_ARGUMENT with reason UNKNOWN_STRATEGY."""
+    Stop: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.StopRequest, _coordinator_pb2.StopResponse]  # type: ignore[assignment]
+    """Halts everything: attempts are stopped, their work is saved and their tasks wait again, without an
+    attempt used up; nothing is assigned and nothing lands until Resume, also across restarts.
+    """
     WatchEvents: _aio.UnaryStreamMultiCallable[_coordinator_pb2.WatchEventsRequest, _coordinator_pb2.WatchEventsResponse]  # type: ignore[assignment]
     """Sends the events of all services, merged, from a cursor on. At least once; in order for each
     service; a cause before what it led to.
@@ -118,6 +193,16 @@ class CoordinatorServiceServicer(metaclass=_abc_1.ABCMeta):
     """Holds the live workers, gives them tasks, and merges the events of all services."""
 
     @_abc_1.abstractmethod
+    def AcquireClaims(
+        self,
+        request: _claims_pb2.AcquireClaimsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_claims_pb2.AcquireClaimsResponse, _abc.Awaitable[_claims_pb2.AcquireClaimsResponse]]:
+        """Asks for claims, and waits for them if wanted. FAILED_PRECONDITION with reason STALE_TOKEN where a
+        request names an attempt that its holder does not have.
+        """
+
+    @_abc_1.abstractmethod
     def Connect(
         self,
         request_iterator: _MaybeAsyncIterator[_coordinator_pb2.ConnectRequest],
@@ -125,7 +210,9 @@ class CoordinatorServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_coordinator_pb2.ConnectResponse], _abc.AsyncIterator[_coordinator_pb2.ConnectResponse]]:
         """One worker's live stream. Errors: INVALID_ARGUMENT with reason PROTOCOL (first message not Hello,
         gap in the numbers), FAILED_PRECONDITION with reason UNSUPPORTED_VERSION, ALREADY_EXISTS with
-        reason WORKER_CONNECTED where another live instance has the worker's name.
+        reason WORKER_CONNECTED where another live instance has the worker's name, RESOURCE_EXHAUSTED with
+        reason FLOOD where a worker says more than it may, or NOT_READING where it does not take what it is
+        told.
         """
 
     @_abc_1.abstractmethod
@@ -157,12 +244,94 @@ class CoordinatorServiceServicer(metaclass=_abc_1.ABCMeta):
         """The state of the coordinator, and how dispatch goes."""
 
     @_abc_1.abstractmethod
+    def KillWorker(
+        self,
+        request: _coordinator_pb2.KillWorkerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.KillWorkerResponse, _abc.Awaitable[_coordinator_pb2.KillWorkerResponse]]:
+        """Ends a worker now: its stream ends, its work is saved, its tasks go on elsewhere. A worker of that
+        name that connects again is taken in again. NOT_FOUND with reason WORKER_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ListClaims(
+        self,
+        request: _claims_pb2.ListClaimsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_claims_pb2.ListClaimsResponse, _abc.Awaitable[_claims_pb2.ListClaimsResponse]]:
+        """The claims that are held or wait."""
+
+    @_abc_1.abstractmethod
     def ListWorkers(
         self,
         request: _coordinator_pb2.ListWorkersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_coordinator_pb2.ListWorkersResponse, _abc.Awaitable[_coordinator_pb2.ListWorkersResponse]]:
         """The workers by name, also those that were lost lately."""
+
+    @_abc_1.abstractmethod
+    def Poll(
+        self,
+        request: _coordinator_pb2.PollRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.PollResponse, _abc.Awaitable[_coordinator_pb2.PollResponse]]:
+        """One exchange for workers that cannot keep a stream open: what Connect would carry, Hello first in
+        every call. Answers as soon as there is something to say, or when `wait` is over. The errors are
+        those of Connect.
+        """
+
+    @_abc_1.abstractmethod
+    def ReleaseClaims(
+        self,
+        request: _claims_pb2.ReleaseClaimsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_claims_pb2.ReleaseClaimsResponse, _abc.Awaitable[_claims_pb2.ReleaseClaimsResponse]]:
+        """Gives claims back, held or waiting."""
+
+    @_abc_1.abstractmethod
+    def RenewClaims(
+        self,
+        request: _claims_pb2.RenewClaimsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_claims_pb2.RenewClaimsResponse, _abc.Awaitable[_claims_pb2.RenewClaimsResponse]]:
+        """Renews the leases of claims."""
+
+    @_abc_1.abstractmethod
+    def Resume(
+        self,
+        request: _coordinator_pb2.ResumeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.ResumeResponse, _abc.Awaitable[_coordinator_pb2.ResumeResponse]]:
+        """Ends what Stop has begun."""
+
+    @_abc_1.abstractmethod
+    def SendMessage(
+        self,
+        request: _coordinator_pb2.SendMessageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.SendMessageResponse, _abc.Awaitable[_coordinator_pb2.SendMessageResponse]]:
+        """Sends a message to workers; it is kept until each of them has acknowledged it, or it expires.
+        NOT_FOUND with reason WORKER_NOT_FOUND where nobody is there who could get it: a name that was never
+        seen, a role that none has.
+        """
+
+    @_abc_1.abstractmethod
+    def SetStrategy(
+        self,
+        request: _coordinator_pb2.SetStrategyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.SetStrategyResponse, _abc.Awaitable[_coordinator_pb2.SetStrategyResponse]]:
+        """Chooses the strategy from the next decision on. INVALID_ARGUMENT with reason UNKNOWN_STRATEGY."""
+
+    @_abc_1.abstractmethod
+    def Stop(
+        self,
+        request: _coordinator_pb2.StopRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.StopResponse, _abc.Awaitable[_coordinator_pb2.StopResponse]]:
+        """Halts everything: attempts are stopped, their work is saved and their tasks wait again, without an
+        attempt used up; nothing is assigned and nothing lands until Resume, also across restarts.
+        """
 
     @_abc_1.abstractmethod
     def WatchEvents(

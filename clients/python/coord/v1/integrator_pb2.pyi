@@ -114,6 +114,34 @@ class MergeQueue(_message.Message):
     paused: _common_pb2.Reason
     def __init__(self, target: _Optional[str] = ..., landing_branch: _Optional[str] = ..., target_commit: _Optional[str] = ..., paused: _Optional[_Union[_common_pb2.Reason, _Mapping]] = ...) -> None: ...
 
+class CheckConflictsRequest(_message.Message):
+    __slots__ = ("project", "worker")
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    worker: str
+    def __init__(self, project: _Optional[str] = ..., worker: _Optional[str] = ...) -> None: ...
+
+class CheckConflictsResponse(_message.Message):
+    __slots__ = ("attempt", "conflicts")
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    CONFLICTS_FIELD_NUMBER: _ClassVar[int]
+    attempt: _common_pb2.AttemptRef
+    conflicts: _containers.RepeatedCompositeFieldContainer[WorktreeConflict]
+    def __init__(self, attempt: _Optional[_Union[_common_pb2.AttemptRef, _Mapping]] = ..., conflicts: _Optional[_Iterable[_Union[WorktreeConflict, _Mapping]]] = ...) -> None: ...
+
+class WorktreeConflict(_message.Message):
+    __slots__ = ("worker", "attempt", "paths", "hunks")
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    PATHS_FIELD_NUMBER: _ClassVar[int]
+    HUNKS_FIELD_NUMBER: _ClassVar[int]
+    worker: str
+    attempt: _common_pb2.AttemptRef
+    paths: _containers.RepeatedScalarFieldContainer[str]
+    hunks: str
+    def __init__(self, worker: _Optional[str] = ..., attempt: _Optional[_Union[_common_pb2.AttemptRef, _Mapping]] = ..., paths: _Optional[_Iterable[str]] = ..., hunks: _Optional[str] = ...) -> None: ...
+
 class GetChangeRequest(_message.Message):
     __slots__ = ("project", "change_id")
     PROJECT_FIELD_NUMBER: _ClassVar[int]

@@ -35,6 +35,11 @@ class IntegratorServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.CheckConflicts = channel.unary_unary(
+                '/coord.v1.IntegratorService/CheckConflicts',
+                request_serializer=coord_dot_v1_dot_integrator__pb2.CheckConflictsRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_integrator__pb2.CheckConflictsResponse.FromString,
+                _registered_method=True)
         self.GetChange = channel.unary_unary(
                 '/coord.v1.IntegratorService/GetChange',
                 request_serializer=coord_dot_v1_dot_integrator__pb2.GetChangeRequest.SerializeToString,
@@ -80,6 +85,14 @@ class IntegratorServiceStub:
 class IntegratorServiceServicer:
     """Holds the worktrees and the merge queue of one repository.
     """
+
+    def CheckConflicts(self, request, context):
+        """Compares what is in a worker's worktree now with the target and with what is in every other
+        worktree, as git would merge them. Nothing is changed. NOT_FOUND with reason WORKTREE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def GetChange(self, request, context):
         """One change with its runs. NOT_FOUND with reason CHANGE_NOT_FOUND.
@@ -148,6 +161,11 @@ class IntegratorServiceServicer:
 
 def add_IntegratorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'CheckConflicts': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckConflicts,
+                    request_deserializer=coord_dot_v1_dot_integrator__pb2.CheckConflictsRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_integrator__pb2.CheckConflictsResponse.SerializeToString,
+            ),
             'GetChange': grpc.unary_unary_rpc_method_handler(
                     servicer.GetChange,
                     request_deserializer=coord_dot_v1_dot_integrator__pb2.GetChangeRequest.FromString,
@@ -199,6 +217,33 @@ def add_IntegratorServiceServicer_to_server(servicer, server):
 class IntegratorService:
     """Holds the worktrees and the merge queue of one repository.
     """
+
+    @staticmethod
+    def CheckConflicts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.IntegratorService/CheckConflicts',
+            coord_dot_v1_dot_integrator__pb2.CheckConflictsRequest.SerializeToString,
+            coord_dot_v1_dot_integrator__pb2.CheckConflictsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def GetChange(request,

@@ -38,6 +38,10 @@ class IntegratorServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> IntegratorServiceAsyncStub: ...
+    CheckConflicts: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.CheckConflictsRequest, _integrator_pb2.CheckConflictsResponse]
+    """Compares what is in a worker's worktree now with the target and with what is in every other
+    worktree, as git would merge them. Nothing is changed. NOT_FOUND with reason WORKTREE_NOT_FOUND.
+    """
     GetChange: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.GetChangeRequest, _integrator_pb2.GetChangeResponse]
     """One change with its runs. NOT_FOUND with reason CHANGE_NOT_FOUND."""
     ListChanges: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.ListChangesRequest, _integrator_pb2.ListChangesResponse]
@@ -72,6 +76,10 @@ class IntegratorServiceAsyncStub(IntegratorServiceStub):
     """Holds the worktrees and the merge queue of one repository."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    CheckConflicts: _aio.UnaryUnaryMultiCallable[_integrator_pb2.CheckConflictsRequest, _integrator_pb2.CheckConflictsResponse]  # type: ignore[assignment]
+    """Compares what is in a worker's worktree now with the target and with what is in every other
+    worktree, as git would merge them. Nothing is changed. NOT_FOUND with reason WORKTREE_NOT_FOUND.
+    """
     GetChange: _aio.UnaryUnaryMultiCallable[_integrator_pb2.GetChangeRequest, _integrator_pb2.GetChangeResponse]  # type: ignore[assignment]
     """One change with its runs. NOT_FOUND with reason CHANGE_NOT_FOUND."""
     ListChanges: _aio.UnaryUnaryMultiCallable[_integrator_pb2.ListChangesRequest, _integrator_pb2.ListChangesResponse]  # type: ignore[assignment]
@@ -103,6 +111,16 @@ class IntegratorServiceAsyncStub(IntegratorServiceStub):
 
 class IntegratorServiceServicer(metaclass=_abc_1.ABCMeta):
     """Holds the worktrees and the merge queue of one repository."""
+
+    @_abc_1.abstractmethod
+    def CheckConflicts(
+        self,
+        request: _integrator_pb2.CheckConflictsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_integrator_pb2.CheckConflictsResponse, _abc.Awaitable[_integrator_pb2.CheckConflictsResponse]]:
+        """Compares what is in a worker's worktree now with the target and with what is in every other
+        worktree, as git would merge them. Nothing is changed. NOT_FOUND with reason WORKTREE_NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def GetChange(
