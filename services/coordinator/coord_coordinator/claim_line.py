@@ -1,0 +1,216 @@
+"""The line for claims: who holds what, and who waits for whom.
+
+Served in the order of asking: a request waits for all before it that it meets, holders and waiting
+ones alike. So whom a request waits for never grows, but for who passes it (see `ask`), and a circle
+of waiting owners can only be closed by a new request: looking for one then is enough. The wait-for
+graph is that of Coffman, Elphick and Shoshani, "System Deadlocks", 1971.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from coord.v1 import claims_pb2 as pb
+
+from coord_coordinator.resources import ResourceIndex, common
+
+
+@dataclass(slots=True)
+class Entry:
+    """A claim in the line.
+
+    Attributes:
+        claim: The claim; held where its `fencing_token` is not 0.
+        lease_ns: How long its lease is; 0 where it lives with its worker or attempt.
+        expires_ns: When its lease ends, by the monotonic clock; of no meaning without one.
+        blockers: What it waits for, by claim id.
+        waiters: What waits for it, by claim id.
+    """
+
+    claim: pb.Claim
+    lease_ns: int = 0
+    expires_ns: int = 0
+    blockers: dict[str, None] = field(default_factory=dict)
+    waiters: dict[str, None] = field(default_factory=dict)
+
+    @property
+    def claim_id(self) -> str:
+        """The claim's id."""
+        return self.claim.claim_id
+
+    @property
+    def held(self) -> bool:
+        """Whether it is held, rather than waiting."""
+        return self.claim.state == pb.CLAIM_STATE_GRANTED
+
+
+@dataclass(frozen=True)
+class Deadlock:
+    """A circle that a request would close.
+
+    Attributes:
+        circle: The ids of claims, each waiting for the next; the last waits for the asker.
+    """
+
+    circle: list[str]
+
+
+class ClaimLine:
+    """All claims that are held or wait, in the order in which they were asked for.
+
+    Args:
+        last_token: The largest fencing token that was ever given.
+    """
+
+    def __init__(self, last_token: int = 0) -> None:
+        self.last_token = last_token
+        self._entries: dict[str, Entry] = {}
+        self._of: dict[str, dict[str, Entry]] = {}
+        self._index = ResourceIndex()
+
+    def __iter__(self) -> Iterator[Entry]:
+        """Yield the entries in order."""
+        return iter(self._entries.values())
+
+    def get(self, claim_id: str) -> Entry | None:
+        """Return the entry of a claim that is held or waits."""
+        return self._entries.get(claim_id)
+
+    def of(self, holder: str) -> list[Entry]:
+        """Return what a holder holds or waits for, in order."""
+        return list(self._of.get(holder, {}).values())
+
+    def restore(self, entries: Iterable[Entry]) -> list[Entry]:
+        """Put entries back after a start, in the order of asking; return those that are granted now."""
+        waiting = []
+        for entry in entries:
+            if entry.held:
+                self._insert(entry, [])
+            else:
+                waiting.append(entry)
+        for entry in waiting:
+            self._line_up(entry)
+        return [entry for entry in waiting if entry.held]
+
+    def blockers(self, claim: pb.Claim) -> list[Entry]:
+        """Return what a request would have to wait for now.
+
+        Who waits already, and for the asker itself, is passed: it cannot go first.
+        """
+        owned = [entry for entry in self.of(claim.holder) if _same_owner(entry.claim, claim)]
+        return [
+            entry
+            for entry in self._meeting(claim)
+            if entry.held or not self._waits_for(entry, owned)
+        ]
+
+    def ask(self, entry: Entry) -> Deadlock | None:
+        """Grant a request, or put it in line; return the circle that it would close instead."""
+        circle = self._circle(entry.claim, self.blockers(entry.claim))
+        if circle:
+            return Deadlock(circle)
+        self._line_up(entry)
+        return None
+
+    def remove(self, claim_id: str) -> list[Entry]:
+        """Take a claim out; return those that are granted by that, in order."""
+        entry = self._entries.pop(claim_id)
+        self._index.remove(entry.claim)
+        of_holder = self._of[entry.claim.holder]
+        del of_holder[claim_id]
+        if not of_holder:
+            del self._of[entry.claim.holder]
+        for blocker in entry.blockers:
+            del self._entries[blocker].waiters[claim_id]
+        freed = []
+        for waiter in entry.waiters:
+            waiting = self._entries[waiter]
+            del waiting.blockers[claim_id]
+            if not waiting.blockers:
+                self._grant(waiting)
+                freed.append(waiting)
+        return freed
+
+    def _line_up(self, entry: Entry) -> None:
+        """Put a request behind its blockers and before those that it passes; grant it if it can be."""
+        meeting = self._meeting(entry.claim)
+        blockers = self.blockers(entry.claim)
+        self._insert(entry, blockers)
+        for passed in meeting:
+            if passed.claim_id not in entry.blockers:
+                passed.blockers[entry.claim_id] = None
+                entry.waiters[passed.claim_id] = None
+        if not blockers:
+            self._grant(entry)
+
+    def _insert(self, entry: Entry, blockers: Iterable[Entry]) -> None:
+        self._entries[entry.claim_id] = entry
+        self._index.add(entry.claim)
+        self._of.setdefault(entry.claim.holder, {})[entry.claim_id] = entry
+        for blocker in blockers:
+            entry.blockers[blocker.claim_id] = None
+            blocker.waiters[entry.claim_id] = None
+
+    def _grant(self, entry: Entry) -> None:
+        self.last_token += 1
+        entry.claim.state = pb.CLAIM_STATE_GRANTED
+        entry.claim.fencing_token = self.last_token
+
+    def _meeting(self, claim: pb.Claim) -> list[Entry]:
+        """Return what a claim cannot be held beside, in no certain order."""
+        found = (self._entries[claim_id] for claim_id in self._index.near(claim))
+        return [
+            entry
+            for entry in found
+            if not _same_owner(entry.claim, claim) and common(entry.claim, claim) is not None
+        ]
+
+    def _waits_for(self, entry: Entry, owned: Iterable[Entry]) -> bool:
+        """Tell whether an entry waits, however indirectly, for one of `owned`."""
+        wanted = {one.claim_id for one in owned}
+        return any(reached in wanted for reached in self._reached([entry]))
+
+    def _circle(self, claim: pb.Claim, blockers: Iterable[Entry]) -> list[str]:
+        """Return the way from a request's blockers back to its owner; empty where there is none."""
+        came_from = self._reached(blockers)
+        for claim_id in came_from:
+            if _same_owner(self._entries[claim_id].claim, claim):
+                return _way(came_from, claim_id)
+        return []
+
+    def _reached(self, begin: Iterable[Entry]) -> dict[str, str]:
+        """Return every claim whose end something waits for, with the one that waits for it.
+
+        A claim ends when its owner goes on; so it waits for all that its owner waits for.
+        """
+        came_from = {entry.claim_id: "" for entry in begin}
+        todo = list(came_from)
+        while todo:
+            here = self._entries[todo.pop()]
+            for blocker in self._owner_waits_for(here.claim):
+                if blocker not in came_from:
+                    came_from[blocker] = here.claim_id
+                    todo.append(blocker)
+        return came_from
+
+    def _owner_waits_for(self, claim: pb.Claim) -> Iterator[str]:
+        for entry in self.of(claim.holder):
+            if entry.blockers and _same_owner(entry.claim, claim):
+                yield from entry.blockers
+
+
+def _same_owner(one: pb.Claim, other: pb.Claim) -> bool:
+    """Tell whether two claims do not stand in each other's way.
+
+    Two attempts of one worker do; a claim that the worker has made for itself belongs to all of them.
+    """
+    if one.holder != other.holder:
+        return False
+    tokens = one.attempt.fencing_token, other.attempt.fencing_token
+    return tokens[0] == tokens[1] or 0 in tokens
+
+
+def _way(came_from: dict[str, str], claim_id: str) -> list[str]:
+    way = [claim_id]
+    while came_from[way[-1]]:
+        way.append(came_from[way[-1]])
+    return way[::-1]
