@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import itertools
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,8 @@ from coord.v1 import coordinator_pb2
 Request = coordinator_pb2.ConnectRequest
 Response = coordinator_pb2.ConnectResponse
 
+_numbers = itertools.count(1)
+
 
 @dataclass
 class Session:
@@ -23,6 +26,7 @@ class Session:
     sent: int = 0
     unacknowledged: list[Response] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
+    session_id: str = field(default_factory=lambda: f"session-{next(_numbers)}")
 
     def acknowledge(self, number: int) -> None:
         kept = [response for response in self.unacknowledged if response.sequence > number]
@@ -54,13 +58,16 @@ class FakeCoordinator:
         assert first.WhichOneof("message") == "hello"
         assert not first.sequence
         session = self.sessions.get(first.hello.instance)
-        resumed = session is not None
-        if session is None:
+        resumed = session is not None and first.hello.session_id in ("", session.session_id)
+        if session is None or not resumed:
             session = self.sessions[first.hello.instance] = Session()
         else:
             session.acknowledge(first.acknowledged)
         welcome = coordinator_pb2.Welcome(
-            resumed=resumed, heartbeat_interval=duration(from_seconds(self.heartbeat_s))
+            resumed=resumed,
+            heartbeat_interval=duration(from_seconds(self.heartbeat_s)),
+            session_id=session.session_id,
+            protocol_version=2,
         )
         await context.write(Response(acknowledged=self._acknowledged(session), welcome=welcome))
         self.hellos.append(first.hello)

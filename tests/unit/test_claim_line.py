@@ -113,7 +113,11 @@ def test_in_every_history_no_two_held_meet_tokens_grow_and_all_is_granted_in_the
         last = line.last_token
     while any(True for _ in line):
         # Whoever holds something and waits for nothing can go on: there always is one.
-        free = [one for one in line if one.held and not any(o.blockers for o in line.of(one.claim.holder))]
+        free = [
+            one
+            for one in line
+            if one.held and not any(o.blockers for o in line.of(one.claim.holder))
+        ]
         assert free, "everybody waits: a deadlock"
         line.remove(free[0].claim_id)
         _check(line, reading)

@@ -121,6 +121,14 @@ def unavailable(reason: str, message: str, *, retry_after_ns: int, **metadata: s
     return CoordError(grpc.StatusCode.UNAVAILABLE, reason, message, metadata, retry_after_ns)
 
 
+def resource_exhausted(
+    reason: str, message: str, *, retry_after_ns: int, **metadata: str
+) -> CoordError:
+    """Return an error for a caller that asks for more than its share."""
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    return CoordError(code, reason, message, metadata, retry_after_ns)
+
+
 def from_rpc(error: grpc.RpcError) -> CoordError:
     """Return what a failed call said, as the error that its server raised.
 

@@ -18,9 +18,9 @@ import structlog
 from coord.environment import SYSTEM, Environment
 from coord.errors import CoordError, from_rpc
 from coord.times import SECOND, duration_ns
-from coord.v1 import common_pb2, coordinator_pb2, coordinator_pb2_grpc
+from coord.v1 import claims_pb2, common_pb2, coordinator_pb2, coordinator_pb2_grpc
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 Report = (
     coordinator_pb2.Started
@@ -29,6 +29,12 @@ Report = (
     | coordinator_pb2.Released
     | coordinator_pb2.ProgressReport
     | coordinator_pb2.Spent
+    | claims_pb2.ClaimRequest
+    | coordinator_pb2.ClaimRelease
+    | coordinator_pb2.RateRequest
+    | coordinator_pb2.RateSettlement
+    | coordinator_pb2.ConflictCheck
+    | coordinator_pb2.WorkerMessage
 )
 
 _FIELDS: dict[type[Any], str] = {
@@ -38,6 +44,12 @@ _FIELDS: dict[type[Any], str] = {
     coordinator_pb2.Released: "released",
     coordinator_pb2.ProgressReport: "progress",
     coordinator_pb2.Spent: "spent",
+    claims_pb2.ClaimRequest: "request",
+    coordinator_pb2.ClaimRelease: "claim_release",
+    coordinator_pb2.RateRequest: "rate_request",
+    coordinator_pb2.RateSettlement: "rate_settlement",
+    coordinator_pb2.ConflictCheck: "conflict_check",
+    coordinator_pb2.WorkerMessage: "worker_message",
 }
 _FATAL = frozenset(
     {
@@ -74,13 +86,17 @@ class SessionSettings:
 
 
 class Outbox:
-    """What the worker has reported and the coordinator has not acknowledged, under its numbers."""
+    """What the worker has reported and the coordinator has not acknowledged, under its numbers.
+
+    Attributes:
+        acknowledged: The highest number that was acknowledged.
+    """
 
     def __init__(self) -> None:
         self._next = 1
         self._entries: deque[_Entry] = deque()
         self._written = 0
-        self._acknowledged = 0
+        self.acknowledged = 0
 
     def __len__(self) -> int:
         """Return how many reports are not acknowledged."""
@@ -94,25 +110,18 @@ class Outbox:
         self._entries.append(_Entry(request, done))
         return done
 
-    def knows(self, acknowledged: int) -> bool:
-        """Return whether a coordinator that has handled so many reports can be at this session.
-
-        Its session may be newer than ours, where the Welcome to that one was lost.
-        """
-        return acknowledged >= self._acknowledged
-
     def welcome(self, *, resumed: bool) -> None:
         """Mark all reports as not yet written on this stream; number them anew in a new session."""
         self._written = 0
         if not resumed:
-            self._acknowledged = 0
+            self.acknowledged = 0
             for number, entry in enumerate(self._entries, start=1):
                 entry.request.sequence = number
             self._next = 1 + len(self._entries)
 
     def acknowledge(self, number: int) -> None:
         """Forget the reports up to and including `number`."""
-        self._acknowledged = max(self._acknowledged, number)
+        self.acknowledged = max(self.acknowledged, number)
         while self._entries and self._entries[0].request.sequence <= number:
             done = self._entries.popleft().done
             if not done.done():
@@ -163,6 +172,7 @@ class WorkerSession:
         self._environment = environment
         self._settings = settings or SessionSettings()
         self._outbox, self._handled = Outbox(), 0
+        self._session_id = ""
         self._news = asyncio.Event()
         self._leaving = False
         self._heartbeat_s = 5.0
@@ -234,9 +244,11 @@ class WorkerSession:
         hello = coordinator_pb2.Hello()
         hello.CopyFrom(self._hello)
         hello.protocol_version = PROTOCOL_VERSION
+        hello.session_id = self._session_id
+        hello.confirmed = self._outbox.acknowledged
         hello.held.extend(self._held())
-        # It acknowledges nothing: the numbers may be those of a session that is no more.
-        request = coordinator_pb2.ConnectRequest(hello=hello)
+        # Of no meaning in a new session, and passed over there.
+        request = coordinator_pb2.ConnectRequest(acknowledged=self._handled, hello=hello)
         async with asyncio.timeout(self._settings.welcome_timeout_s):
             with contextlib.suppress(asyncio.InvalidStateError):
                 await stream.write(request)
@@ -248,10 +260,10 @@ class WorkerSession:
 
     def _welcome(self, response: coordinator_pb2.ConnectResponse) -> None:
         welcome = response.welcome
-        resumed = welcome.resumed and self._outbox.knows(response.acknowledged)
-        if not resumed:
+        if not welcome.resumed:
             self._handled = 0
-        self._outbox.welcome(resumed=resumed)
+        self._session_id = welcome.session_id
+        self._outbox.welcome(resumed=welcome.resumed)
         self._outbox.acknowledge(response.acknowledged)
         self._failures, self._name_taken_since = 0, None
         if interval_ns := duration_ns(welcome.heartbeat_interval):

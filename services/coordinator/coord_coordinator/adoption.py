@@ -1,6 +1,6 @@
 """The end of lost workers, and the attempts that a new session finds."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Container, Sequence
 from typing import Any
 
 import structlog
@@ -30,7 +30,7 @@ class Adoption:
         self._money = money
         self._reports = reports
 
-    async def bury(self, worker: Worker, message: str) -> None:
+    async def bury(self, worker: Worker, message: str, code: str = "LOST") -> None:
         """End all that a lost worker had, its work saved first, so that it can go on elsewhere."""
         worker.stop()
         log.info("worker lost", worker=worker.name, reason=message)
@@ -38,32 +38,69 @@ class Adoption:
             await self._reports.save(worker)
         for attempt in list(worker.attempts.values()):
             await self._reports.lose(worker, attempt, f"worker {worker.name} was lost: {message}")
-        await self._fleet.part(worker, "LOST", message)
+        await self._fleet.part(worker, code, message)
 
     async def succeed(self, worker: Worker, hello: pb.Hello) -> dict[int, WorkerAttempt]:
-        """Bury a worker in whose place another process says Hello.
+        """Bury a worker in whose place another session begins.
 
         Returns:
-            The attempts that the new process names as its own: it has their last reports.
+            The attempts that the new session names as its own: it has their last reports. For the
+            same process, all of them: what it does not name did not reach it.
         """
+        same = worker.hello.instance == hello.instance
         named = {one.fencing_token for one in hello.held}
-        kept = {token: one for token, one in worker.attempts.items() if token in named}
+        kept = {token: one for token, one in worker.attempts.items() if same or token in named}
         for token in kept:
             del worker.attempts[token]
-        await self.bury(worker, "another process has taken its place")
+        cause = "its session has begun anew" if same else "another process has taken its place"
+        await self.bury(worker, cause)
         return kept
 
-    async def adopt(self, worker: Worker, kept: dict[int, WorkerAttempt]) -> None:
+    async def restore(self) -> None:
+        """Give the workers of an earlier coordinator what the queue has for them.
+
+        So their leases are renewed while they have time to come back, and what they do not come
+        back for is saved first.
+        """
+        if not self._fleet.workers:
+            return
+        async for tasks in self._pages(states=_AT_WORKER):
+            for task in tasks:
+                worker = self._fleet.workers.get(task.attempts[-1].worker)
+                if worker is not None and worker.restored:
+                    self._fleet.give(worker, _attempt(task))
+
+    async def reclaim(self, worker: Worker, hello: pb.Hello) -> None:
+        """Compare what a worker of an earlier coordinator holds with what the queue has for it."""
+        kept, worker.attempts = worker.attempts, {}
+        sent = {
+            message.assigned.lease.attempt.fencing_token
+            for message in worker.session.undelivered()
+            if message.WhichOneof("message") == "assigned"
+        }
+        worker.session.go_on(hello.confirmed)
+        await self.adopt(worker, hello, kept, sent)
+        worker.restored = False
+
+    async def adopt(
+        self,
+        worker: Worker,
+        hello: pb.Hello,
+        kept: dict[int, WorkerAttempt],
+        sent: Container[int] = (),
+    ) -> None:
         """Take over the attempts that the queue has for a worker, as far as it holds them.
 
         Args:
             worker: Who has just said Hello.
-            kept: What is known of the attempts of the process before it.
+            hello: What it said.
+            kept: What is known of its attempts.
+            sent: The fencing tokens of attempts that it is about to hear of.
         """
-        held = {one.fencing_token: one for one in worker.hello.held}
+        held = {one.fencing_token: one for one in hello.held}
         for task in await self._tasks_of(worker.name):
             attempt = _attempt(task)
-            if held.pop(attempt.token, None) is not None:
+            if held.pop(attempt.token, None) is not None or attempt.token in sent:
                 self._fleet.give(worker, kept.get(attempt.token, attempt))
             elif task.state != queue_pb2.TASK_STATE_MERGING:
                 await self._disown(worker, task, attempt)

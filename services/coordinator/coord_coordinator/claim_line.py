@@ -22,6 +22,8 @@ class Entry:
         claim: The claim; held where its `fencing_token` is not 0.
         lease_ns: How long its lease is; 0 where it lives with its worker or attempt.
         expires_ns: When its lease ends, by the monotonic clock; of no meaning without one.
+        told: Whether its holder hears on its stream when it is granted or lost.
+        number: Its number in the order of asking, since the start.
         blockers: What it waits for, by claim id.
         waiters: What waits for it, by claim id.
     """
@@ -29,6 +31,8 @@ class Entry:
     claim: pb.Claim
     lease_ns: int = 0
     expires_ns: int = 0
+    told: bool = False
+    number: int = 0
     blockers: dict[str, None] = field(default_factory=dict)
     waiters: dict[str, None] = field(default_factory=dict)
 
@@ -66,6 +70,7 @@ class ClaimLine:
         self._entries: dict[str, Entry] = {}
         self._of: dict[str, dict[str, Entry]] = {}
         self._index = ResourceIndex()
+        self._asked = 0
 
     def __iter__(self) -> Iterator[Entry]:
         """Yield the entries in order."""
@@ -80,7 +85,7 @@ class ClaimLine:
         return list(self._of.get(holder, {}).values())
 
     def restore(self, entries: Iterable[Entry]) -> list[Entry]:
-        """Put entries back after a start, in the order of asking; return those that are granted now."""
+        """Put entries back, in the order of asking; return those that are granted by that."""
         waiting = []
         for entry in entries:
             if entry.held:
@@ -131,7 +136,7 @@ class ClaimLine:
         return freed
 
     def _line_up(self, entry: Entry) -> None:
-        """Put a request behind its blockers and before those that it passes; grant it if it can be."""
+        """Put a request behind its blockers and before those that it passes, or grant it."""
         meeting = self._meeting(entry.claim)
         blockers = self.blockers(entry.claim)
         self._insert(entry, blockers)
@@ -143,6 +148,8 @@ class ClaimLine:
             self._grant(entry)
 
     def _insert(self, entry: Entry, blockers: Iterable[Entry]) -> None:
+        self._asked += 1
+        entry.number = self._asked
         self._entries[entry.claim_id] = entry
         self._index.add(entry.claim)
         self._of.setdefault(entry.claim.holder, {})[entry.claim_id] = entry
@@ -201,7 +208,7 @@ class ClaimLine:
 def _same_owner(one: pb.Claim, other: pb.Claim) -> bool:
     """Tell whether two claims do not stand in each other's way.
 
-    Two attempts of one worker do; a claim that the worker has made for itself belongs to all of them.
+    Two attempts of one worker do; a claim that it has made for itself belongs to all of them.
     """
     if one.holder != other.holder:
         return False

@@ -6,11 +6,13 @@ from collections.abc import Callable
 import structlog
 from coord.errors import CoordError
 from coord.times import SECOND, timestamp_ns
-from coord.v1 import common_pb2, integrator_pb2, queue_pb2
+from coord.v1 import claims_pb2, common_pb2, integrator_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
 from coord_runtime.peers import insist
 
+from coord_coordinator.claims import Claims
 from coord_coordinator.fleet import Fleet
+from coord_coordinator.halt import Halt
 from coord_coordinator.money import Money
 from coord_coordinator.reports import Reports
 from coord_coordinator.services import Services
@@ -44,6 +46,8 @@ class Dispatch:
         has_repository: bool,
         is_running: Callable[[], bool],
         full_disk: Callable[[], str],
+        halt: Halt,
+        claims: Claims,
     ) -> None:
         self.strategy = strategy
         self.held: dict[str, common_pb2.Reason] = {}
@@ -54,6 +58,8 @@ class Dispatch:
         self._has_repository = has_repository
         self._is_running = is_running
         self._full_disk = full_disk
+        self._halt = halt
+        self._claims = claims
         self._deliveries: dict[asyncio.Task[None], None] = {}
 
     async def run(self) -> None:
@@ -79,6 +85,8 @@ class Dispatch:
         able = [worker for worker in workers if can_do(worker, spec)]
         if not self._is_running():
             return _reason("COORDINATOR_DRAINING", "the coordinator takes on nothing new")
+        if self._halt.reason is not None:
+            return self._halt.reason
         if not workers:
             return _reason("NO_WORKER", "no worker is connected")
         if not able:
@@ -104,7 +112,7 @@ class Dispatch:
 
     async def _round(self) -> float:
         """Assign what can be; return after how many seconds to look again by itself."""
-        if not self._is_running():
+        if not self._is_running() or self._halt.reason is not None:
             return _BACKOFF_S
         if not self._fleet.free():
             return self._until_free_s()
@@ -139,6 +147,9 @@ class Dispatch:
         worker = self.strategy.choose(spec, self._fleet.free())
         if worker is None:
             return self.obstacle(spec)
+        claimed = self._claims.obstacle(_declared(spec, worker)) if spec.paths else None
+        if claimed is not None:
+            return claimed
         shortage = await self._money.shortage(spec, worker.name)
         if shortage is not None and shortage.code == "TASK_BUDGET_SPENT":
             await self._end_spent(spec, worker, shortage.message)
@@ -165,11 +176,24 @@ class Dispatch:
             # It went, or was drained, while the queue was asked.
             await self._reports.give_back(worker, attempt, "its worker has gone")
             return
+        if spec.paths and not await self._claim_declared(worker, attempt):
+            await self._reports.give_back(worker, attempt, "its paths were claimed meanwhile")
+            return
         self._fleet.give(worker, attempt)
         self._fleet.backoff.begin(worker)
         delivery = asyncio.create_task(self._deliver(worker, attempt, lease))
         self._deliveries[delivery] = None
         delivery.add_done_callback(self._deliveries.pop)
+
+    async def _claim_declared(self, worker: Worker, attempt: WorkerAttempt) -> bool:
+        """Claim what a task says that it will touch, until its change has landed."""
+        declared = _declared(attempt.spec, worker)
+        request = claims_pb2.ClaimRequest(
+            claim_id=f"{attempt.spec.id}@{attempt.token}",
+            resources=declared.resources,
+            attempt=attempt.ref,
+        )
+        return (await self._claims.ask(worker.name, request)).HasField("claim")
 
     async def _end_spent(self, spec: queue_pb2.TaskSpec, worker: Worker, message: str) -> None:
         """End a task whose own budget was spent by attempts that were lost: none can follow."""
@@ -255,6 +279,12 @@ class Dispatch:
             assigned_ns=self._fleet.environment.now_ns(),
             grant_id=grant_id,
         )
+
+
+def _declared(spec: queue_pb2.TaskSpec, worker: Worker) -> claims_pb2.Claim:
+    """Return the claim that a task's declared paths amount to."""
+    resources = [claims_pb2.Resource(path=path) for path in spec.paths if not path.startswith("!")]
+    return claims_pb2.Claim(holder=worker.name, resources=resources)
 
 
 def _reason(code: str, message: str) -> common_pb2.Reason:

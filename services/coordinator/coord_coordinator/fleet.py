@@ -1,5 +1,7 @@
 """Who is there: workers come, fall silent, come back, and go."""
 
+from collections.abc import Awaitable, Callable
+
 from coord.environment import Environment
 from coord.errors import CoordError, already_exists
 from coord.v1 import common_pb2
@@ -7,8 +9,9 @@ from coord.v1 import coordinator_pb2 as pb
 from coord_runtime.wakeups import Wakeups
 
 from coord_coordinator.backoff import Backoff
+from coord_coordinator.outbox import Outbox
 from coord_coordinator.session import Session
-from coord_coordinator.store import CoordinatorStore
+from coord_coordinator.store import CoordinatorStore, SessionBegun, SessionEnded
 from coord_coordinator.workers import Worker, WorkerAttempt
 
 _GONE_MAX = 100
@@ -24,6 +27,7 @@ class Fleet:
         gone: Those that went lately, by name.
         backoff: The limits that its workers have hit.
         changed: Woken whenever a worker or its load changes.
+        farewells: Called with the name of each worker that goes.
     """
 
     def __init__(self, project: str, environment: Environment, store: CoordinatorStore) -> None:
@@ -33,12 +37,32 @@ class Fleet:
         self.backoff = Backoff(environment)
         self.changed = Wakeups()
         self.environment = environment
+        self.farewells: list[Callable[[str], Awaitable[None]]] = []
         self._store = store
+        self._outbox = Outbox(store)
+
+    async def close(self) -> None:
+        """Store what workers are still to be told."""
+        await self._outbox.close()
+
+    def restore(self) -> None:
+        """Take up the sessions that an earlier coordinator has left; they may come back."""
+        for stored in self._store.sessions():
+            begun, now = stored.begun, self.environment
+            session = Session(begun.worker, begun.session_id, self._outbox, stored.messages)
+            worker = Worker(begun.hello, session, now.monotonic_ns(), now.now_ns())
+            worker.lifecycle = pb.LIFECYCLE_RUNNING
+            worker.connected, worker.restored = False, True
+            self.workers[worker.name] = worker
 
     def resume(self, hello: pb.Hello) -> Worker | None:
-        """Return the worker whose instance says Hello again; None for one that is new."""
+        """Return the worker whose session goes on; None for one that is new."""
         worker = self.workers.get(hello.worker)
         if worker is None or worker.hello.instance != hello.instance:
+            return None
+        # Without an id it has not heard of the session, or speaks a version that has none; then it
+        # cannot tell where it was before a restart of ours.
+        if hello.session_id != worker.session.session_id and (hello.session_id or worker.restored):
             return None
         self.hear(worker)
         return worker
@@ -50,22 +74,25 @@ class Fleet:
             CoordError: ALREADY_EXISTS with reason WORKER_CONNECTED where it still is.
         """
         worker = self.workers.get(hello.worker)
-        if worker is not None and worker.connected:
+        if worker is not None and worker.connected and worker.hello.instance != hello.instance:
             raise _connected(hello.worker)
         return worker
 
     def join(self, hello: pb.Hello) -> Worker:
         """Take in a new instance; it gets nothing before `welcome`."""
         now = self.environment
-        worker = Worker(hello, Session(), now.monotonic_ns(), now.now_ns())
+        session = Session(hello.worker, now.new_id("session-"), self._outbox)
+        worker = Worker(hello, session, now.monotonic_ns(), now.now_ns())
+        self._outbox.add(SessionBegun(worker.name, session.session_id, hello))
         self.workers[worker.name] = worker
         self.gone.pop(worker.name, None)
         return worker
 
     def forget(self, worker: Worker) -> None:
-        """Undo `join`, for a stream that broke before its welcome."""
+        """Undo `join`: the session is over."""
         if self.workers.get(worker.name) is worker:
             del self.workers[worker.name]
+            self._outbox.add(SessionEnded(worker.name))
 
     async def welcome(self, worker: Worker) -> None:
         """Let a worker be given tasks."""
@@ -76,11 +103,12 @@ class Fleet:
     async def part(self, worker: Worker, code: str, message: str) -> None:
         """Let a worker go."""
         worker.stop()
-        if self.workers.get(worker.name) is worker:
-            del self.workers[worker.name]
+        self.forget(worker)
         self.gone[worker.name] = worker
         while len(self.gone) > _GONE_MAX:
             del self.gone[next(iter(self.gone))]
+        for farewell in self.farewells:
+            await farewell(worker.name)
         await self.tell(worker, code, message)
         self.changed.wake()
 

@@ -9,6 +9,7 @@ from coord.v1 import coordinator_pb2 as pb
 from coord.v1 import ledger_pb2, queue_pb2
 
 from coord_coordinator.adoption import Adoption
+from coord_coordinator.claims import Claims
 from coord_coordinator.fleet import Fleet
 from coord_coordinator.reports import Reports
 from coord_coordinator.services import Services
@@ -18,6 +19,16 @@ from coord_coordinator.workers import Worker, WorkerAttempt
 log = structlog.get_logger(__name__)
 
 _BATCH_MAX = 1_000
+# Where no attempt is live.
+_ENDED = frozenset(
+    {
+        queue_pb2.TASK_STATE_ABORTED,
+        queue_pb2.TASK_STATE_CANCELLED,
+        queue_pb2.TASK_STATE_COMPLETE,
+        queue_pb2.TASK_STATE_FAILED,
+        queue_pb2.TASK_STATE_PENDING,
+    }
+)
 # A pause of ours longer than this share of the grace is not held against the workers.
 _PAUSE_SHARE = 4
 
@@ -31,6 +42,8 @@ class Liveness:
         services: Services,
         reports: Reports,
         adoption: Adoption,
+        *,
+        claims: Claims,
         settings: CoordinatorSettings,
     ) -> None:
         self._burials: dict[asyncio.Task[None], None] = {}
@@ -38,6 +51,7 @@ class Liveness:
         self._services = services
         self._reports = reports
         self._adoption = adoption
+        self._claims = claims
         self._settings = settings
 
     async def run(self) -> None:
@@ -80,6 +94,8 @@ class Liveness:
         request = queue_pb2.WatchQueueEventsRequest(project=self._fleet.project, after=-1)
         async for event in self._services.follow(queue.WatchQueueEvents, request):
             self._fleet.changed.wake()
+            if event.to_state in _ENDED and event.fencing_token:
+                await self._claims.end_attempt(event.fencing_token)
             holder = self._fleet.holder(event.fencing_token)
             if holder is not None and event.to_state == queue_pb2.TASK_STATE_CANCELLED:
                 attempt = holder.attempts[event.fencing_token]

@@ -1,23 +1,31 @@
 """What a worker's messages must look like. A wrong one ends its stream, and only its."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from coord.v1 import common_pb2, queue_pb2
+from coord.times import SECOND, duration_ns
+from coord.v1 import claims_pb2, common_pb2, limiter_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
 from coord_runtime.checks import (
     DETAIL_BYTES_MAX,
     MESSAGE_BYTES_MAX,
     check_attempt,
     check_id,
+    check_ids,
     check_money,
     check_one_of,
     check_progress,
     check_range,
     check_text,
+    check_worker,
+    invalid_field,
 )
 
 _USED_MAX = 10**12
+_RESOURCES_MAX = 100
+_GLOB_BYTES_MAX = 1_024
+_LEASE_NS_MAX = 24 * 3600 * SECOND
+_TIME_TO_LIVE_NS_MAX = 7 * 24 * 3600 * SECOND
 
 
 def check_request(request: pb.ConnectRequest) -> None:
@@ -27,10 +35,12 @@ def check_request(request: pb.ConnectRequest) -> None:
         CoordError: INVALID_ARGUMENT with reason INVALID_FIELD.
     """
     kind = str(request.WhichOneof("message"))
-    if kind in _CHECKS:
+    if kind in _REPORTS:
         message = getattr(request, kind)
         check_attempt(f"{kind}.attempt", message.attempt)
-        _CHECKS[kind](message)
+        _REPORTS[kind](message)
+    elif kind in _QUESTIONS:
+        _QUESTIONS[kind](getattr(request, kind))
     elif kind == "heartbeat":
         for attempt in request.heartbeat.held:
             check_attempt("heartbeat.held", attempt)
@@ -72,7 +82,79 @@ def _check_nothing(_: pb.Started) -> None:
     pass
 
 
-_CHECKS: dict[str, Callable[[Any], None]] = {
+def check_claim_request(request: claims_pb2.ClaimRequest) -> None:
+    """Check what a claim asks for."""
+    check_id("claim_id", request.claim_id)
+    if request.HasField("attempt"):
+        check_attempt("attempt", request.attempt)
+    check_range("resources", len(request.resources), 1, _RESOURCES_MAX)
+    check_range("lease", duration_ns(request.lease), 0, _LEASE_NS_MAX)
+    check_resources(request.resources)
+
+
+def check_resources(resources: Iterable[claims_pb2.Resource]) -> None:
+    """Check what claims are about."""
+    for resource in resources:
+        if resource.HasField("name"):
+            check_id("resources.name", resource.name)
+        elif not resource.path.strip() or resource.path.startswith("!"):
+            raise invalid_field(
+                "resources.path", f"a glob that matches something, not {resource.path[:64]!r}"
+            )
+        check_text("resources.path", resource.path, _GLOB_BYTES_MAX)
+
+
+def check_worker_message(message: pb.WorkerMessage) -> None:
+    """Check a message to workers."""
+    check_id("message_id", message.message_id)
+    kind = message.WhichOneof("recipient")
+    if kind == "worker":
+        check_worker("worker", message.worker)
+    elif kind == "role":
+        check_id("role", message.role)
+    elif not message.everybody:
+        raise invalid_field("recipient", "a worker, a role, or everybody")
+    if message.thread:
+        check_id("thread", message.thread)
+    check_text("body", message.body, DETAIL_BYTES_MAX)
+    check_range("time_to_live", duration_ns(message.time_to_live), 0, _TIME_TO_LIVE_NS_MAX)
+
+
+def _check_claim_release(release: pb.ClaimRelease) -> None:
+    check_id("claim_release.claim_id", release.claim_id)
+
+
+def _check_rate_request(request: pb.RateRequest) -> None:
+    check_id("rate_request.rate_id", request.rate_id)
+    check_ids("rate_request.buckets", request.buckets)
+    if request.HasField("attempt"):
+        check_attempt("rate_request.attempt", request.attempt)
+    _check_quantities("rate_request.estimate", request.estimate)
+
+
+def _check_rate_settlement(settlement: pb.RateSettlement) -> None:
+    check_id("rate_settlement.rate_id", settlement.rate_id)
+    _check_quantities("rate_settlement.actual", settlement.actual)
+
+
+def _check_quantities(field: str, quantities: limiter_pb2.Quantities) -> None:
+    for name in ("requests", "tokens", "input_tokens", "output_tokens"):
+        check_range(f"{field}.{name}", getattr(quantities, name), 0, _USED_MAX)
+
+
+def _check_conflict_check(check: pb.ConflictCheck) -> None:
+    check_id("conflict_check.check_id", check.check_id)
+
+
+_QUESTIONS: dict[str, Callable[[Any], None]] = {
+    "claim_release": _check_claim_release,
+    "conflict_check": _check_conflict_check,
+    "rate_request": _check_rate_request,
+    "rate_settlement": _check_rate_settlement,
+    "request": check_claim_request,
+    "worker_message": check_worker_message,
+}
+_REPORTS: dict[str, Callable[[Any], None]] = {
     "complete": _check_text,
     "failed": _check_failed,
     "progress": _check_progress,

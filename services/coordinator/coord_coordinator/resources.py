@@ -34,8 +34,8 @@ def _meet(one: pb.Resource, other: pb.Resource) -> bool:
 class ResourceIndex:
     """Finds claims whose resources may meet, by name and by the folder in which a glob can match.
 
-    Two globs can only meet where the folders that they begin with lie on one line; so a claim is kept
-    at its folder in a tree of folders, and `near` looks at those above and below.
+    Two globs can only meet where the folders that they begin with lie on one line; so a claim is
+    kept at its folder in a tree of folders, and `near` looks at those above and below.
     """
 
     def __init__(self) -> None:

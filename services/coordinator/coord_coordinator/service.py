@@ -5,21 +5,42 @@ from collections.abc import AsyncIterator, Iterable
 from functools import partial
 from typing import ClassVar, Self
 
+from coord.errors import failed_precondition, invalid_argument, not_found
 from coord.room import full_disk
-from coord.times import duration, duration_ns, from_seconds
-from coord.v1 import common_pb2
+from coord.times import SECOND, duration, duration_ns, from_seconds
+from coord.v1 import claims_pb2, common_pb2
 from coord.v1 import coordinator_pb2 as pb
 from coord_runtime.calls import Call, Stream
-from coord_runtime.checks import MESSAGE_BYTES_MAX, check_id, check_text, check_worker
+from coord_runtime.checks import (
+    MESSAGE_BYTES_MAX,
+    check_id,
+    check_ids,
+    check_range,
+    check_text,
+    check_worker,
+    page_size,
+)
+from coord_runtime.paging import next_page_token, page_start
+from coord_runtime.pipeline import check_own_worker
 from coord_runtime.service import Service, ServiceContext
+from coord_runtime.tokens import Kind
 from prometheus_client import Gauge
 
 from coord_coordinator.adoption import Adoption
+from coord_coordinator.asks import Asks
+from coord_coordinator.claims import Claims
 from coord_coordinator.dispatch import Dispatch
 from coord_coordinator.events import MergedEvents
 from coord_coordinator.explain import Explainer
 from coord_coordinator.fleet import Fleet
+from coord_coordinator.halt import Halt
 from coord_coordinator.liveness import Liveness
+from coord_coordinator.mail import OPERATOR, Mail
+from coord_coordinator.messages import (
+    check_claim_request,
+    check_resources,
+    check_worker_message,
+)
 from coord_coordinator.money import Money
 from coord_coordinator.reports import Reports
 from coord_coordinator.services import Services
@@ -31,6 +52,9 @@ from coord_coordinator.streams import Streams
 from coord_coordinator.workers import Worker
 
 _DRAIN_S = 30.0
+_WAIT_NS_MAX = 60 * SECOND
+# The setting that holds the chosen strategy.
+_STRATEGY = "strategy"
 _LAST_REPORTS_S = 5.0
 
 
@@ -40,7 +64,19 @@ class CoordinatorService(Service):
     NAME: ClassVar[str] = "coordinator"
     DESCRIPTOR = pb.DESCRIPTOR.services_by_name["CoordinatorService"]
     WORKER_METHODS: ClassVar[frozenset[str]] = frozenset(
-        {"Connect", "ExplainDispatch", "GetStatus", "ListWorkers", "WatchEvents"}
+        {
+            "AcquireClaims",
+            "Connect",
+            "ExplainDispatch",
+            "GetStatus",
+            "ListClaims",
+            "ListWorkers",
+            "Poll",
+            "ReleaseClaims",
+            "RenewClaims",
+            "SendMessage",
+            "WatchEvents",
+        }
     )
 
     def __init__(self, context: ServiceContext, store: CoordinatorStore) -> None:
@@ -53,6 +89,11 @@ class CoordinatorService(Service):
         reports = Reports(fleet, services, money, has_repository=settings.repository)
         self._adoption = adoption = Adoption(fleet, services, money, reports)
         full = partial(full_disk, context.folder)
+        self._halt = halt = Halt(fleet, reports, store)
+        self._mail = mail = Mail(fleet, store)
+        self._claims = claims = Claims(fleet, store)
+        self._asks = asks = Asks(fleet, services, claims, mail, has_repository=settings.repository)
+        fleet.farewells.append(claims.end_session)
         self._dispatch = Dispatch(
             fleet,
             services,
@@ -62,9 +103,15 @@ class CoordinatorService(Service):
             has_repository=settings.repository,
             is_running=lambda: self._lifecycle == pb.LIFECYCLE_RUNNING,
             full_disk=full,
+            halt=halt,
+            claims=claims,
         )
-        self._liveness = Liveness(fleet, services, reports, adoption, settings)
-        self._streams = Streams(fleet, reports, adoption, settings, lambda: self._lifecycle)
+        self._liveness = Liveness(
+            fleet, services, reports, adoption, claims=claims, settings=settings
+        )
+        self._streams = Streams(
+            fleet, reports, adoption, asks, settings=settings, lifecycle=lambda: self._lifecycle
+        )
         self._explainer = Explainer(
             fleet, services, self._dispatch, has_repository=settings.repository, full_disk=full
         )
@@ -83,13 +130,22 @@ class CoordinatorService(Service):
 
     async def start(self) -> None:
         """Begin to assign and to watch."""
+        self._fleet.restore()
+        self._claims.restore()
+        self._mail.restore()
+        self._halt.restore()
+        if chosen := self._store.setting(_STRATEGY):
+            self._dispatch.strategy = STRATEGIES[chosen]()
         self._lifecycle = pb.LIFECYCLE_RUNNING
         loops = (
             self._dispatch.run(),
             self._liveness.run(),
             self._liveness.watch_tasks(),
             self._liveness.watch_budgets(),
+            self._adoption.restore(),
             self._adoption.sweep(),
+            self._claims.run(),
+            self._mail.run(),
         )
         self._loops = [asyncio.create_task(loop) for loop in loops]
 
@@ -115,6 +171,8 @@ class CoordinatorService(Service):
         await self._dispatch.stop()
         await self._liveness.stop()
         await self._streams.stop()
+        await self._asks.stop()
+        await self._fleet.close()
         await self._store.close()
 
     async def connect(self, stream: Stream, call: Call) -> None:
@@ -151,8 +209,109 @@ class CoordinatorService(Service):
             for task_id, reason in self._dispatch.held.items()
         ]
         return pb.GetStatusResponse(
-            lifecycle=self._lifecycle, strategy=self._dispatch.strategy.name, held=held
+            lifecycle=self._lifecycle,
+            strategy=self._dispatch.strategy.name,
+            held=held,
+            stopped=self._halt.reason,
         )
+
+    async def acquire_claims(
+        self, request: claims_pb2.AcquireClaimsRequest, call: Call
+    ) -> claims_pb2.AcquireClaimsResponse:
+        """Ask for claims, and wait for them if wanted."""
+        self._check_holder(request.holder, call)
+        for one in request.requests:
+            check_claim_request(one)
+            if one.HasField("attempt"):
+                self._check_attempt(request.holder, one.attempt)
+        wait_ns = duration_ns(request.wait)
+        check_range("wait", wait_ns, 0, _WAIT_NS_MAX)
+        results = await self._claims.acquire(request.holder, request.requests, wait_ns)
+        return claims_pb2.AcquireClaimsResponse(results=results)
+
+    async def list_claims(
+        self, request: claims_pb2.ListClaimsRequest, call: Call
+    ) -> claims_pb2.ListClaimsResponse:
+        """List claims that are held or wait."""
+        del call
+        check_resources(request.resources)
+        size, after = page_size(request.page_size), [*page_start(request), 0][0]
+        found = self._claims.find(request.holder, request.resources, after)
+        more = len(found) > size
+        return claims_pb2.ListClaimsResponse(
+            claims=[entry.claim for entry in found[:size]],
+            next_page_token=next_page_token(request, [found[size - 1].number]) if more else "",
+        )
+
+    async def release_claims(
+        self, request: claims_pb2.ReleaseClaimsRequest, call: Call
+    ) -> claims_pb2.ReleaseClaimsResponse:
+        """Give claims back."""
+        self._check_holder(request.holder, call)
+        check_ids("claim_ids", request.claim_ids)
+        results = await self._claims.release(request.holder, request.claim_ids)
+        return claims_pb2.ReleaseClaimsResponse(results=results)
+
+    async def renew_claims(
+        self, request: claims_pb2.RenewClaimsRequest, call: Call
+    ) -> claims_pb2.RenewClaimsResponse:
+        """Renew the leases of claims."""
+        self._check_holder(request.holder, call)
+        check_ids("claim_ids", request.claim_ids)
+        results = self._claims.renew(request.holder, request.claim_ids)
+        return claims_pb2.RenewClaimsResponse(results=results)
+
+    async def send_message(
+        self, request: pb.SendMessageRequest, call: Call
+    ) -> pb.SendMessageResponse:
+        """Send a message to workers."""
+        check_worker_message(request.message)
+        is_worker = call.principal.kind is Kind.WORKER
+        sender = call.principal.name if is_worker else OPERATOR
+        return pb.SendMessageResponse(workers=await self._mail.send(sender, request.message))
+
+    async def poll(self, request: pb.PollRequest, call: Call) -> pb.PollResponse:
+        """Serve one exchange with a worker that keeps no stream."""
+        check_range("wait", duration_ns(request.wait), 0, _WAIT_NS_MAX)
+        return pb.PollResponse(messages=await self._streams.poll(request, call))
+
+    async def kill_worker(self, request: pb.KillWorkerRequest, call: Call) -> pb.KillWorkerResponse:
+        """End a worker now, its work saved."""
+        del call
+        check_worker("worker", request.worker)
+        check_text("message", request.message, MESSAGE_BYTES_MAX)
+        worker = self._fleet.workers.get(request.worker)
+        if worker is None:
+            raise not_found("WORKER_NOT_FOUND", f"no worker {request.worker!r} is there")
+        attempts = [attempt.ref for attempt in worker.attempts.values()]
+        await self._adoption.bury(worker, request.message or "killed by the operator", "KILLED")
+        return pb.KillWorkerResponse(attempts=attempts)
+
+    async def set_strategy(
+        self, request: pb.SetStrategyRequest, call: Call
+    ) -> pb.SetStrategyResponse:
+        """Choose the strategy from the next decision on."""
+        del call
+        previous = self._dispatch.strategy.name
+        await self._choose_strategy(request.strategy)
+        return pb.SetStrategyResponse(previous=previous)
+
+    async def stop_project(
+        self, request: pb.StopProjectRequest, call: Call
+    ) -> pb.StopProjectResponse:
+        """Halt everything, its work saved."""
+        del call
+        check_text("message", request.message, MESSAGE_BYTES_MAX)
+        attempts = await self._halt.stop(request.message or "stopped by the operator")
+        return pb.StopProjectResponse(attempts=attempts)
+
+    async def resume_project(
+        self, request: pb.ResumeProjectRequest, call: Call
+    ) -> pb.ResumeProjectResponse:
+        """End what StopProject has begun."""
+        del request, call
+        await self._halt.resume()
+        return pb.ResumeProjectResponse()
 
     async def list_workers(
         self, request: pb.ListWorkersRequest, call: Call
@@ -168,6 +327,29 @@ class CoordinatorService(Service):
         del call
         async for event in self._events.watch(request.project, request.after):
             yield pb.WatchEventsResponse(events=[event])
+
+    def _check_holder(self, holder: str, call: Call) -> None:
+        """Check that a worker names itself, and that nobody else uses the name of one."""
+        check_id("holder", holder)
+        if call.principal.kind is Kind.WORKER:
+            check_own_worker(call.principal, holder)
+
+    def _check_attempt(self, holder: str, attempt: common_pb2.AttemptRef) -> None:
+        worker = self._fleet.workers.get(holder)
+        if worker is None or attempt.fencing_token not in worker.attempts:
+            raise failed_precondition(
+                "STALE_TOKEN", f"{holder} does not have attempt {attempt.fencing_token} (any more)"
+            )
+
+    async def _choose_strategy(self, name: str) -> None:
+        if name not in STRATEGIES:
+            known = ", ".join(sorted(STRATEGIES))
+            raise invalid_argument("UNKNOWN_STRATEGY", f"strategy: one of {known}, not {name!r}")
+        reason = common_pb2.Reason(code="STRATEGY_SET", message=name)
+        event = pb.CoordinatorEvent(reason=reason)
+        await self._store.set(self._fleet.project, _STRATEGY, name, event)
+        self._dispatch.strategy = STRATEGIES[name]()
+        self._fleet.changed.wake()
 
     async def _drain(self, workers: Iterable[Worker], deadline_ns: int, message: str) -> None:
         reason = common_pb2.Reason(code="DRAINED", message=message)

@@ -8,31 +8,62 @@ from coord.errors import CoordError, invalid_argument
 from coord.v1 import coordinator_pb2 as pb
 from coord_runtime.wakeups import Wakeups
 
+from coord_coordinator.outbox import Outbox
+from coord_coordinator.store import MessageSent
+
 
 class Session:
     """The coordinator's end of one worker instance's conversation. It outlives its streams.
 
+    Args:
+        worker: Whose.
+        session_id: Its id.
+        outbox: Where what is sent is stored.
+        sent: What an earlier coordinator has sent, as far as it is stored.
+
     Attributes:
+        session_id: Its id.
         handled: The worker's highest number whose effect is on disk.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        worker: str,
+        session_id: str,
+        outbox: Outbox,
+        sent: Iterable[pb.ConnectResponse] = (),
+    ) -> None:
+        self.session_id = session_id
         self.handled = 0
+        self._worker = worker
+        self._outbox = outbox
         self._received = 0
-        self._sent = 0
-        self._unacknowledged: deque[pb.ConnectResponse] = deque()
+        self._unacknowledged = deque(sent)
+        self._sent = self._unacknowledged[-1].sequence if self._unacknowledged else 0
+        self._stored = self._sent
         self._changed = Wakeups()
 
     def push(self, **message: Any) -> int:
         """Number a message and keep it until the worker has acknowledged it; return the number.
 
+        It is sent once it is on disk.
+
         Args:
             message: One field of ConnectResponse's oneof.
         """
-        self._sent += 1
-        self._unacknowledged.append(pb.ConnectResponse(sequence=self._sent, **message))
-        self._changed.wake()
-        return self._sent
+        self._sent = sequence = self._sent + 1
+        response = pb.ConnectResponse(sequence=sequence, **message)
+        self._unacknowledged.append(response)
+        self._outbox.add(MessageSent(self._worker, response), lambda: self._note_stored(sequence))
+        return sequence
+
+    def go_on(self, confirmed: int) -> None:
+        """Go on where an earlier coordinator was, by what the worker knows of it.
+
+        Args:
+            confirmed: The worker's highest number that it acknowledged.
+        """
+        self._received = self.handled = confirmed
 
     @property
     def backlog(self) -> int:
@@ -54,16 +85,24 @@ class Session:
         self._received = request.sequence
         return True
 
-    def acknowledge(self, number: int) -> None:
-        """Forget what the worker has handled.
+    def acknowledge(self, number: int) -> list[pb.ConnectResponse]:
+        """Forget what the worker has handled; return it.
 
         Raises:
             CoordError: INVALID_ARGUMENT with reason PROTOCOL for a number that was never sent.
         """
         if number > self._sent:
             raise protocol_error(f"acknowledged {number}, but only {self._sent} were sent")
+        handled = []
         while self._unacknowledged and self._unacknowledged[0].sequence <= number:
-            self._unacknowledged.popleft()
+            handled.append(self._unacknowledged.popleft())
+        if handled:
+            self._outbox.handled(self._worker, number)
+        return handled
+
+    def undelivered(self) -> list[pb.ConnectResponse]:
+        """Return what the worker has not acknowledged."""
+        return list(self._unacknowledged)
 
     def note_handled(self, number: int) -> None:
         """Tell the worker, with the next message or by itself, that a message is on disk."""
@@ -71,8 +110,8 @@ class Session:
         self._changed.wake()
 
     def after(self, number: int) -> Iterable[pb.ConnectResponse]:
-        """Return what was numbered above `number` and is not acknowledged."""
-        return [message for message in self._unacknowledged if message.sequence > number]
+        """Return what can be sent: numbered above `number`, not acknowledged, and on disk."""
+        return [one for one in self._unacknowledged if number < one.sequence <= self._stored]
 
     def seen(self) -> int:
         """Return the count of changes, for `wait`."""
@@ -81,6 +120,10 @@ class Session:
     async def wait(self, seen: int) -> None:
         """Wait until there is something to send."""
         await self._changed.wait(seen)
+
+    def _note_stored(self, sequence: int) -> None:
+        self._stored = sequence
+        self._changed.wake()
 
 
 def protocol_error(message: str) -> CoordError:

@@ -1,12 +1,12 @@
 """A worker's stream: Hello, then messages both ways until it breaks or ends."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import structlog
 from coord.errors import failed_precondition, unavailable
-from coord.times import SECOND, duration, from_seconds
+from coord.times import SECOND, duration, duration_ns, from_seconds
 from coord.v1 import coordinator_pb2 as pb
 from coord_runtime.calls import Call, Stream
 from coord_runtime.checks import (
@@ -21,14 +21,19 @@ from coord_runtime.checks import (
 from coord_runtime.pipeline import check_own_project, check_own_worker
 
 from coord_coordinator.adoption import Adoption
+from coord_coordinator.asks import Asks
 from coord_coordinator.fleet import Fleet
 from coord_coordinator.messages import check_request
 from coord_coordinator.reports import Reports
 from coord_coordinator.session import protocol_error
 from coord_coordinator.settings import CoordinatorSettings
-from coord_coordinator.workers import Worker, WorkerAttempt
+from coord_coordinator.workers import (
+    PROTOCOL_VERSION,
+    PROTOCOL_VERSION_MIN,
+    Worker,
+    WorkerAttempt,
+)
 
-PROTOCOL_VERSION = 1
 _SLOTS_MAX = 1_000
 _INBOX_MAX = 256
 _BACKLOG_MAX = 10_000
@@ -44,12 +49,15 @@ class Streams:
         fleet: Fleet,
         reports: Reports,
         adoption: Adoption,
+        asks: Asks,
+        *,
         settings: CoordinatorSettings,
         lifecycle: Callable[[], pb.Lifecycle],
     ) -> None:
         self._fleet = fleet
         self._reports = reports
         self._adoption = adoption
+        self._asks = asks
         self._settings = settings
         self._lifecycle = lifecycle
         self._inboxes: dict[str, _Inbox] = {}
@@ -57,7 +65,42 @@ class Streams:
 
     async def serve(self, stream: Stream, call: Call) -> None:
         """Serve one stream until its end."""
-        first = await stream.read()
+        worker, welcome, over = await self._meet(await stream.read(), call)
+        await stream.write(welcome)
+        await self._converse(stream, worker, over, welcome.acknowledged)
+
+    async def poll(self, request: pb.PollRequest, call: Call) -> list[pb.ConnectResponse]:
+        """Hear what a worker says that keeps no stream open; return what there is to say to it."""
+        if not request.messages:
+            raise protocol_error("the first message must be Hello")
+        worker, welcome, over = await self._meet(request.messages[0], call)
+        session = worker.session
+        for message in request.messages[1:]:
+            await self._take(worker, message)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(duration_ns(request.wait) / SECOND):
+                while session.handled == welcome.acknowledged and not over.is_set():
+                    seen = session.seen()
+                    if session.after(0):
+                        break
+                    await session.wait(seen)
+        self._fleet.hear(worker)
+        welcome.acknowledged = session.handled
+        return [welcome, *session.after(0)]
+
+    async def stop(self) -> None:
+        """Stop handling what workers have said; they will say it again."""
+        for inbox in self._inboxes.values():
+            await inbox.stop()
+
+    async def _meet(
+        self, first: pb.ConnectRequest | None, call: Call
+    ) -> tuple[Worker, pb.ConnectResponse, asyncio.Event]:
+        """Take a worker in, or go on with its session.
+
+        Returns:
+            The worker, its Welcome, and what is set when another stream takes over.
+        """
         hello = _hello(first, call)
         self._check_slots(hello)
         # One after another: two Hellos of one name must not both find it free.
@@ -67,17 +110,24 @@ class Streams:
             if worker is None:
                 worker = await self._join(hello)
             else:
-                worker.session.acknowledge(first.acknowledged)
+                await self._go_on(worker, hello, first.acknowledged if first else 0)
             over = worker.new_stream()
         self._fleet.changed.wake()
-        welcome = self._welcome(worker, resumed=resumed)
-        await stream.write(welcome)
-        await self._converse(stream, worker, over, welcome.acknowledged)
+        return worker, self._welcome(worker, resumed=resumed), over
 
-    async def stop(self) -> None:
-        """Stop handling what workers have said; they will say it again."""
-        for inbox in self._inboxes.values():
-            await inbox.stop()
+    async def _go_on(self, worker: Worker, hello: pb.Hello, acknowledged: int) -> None:
+        await self._acknowledge(worker, acknowledged)
+        if worker.restored:
+            await self._adoption.reclaim(worker, hello)
+            self._begin(worker)
+
+    def _begin(self, worker: Worker) -> None:
+        self._inboxes[worker.name] = _Inbox(worker, self._handle)
+        self._asks.greet(worker)
+
+    async def _handle(self, worker: Worker, request: pb.ConnectRequest) -> None:
+        handler = self._asks if self._asks.answers(request.WhichOneof("message")) else self._reports
+        await handler.handle(worker, request)
 
     async def _join(self, hello: pb.Hello) -> Worker:
         if self._lifecycle() != pb.LIFECYCLE_RUNNING:
@@ -93,12 +143,12 @@ class Streams:
             await earlier.stop()
         worker = self._fleet.join(hello)
         try:
-            await self._adoption.adopt(worker, kept)
+            await self._adoption.adopt(worker, hello, kept)
             await self._fleet.welcome(worker)
         except BaseException:
             self._fleet.forget(worker)
             raise
-        self._inboxes[worker.name] = _Inbox(worker, self._reports)
+        self._begin(worker)
         return worker
 
     def _check_slots(self, hello: pb.Hello) -> None:
@@ -132,22 +182,28 @@ class Streams:
         await self._leave(worker)
 
     async def _read(self, stream: Stream, worker: Worker) -> None:
-        session = worker.session
         while (request := await stream.read()) is not None:
             self._fleet.hear(worker)
-            check_request(request)
-            if session.backlog > _BACKLOG_MAX:
-                raise protocol_error(f"more than {_BACKLOG_MAX} messages are not acknowledged")
-            session.acknowledge(request.acknowledged)
-            kind = request.WhichOneof("message")
-            if kind == "heartbeat" and worker.holds(request.heartbeat.held, request.acknowledged):
-                self._fleet.changed.wake()
-            if kind in ("ack", "heartbeat"):
-                continue
-            if kind is None or kind == "hello":
-                raise protocol_error("a message must say one thing, and Hello only once a stream")
-            if session.receive(request):
-                await self._inboxes[worker.name].put(request)
+            await self._take(worker, request)
+
+    async def _acknowledge(self, worker: Worker, number: int) -> None:
+        await self._asks.delivered(worker, worker.session.acknowledge(number))
+
+    async def _take(self, worker: Worker, request: pb.ConnectRequest) -> None:
+        session = worker.session
+        check_request(request)
+        if session.backlog > _BACKLOG_MAX:
+            raise protocol_error(f"more than {_BACKLOG_MAX} messages are not acknowledged")
+        await self._acknowledge(worker, request.acknowledged)
+        kind = request.WhichOneof("message")
+        if kind == "heartbeat" and worker.holds(request.heartbeat.held, request.acknowledged):
+            self._fleet.changed.wake()
+        if kind in ("ack", "heartbeat"):
+            return
+        if kind is None or kind == "hello":
+            raise protocol_error("a message must say one thing, and Hello only once a stream")
+        if session.receive(request):
+            await self._inboxes[worker.name].put(request)
 
     async def _leave(self, worker: Worker) -> None:
         """Let a worker go that has ended its stream, once all that it said has had its effect.
@@ -164,6 +220,8 @@ class Streams:
             resumed=resumed,
             heartbeat_interval=duration(from_seconds(self._settings.heartbeat_s)),
             grace=duration(from_seconds(self._settings.grace_s)),
+            session_id=worker.session.session_id,
+            protocol_version=worker.version,
         )
         return pb.ConnectResponse(acknowledged=worker.session.handled, welcome=welcome)
 
@@ -171,9 +229,11 @@ class Streams:
 class _Inbox:
     """Handles a session's messages one after another; it outlives the streams."""
 
-    def __init__(self, worker: Worker, reports: Reports) -> None:
+    def __init__(
+        self, worker: Worker, handle: Callable[[Worker, pb.ConnectRequest], Awaitable[None]]
+    ) -> None:
         self._worker = worker
-        self._reports = reports
+        self._handle = handle
         self._queue: asyncio.Queue[pb.ConnectRequest] = asyncio.Queue(_INBOX_MAX)
         self._task = asyncio.create_task(self._run())
 
@@ -193,7 +253,7 @@ class _Inbox:
         while True:
             request = await self._queue.get()
             try:
-                await self._reports.handle(self._worker, request)
+                await self._handle(self._worker, request)
                 self._worker.session.note_handled(request.sequence)
             except Exception:
                 # Not acknowledged: the worker says it again in a new session.
@@ -221,18 +281,15 @@ def _hello(first: pb.ConnectRequest | None, call: Call) -> pb.Hello:
     if first is None or first.WhichOneof("message") != "hello":
         raise protocol_error("the first message must be Hello")
     hello = first.hello
-    if hello.protocol_version != PROTOCOL_VERSION:
-        raise failed_precondition(
-            "UNSUPPORTED_VERSION",
-            f"this coordinator speaks protocol version {PROTOCOL_VERSION}, the worker"
-            f" {hello.protocol_version}; use the version of Coord that goes with it",
-            supported=str(PROTOCOL_VERSION),
-        )
+    _check_version(hello)
     check_project(hello.project)
     check_worker("worker", hello.worker)
     check_own_project(call.principal, hello.project)
     check_own_worker(call.principal, hello.worker)
     check_id("instance", hello.instance)
+    if hello.session_id:
+        check_id("session_id", hello.session_id)
+    check_range("confirmed", hello.confirmed, 0, 2**63 - 1)
     check_ids("capabilities", hello.capabilities)
     check_ids("buckets", hello.buckets)
     if hello.provider:
@@ -243,3 +300,15 @@ def _hello(first: pb.ConnectRequest | None, call: Call) -> pb.Hello:
     for attempt in hello.held:
         check_attempt("held", attempt)
     return hello
+
+
+def _check_version(hello: pb.Hello) -> None:
+    newest, oldest = hello.protocol_version, hello.protocol_version_min or hello.protocol_version
+    if newest < PROTOCOL_VERSION_MIN or oldest > PROTOCOL_VERSION:
+        supported = f"{PROTOCOL_VERSION_MIN} to {PROTOCOL_VERSION}"
+        raise failed_precondition(
+            "UNSUPPORTED_VERSION",
+            f"this coordinator speaks protocol versions {supported}, the worker {oldest} to"
+            f" {newest}; use the version of Coord that goes with it",
+            supported=supported,
+        )

@@ -10,6 +10,8 @@ from coord.v1 import coordinator_pb2 as pb
 
 from coord_coordinator.session import Session
 
+PROTOCOL_VERSION, PROTOCOL_VERSION_MIN = 2, 1
+
 
 @dataclass
 class WorkerAttempt:
@@ -92,6 +94,7 @@ class Worker:
         reason: Why it is where it is, where that needs saying.
         unready: Why it gets nothing for a while; None where its last worktree was made ready.
         unavailable: Whether its agent cannot work until somebody mends that.
+        restored: Whether its session is from an earlier coordinator, and it has not come back yet.
     """
 
     hello: pb.Hello
@@ -106,6 +109,12 @@ class Worker:
     reason: common_pb2.Reason = field(default_factory=common_pb2.Reason)
     unready: Unready | None = None
     unavailable: bool = False
+    restored: bool = False
+
+    @property
+    def version(self) -> int:
+        """The version of the protocol that holds for its session."""
+        return min(self.hello.protocol_version, PROTOCOL_VERSION)
 
     @property
     def name(self) -> str:

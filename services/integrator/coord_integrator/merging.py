@@ -37,11 +37,16 @@ class Merge:
 
 
 class Merger:
-    """Merges commits."""
+    """Merges commits, one merge at a time.
 
-    def __init__(self, repository: Repository) -> None:
+    Args:
+        repository: Where.
+        attributes: Name of the folder below it that the attributes are laid out in; its own alone.
+    """
+
+    def __init__(self, repository: Repository, attributes: str = "attributes") -> None:
         self._repository = repository
-        self._attributes = repository.folder / "attributes"
+        self._attributes = repository.folder / attributes
         self._attributes_of = ""
 
     async def merge(self, ours: str, theirs: str, labels: tuple[str, str]) -> Merge:

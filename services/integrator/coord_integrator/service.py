@@ -26,6 +26,7 @@ from coord_integrator.attempts import Attempts
 from coord_integrator.checkout import CheckoutFollower
 from coord_integrator.checks import Checker
 from coord_integrator.commands import end_strays
+from coord_integrator.conflicts import Conflicts
 from coord_integrator.filters import filter_options
 from coord_integrator.git import GitError
 from coord_integrator.landing import MergeQueue, Parts
@@ -60,6 +61,7 @@ class Rooms:
     store: IntegratorStore
     target: Target
     attempts: Attempts
+    conflicts: Conflicts
     submissions: Submissions
     merging: MergeQueue
     judge: Judge
@@ -74,7 +76,7 @@ class IntegratorService(Service):
     NAME: ClassVar[str] = "integrator"
     DESCRIPTOR = pb.DESCRIPTOR.services_by_name["IntegratorService"]
     WORKER_METHODS: ClassVar[frozenset[str]] = frozenset(
-        {"GetChange", "ListChanges", "WatchIntegratorEvents"}
+        {"CheckConflicts", "GetChange", "ListChanges", "WatchIntegratorEvents"}
     )
 
     def __init__(self, rooms: Rooms, settings: IntegratorSettings) -> None:
@@ -135,6 +137,14 @@ class IntegratorService(Service):
             task.cancel()
         await asyncio.gather(*self._underway, return_exceptions=True)
         await self._rooms.store.close()
+
+    async def check_conflicts(
+        self, request: pb.CheckConflictsRequest, call: Call
+    ) -> pb.CheckConflictsResponse:
+        """Compare a worker's worktree with the target and all others."""
+        del call
+        check_worker("worker", request.worker)
+        return await self._to_its_end(self._rooms.conflicts.check(request.worker))
 
     async def get_change(self, request: pb.GetChangeRequest, call: Call) -> pb.GetChangeResponse:
         """Return one change with its runs."""
@@ -303,6 +313,7 @@ async def _furnish(
         store,
         target,
         attempts,
+        Conflicts(repository, attempts, store),
         submissions,
         merging,
         judge,

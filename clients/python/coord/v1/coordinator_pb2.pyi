@@ -576,13 +576,13 @@ class PollResponse(_message.Message):
     messages: _containers.RepeatedCompositeFieldContainer[ConnectResponse]
     def __init__(self, messages: _Optional[_Iterable[_Union[ConnectResponse, _Mapping]]] = ...) -> None: ...
 
-class ResumeRequest(_message.Message):
+class ResumeProjectRequest(_message.Message):
     __slots__ = ("project",)
     PROJECT_FIELD_NUMBER: _ClassVar[int]
     project: str
     def __init__(self, project: _Optional[str] = ...) -> None: ...
 
-class ResumeResponse(_message.Message):
+class ResumeProjectResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
@@ -614,7 +614,7 @@ class SetStrategyResponse(_message.Message):
     previous: str
     def __init__(self, previous: _Optional[str] = ...) -> None: ...
 
-class StopRequest(_message.Message):
+class StopProjectRequest(_message.Message):
     __slots__ = ("project", "message")
     PROJECT_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
@@ -622,7 +622,7 @@ class StopRequest(_message.Message):
     message: str
     def __init__(self, project: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
-class StopResponse(_message.Message):
+class StopProjectResponse(_message.Message):
     __slots__ = ("attempts",)
     ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     attempts: _containers.RepeatedCompositeFieldContainer[_common_pb2.AttemptRef]

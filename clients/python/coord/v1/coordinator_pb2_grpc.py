@@ -91,10 +91,10 @@ class CoordinatorServiceStub:
                 request_serializer=coord_dot_v1_dot_claims__pb2.RenewClaimsRequest.SerializeToString,
                 response_deserializer=coord_dot_v1_dot_claims__pb2.RenewClaimsResponse.FromString,
                 _registered_method=True)
-        self.Resume = channel.unary_unary(
-                '/coord.v1.CoordinatorService/Resume',
-                request_serializer=coord_dot_v1_dot_coordinator__pb2.ResumeRequest.SerializeToString,
-                response_deserializer=coord_dot_v1_dot_coordinator__pb2.ResumeResponse.FromString,
+        self.ResumeProject = channel.unary_unary(
+                '/coord.v1.CoordinatorService/ResumeProject',
+                request_serializer=coord_dot_v1_dot_coordinator__pb2.ResumeProjectRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_coordinator__pb2.ResumeProjectResponse.FromString,
                 _registered_method=True)
         self.SendMessage = channel.unary_unary(
                 '/coord.v1.CoordinatorService/SendMessage',
@@ -106,10 +106,10 @@ class CoordinatorServiceStub:
                 request_serializer=coord_dot_v1_dot_coordinator__pb2.SetStrategyRequest.SerializeToString,
                 response_deserializer=coord_dot_v1_dot_coordinator__pb2.SetStrategyResponse.FromString,
                 _registered_method=True)
-        self.Stop = channel.unary_unary(
-                '/coord.v1.CoordinatorService/Stop',
-                request_serializer=coord_dot_v1_dot_coordinator__pb2.StopRequest.SerializeToString,
-                response_deserializer=coord_dot_v1_dot_coordinator__pb2.StopResponse.FromString,
+        self.StopProject = channel.unary_unary(
+                '/coord.v1.CoordinatorService/StopProject',
+                request_serializer=coord_dot_v1_dot_coordinator__pb2.StopProjectRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_coordinator__pb2.StopProjectResponse.FromString,
                 _registered_method=True)
         self.WatchEvents = channel.unary_stream(
                 '/coord.v1.CoordinatorService/WatchEvents',
@@ -209,8 +209,8 @@ class CoordinatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def Resume(self, request, context):
-        """Ends what Stop has begun.
+    def ResumeProject(self, request, context):
+        """Ends what StopProject has begun.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -232,9 +232,9 @@ class CoordinatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def Stop(self, request, context):
+    def StopProject(self, request, context):
         """Halts everything: attempts are stopped, their work is saved and their tasks wait again, without an
-        attempt used up; nothing is assigned and nothing lands until Resume, also across restarts.
+        attempt used up; nothing is assigned and nothing lands until ResumeProject, also across restarts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -306,10 +306,10 @@ def add_CoordinatorServiceServicer_to_server(servicer, server):
                     request_deserializer=coord_dot_v1_dot_claims__pb2.RenewClaimsRequest.FromString,
                     response_serializer=coord_dot_v1_dot_claims__pb2.RenewClaimsResponse.SerializeToString,
             ),
-            'Resume': grpc.unary_unary_rpc_method_handler(
-                    servicer.Resume,
-                    request_deserializer=coord_dot_v1_dot_coordinator__pb2.ResumeRequest.FromString,
-                    response_serializer=coord_dot_v1_dot_coordinator__pb2.ResumeResponse.SerializeToString,
+            'ResumeProject': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeProject,
+                    request_deserializer=coord_dot_v1_dot_coordinator__pb2.ResumeProjectRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_coordinator__pb2.ResumeProjectResponse.SerializeToString,
             ),
             'SendMessage': grpc.unary_unary_rpc_method_handler(
                     servicer.SendMessage,
@@ -321,10 +321,10 @@ def add_CoordinatorServiceServicer_to_server(servicer, server):
                     request_deserializer=coord_dot_v1_dot_coordinator__pb2.SetStrategyRequest.FromString,
                     response_serializer=coord_dot_v1_dot_coordinator__pb2.SetStrategyResponse.SerializeToString,
             ),
-            'Stop': grpc.unary_unary_rpc_method_handler(
-                    servicer.Stop,
-                    request_deserializer=coord_dot_v1_dot_coordinator__pb2.StopRequest.FromString,
-                    response_serializer=coord_dot_v1_dot_coordinator__pb2.StopResponse.SerializeToString,
+            'StopProject': grpc.unary_unary_rpc_method_handler(
+                    servicer.StopProject,
+                    request_deserializer=coord_dot_v1_dot_coordinator__pb2.StopProjectRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_coordinator__pb2.StopProjectResponse.SerializeToString,
             ),
             'WatchEvents': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchEvents,
@@ -641,7 +641,7 @@ class CoordinatorService:
             _registered_method=True)
 
     @staticmethod
-    def Resume(request,
+    def ResumeProject(request,
             target,
             options=(),
             channel_credentials=None,
@@ -654,9 +654,9 @@ class CoordinatorService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/coord.v1.CoordinatorService/Resume',
-            coord_dot_v1_dot_coordinator__pb2.ResumeRequest.SerializeToString,
-            coord_dot_v1_dot_coordinator__pb2.ResumeResponse.FromString,
+            '/coord.v1.CoordinatorService/ResumeProject',
+            coord_dot_v1_dot_coordinator__pb2.ResumeProjectRequest.SerializeToString,
+            coord_dot_v1_dot_coordinator__pb2.ResumeProjectResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -722,7 +722,7 @@ class CoordinatorService:
             _registered_method=True)
 
     @staticmethod
-    def Stop(request,
+    def StopProject(request,
             target,
             options=(),
             channel_credentials=None,
@@ -735,9 +735,9 @@ class CoordinatorService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/coord.v1.CoordinatorService/Stop',
-            coord_dot_v1_dot_coordinator__pb2.StopRequest.SerializeToString,
-            coord_dot_v1_dot_coordinator__pb2.StopResponse.FromString,
+            '/coord.v1.CoordinatorService/StopProject',
+            coord_dot_v1_dot_coordinator__pb2.StopProjectRequest.SerializeToString,
+            coord_dot_v1_dot_coordinator__pb2.StopProjectResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -110,8 +110,8 @@ class CoordinatorServiceStub:
     """Gives claims back, held or waiting."""
     RenewClaims: _grpc.UnaryUnaryMultiCallable[_claims_pb2.RenewClaimsRequest, _claims_pb2.RenewClaimsResponse]
     """Renews the leases of claims."""
-    Resume: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ResumeRequest, _coordinator_pb2.ResumeResponse]
-    """Ends what Stop has begun."""
+    ResumeProject: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ResumeProjectRequest, _coordinator_pb2.ResumeProjectResponse]
+    """Ends what StopProject has begun."""
     SendMessage: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.SendMessageRequest, _coordinator_pb2.SendMessageResponse]
     """Sends a message to workers; it is kept until each of them has acknowledged it, or it expires.
     NOT_FOUND with reason WORKER_NOT_FOUND where nobody is there who could get it: a name that was never
@@ -119,9 +119,9 @@ class CoordinatorServiceStub:
     """
     SetStrategy: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.SetStrategyRequest, _coordinator_pb2.SetStrategyResponse]
     """Chooses the strategy from the next decision on. INVALID_ARGUMENT with reason UNKNOWN_STRATEGY."""
-    Stop: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.StopRequest, _coordinator_pb2.StopResponse]
+    StopProject: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.StopProjectRequest, _coordinator_pb2.StopProjectResponse]
     """Halts everything: attempts are stopped, their work is saved and their tasks wait again, without an
-    attempt used up; nothing is assigned and nothing lands until Resume, also across restarts.
+    attempt used up; nothing is assigned and nothing lands until ResumeProject, also across restarts.
     """
     WatchEvents: _grpc.UnaryStreamMultiCallable[_coordinator_pb2.WatchEventsRequest, _coordinator_pb2.WatchEventsResponse]
     """Sends the events of all services, merged, from a cursor on. At least once; in order for each
@@ -171,8 +171,8 @@ class CoordinatorServiceAsyncStub(CoordinatorServiceStub):
     """Gives claims back, held or waiting."""
     RenewClaims: _aio.UnaryUnaryMultiCallable[_claims_pb2.RenewClaimsRequest, _claims_pb2.RenewClaimsResponse]  # type: ignore[assignment]
     """Renews the leases of claims."""
-    Resume: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ResumeRequest, _coordinator_pb2.ResumeResponse]  # type: ignore[assignment]
-    """Ends what Stop has begun."""
+    ResumeProject: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ResumeProjectRequest, _coordinator_pb2.ResumeProjectResponse]  # type: ignore[assignment]
+    """Ends what StopProject has begun."""
     SendMessage: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.SendMessageRequest, _coordinator_pb2.SendMessageResponse]  # type: ignore[assignment]
     """Sends a message to workers; it is kept until each of them has acknowledged it, or it expires.
     NOT_FOUND with reason WORKER_NOT_FOUND where nobody is there who could get it: a name that was never
@@ -180,9 +180,9 @@ class CoordinatorServiceAsyncStub(CoordinatorServiceStub):
     """
     SetStrategy: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.SetStrategyRequest, _coordinator_pb2.SetStrategyResponse]  # type: ignore[assignment]
     """Chooses the strategy from the next decision on. INVALID_ARGUMENT with reason UNKNOWN_STRATEGY."""
-    Stop: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.StopRequest, _coordinator_pb2.StopResponse]  # type: ignore[assignment]
+    StopProject: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.StopProjectRequest, _coordinator_pb2.StopProjectResponse]  # type: ignore[assignment]
     """Halts everything: attempts are stopped, their work is saved and their tasks wait again, without an
-    attempt used up; nothing is assigned and nothing lands until Resume, also across restarts.
+    attempt used up; nothing is assigned and nothing lands until ResumeProject, also across restarts.
     """
     WatchEvents: _aio.UnaryStreamMultiCallable[_coordinator_pb2.WatchEventsRequest, _coordinator_pb2.WatchEventsResponse]  # type: ignore[assignment]
     """Sends the events of all services, merged, from a cursor on. At least once; in order for each
@@ -297,12 +297,12 @@ class CoordinatorServiceServicer(metaclass=_abc_1.ABCMeta):
         """Renews the leases of claims."""
 
     @_abc_1.abstractmethod
-    def Resume(
+    def ResumeProject(
         self,
-        request: _coordinator_pb2.ResumeRequest,
+        request: _coordinator_pb2.ResumeProjectRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_coordinator_pb2.ResumeResponse, _abc.Awaitable[_coordinator_pb2.ResumeResponse]]:
-        """Ends what Stop has begun."""
+    ) -> _typing.Union[_coordinator_pb2.ResumeProjectResponse, _abc.Awaitable[_coordinator_pb2.ResumeProjectResponse]]:
+        """Ends what StopProject has begun."""
 
     @_abc_1.abstractmethod
     def SendMessage(
@@ -324,13 +324,13 @@ class CoordinatorServiceServicer(metaclass=_abc_1.ABCMeta):
         """Chooses the strategy from the next decision on. INVALID_ARGUMENT with reason UNKNOWN_STRATEGY."""
 
     @_abc_1.abstractmethod
-    def Stop(
+    def StopProject(
         self,
-        request: _coordinator_pb2.StopRequest,
+        request: _coordinator_pb2.StopProjectRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_coordinator_pb2.StopResponse, _abc.Awaitable[_coordinator_pb2.StopResponse]]:
+    ) -> _typing.Union[_coordinator_pb2.StopProjectResponse, _abc.Awaitable[_coordinator_pb2.StopProjectResponse]]:
         """Halts everything: attempts are stopped, their work is saved and their tasks wait again, without an
-        attempt used up; nothing is assigned and nothing lands until Resume, also across restarts.
+        attempt used up; nothing is assigned and nothing lands until ResumeProject, also across restarts.
         """
 
     @_abc_1.abstractmethod

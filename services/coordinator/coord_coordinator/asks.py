@@ -1,0 +1,193 @@
+"""What a worker asks for on its stream: claims, calls to models, conflicts, messages."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+import structlog
+from coord.errors import CoordError
+from coord.times import SECOND, duration_ns
+from coord.v1 import claims_pb2, common_pb2, integrator_pb2, limiter_pb2
+from coord.v1 import coordinator_pb2 as pb
+
+from coord_coordinator.claims import Claims
+from coord_coordinator.fleet import Fleet
+from coord_coordinator.mail import Mail
+from coord_coordinator.services import Services
+from coord_coordinator.workers import Worker
+
+_RATE_WAITS_MAX = 1_000
+# A limiter that answers in bursts is not asked more often.
+_RATE_RETRY_S_MIN = 0.01
+
+log = structlog.get_logger(__name__)
+
+
+class Asks:
+    """Answers what workers ask for. Every question may come twice, and gets the same answer."""
+
+    def __init__(
+        self, fleet: Fleet, services: Services, claims: Claims, mail: Mail, *, has_repository: bool
+    ) -> None:
+        self._fleet = fleet
+        self._services = services
+        self._claims = claims
+        self._mail = mail
+        self._has_repository = has_repository
+        self._rate_waits: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._handlers: dict[str, Callable[[Worker, Any], Awaitable[None]]] = {
+            "claim_release": self._claim_release,
+            "conflict_check": self._conflict_check,
+            "rate_request": self._rate_request,
+            "rate_settlement": self._rate_settlement,
+            "request": self._request,
+            "worker_message": self._worker_message,
+        }
+
+    def answers(self, kind: str) -> bool:
+        """Tell whether a kind of message is a question."""
+        return kind in self._handlers
+
+    async def handle(self, worker: Worker, request: pb.ConnectRequest) -> None:
+        """Answer a question; on return the answer is on its way."""
+        kind = str(request.WhichOneof("message"))
+        await self._handlers[kind](worker, getattr(request, kind))
+
+    def greet(self, worker: Worker) -> None:
+        """Tell a worker that has come, or come back after a restart of ours, what waits for it."""
+        self._mail.deliver(worker)
+        self._claims.remind(worker)
+
+    async def delivered(self, worker: Worker, messages: Iterable[pb.ConnectResponse]) -> None:
+        """Note what a worker has handled."""
+        for message in messages:
+            if message.WhichOneof("message") == "worker_message":
+                await self._mail.acknowledged(worker, message.worker_message.message_id)
+
+    async def stop(self) -> None:
+        """Stop asking the limiter."""
+        for wait in self._rate_waits.values():
+            wait.cancel()
+        await asyncio.gather(*self._rate_waits.values(), return_exceptions=True)
+
+    async def _request(self, worker: Worker, request: claims_pb2.ClaimRequest) -> None:
+        attempt = request.attempt
+        if request.HasField("attempt") and attempt.fencing_token not in worker.attempts:
+            message = "the attempt is not this worker's (any more)"
+            _refuse(worker, request.claim_id, "STALE_TOKEN", message)
+            return
+        result = await self._claims.ask(worker.name, request, told=True)
+        if result.HasField("claim"):
+            worker.session.push(proceed=pb.Proceed(claim=result.claim))
+        elif result.HasField("wait"):
+            worker.session.push(wait=pb.Wait(claim_id=result.claim_id, wait=result.wait))
+        else:
+            worker.session.push(refusal=pb.Refusal(id=result.claim_id, reason=result.refusal))
+
+    async def _claim_release(self, worker: Worker, release: pb.ClaimRelease) -> None:
+        await self._claims.release(worker.name, [release.claim_id])
+
+    async def _rate_request(self, worker: Worker, request: pb.RateRequest) -> None:
+        key = (worker.name, request.rate_id)
+        if key in self._rate_waits:
+            return
+        wait_ns = await self._acquire(worker, request, first=True)
+        if wait_ns is None:
+            return
+        if len(self._rate_waits) >= _RATE_WAITS_MAX:
+            _refuse(worker, request.rate_id, "TOO_MANY", "too many calls wait; ask later")
+            return
+        self._rate_waits[key] = waiting = asyncio.create_task(self._wait(worker, request, wait_ns))
+        waiting.add_done_callback(lambda _: self._rate_waits.pop(key))
+
+    async def _wait(self, worker: Worker, request: pb.RateRequest, wait_ns: int) -> None:
+        left: int | None = wait_ns
+        while left is not None and worker.lifecycle != pb.LIFECYCLE_STOPPED:
+            await asyncio.sleep(max(left / SECOND, _RATE_RETRY_S_MIN))
+            try:
+                left = await self._acquire(worker, request, first=False)
+            except CoordError as error:
+                log.warning("limiter did not answer", worker=worker.name, error=str(error))
+                left = SECOND
+
+    async def _acquire(self, worker: Worker, request: pb.RateRequest, *, first: bool) -> int | None:
+        """Ask the limiter and tell the worker; return how long to wait, None for a decision."""
+        wanted = limiter_pb2.GrantRequest(
+            grant_id=request.rate_id,
+            buckets=request.buckets or worker.hello.buckets,
+            estimate=request.estimate,
+        )
+        response = await self._services.insist(
+            self._services.limiter.AcquireGrants,
+            limiter_pb2.AcquireGrantsRequest(
+                project=self._fleet.project, worker=worker.name, requests=[wanted]
+            ),
+        )
+        result = response.results[0]
+        if result.HasField("grant"):
+            grant = pb.RateGrant(rate_id=request.rate_id, expires_at=result.grant.expires_at)
+            worker.session.push(rate_grant=grant)
+        elif result.HasField("refusal"):
+            refusal = pb.Refusal(id=request.rate_id, reason=result.refusal.reason)
+            worker.session.push(refusal=refusal)
+        else:
+            wait = result.wait
+            if first:
+                worker.session.push(
+                    rate_wait=pb.RateWait(
+                        rate_id=request.rate_id, retry_after=wait.retry_after, reason=wait.reason
+                    )
+                )
+            return duration_ns(wait.retry_after)
+        return None
+
+    async def _rate_settlement(self, worker: Worker, settlement: pb.RateSettlement) -> None:
+        project, limiter = self._fleet.project, self._services.limiter
+        if not settlement.HasField("actual"):
+            await self._services.insist(
+                limiter.ReleaseGrants,
+                limiter_pb2.ReleaseGrantsRequest(
+                    project=project, worker=worker.name, grant_ids=[settlement.rate_id]
+                ),
+            )
+            return
+        one = limiter_pb2.GrantSettlement(grant_id=settlement.rate_id, actual=settlement.actual)
+        await self._services.insist(
+            limiter.SettleGrants,
+            limiter_pb2.SettleGrantsRequest(project=project, worker=worker.name, settlements=[one]),
+        )
+
+    async def _conflict_check(self, worker: Worker, check: pb.ConflictCheck) -> None:
+        if not self._has_repository:
+            _refuse(worker, check.check_id, "NO_WORKTREE", "the project has no repository")
+            return
+        request = integrator_pb2.CheckConflictsRequest(
+            project=self._fleet.project, worker=worker.name
+        )
+        try:
+            found = await self._services.insist(self._services.integrator.CheckConflicts, request)
+        except CoordError as error:
+            _refuse(worker, check.check_id, error.reason, error.message)
+            return
+        conflicts = [
+            pb.ConflictWith(
+                worker=one.worker,
+                attempt=one.attempt if one.HasField("attempt") else None,
+                paths=one.paths,
+                hunks=one.hunks,
+            )
+            for one in found.conflicts
+        ]
+        conflict = pb.Conflict(check_id=check.check_id, attempt=found.attempt, conflicts=conflicts)
+        worker.session.push(conflict=conflict)
+
+    async def _worker_message(self, worker: Worker, message: pb.WorkerMessage) -> None:
+        try:
+            await self._mail.send(worker.name, message)
+        except CoordError as error:
+            _refuse(worker, message.message_id, error.reason, error.message)
+
+
+def _refuse(worker: Worker, asked: str, code: str, message: str) -> None:
+    reason = common_pb2.Reason(code=code, message=message)
+    worker.session.push(refusal=pb.Refusal(id=asked, reason=reason))

@@ -1,0 +1,373 @@
+"""Claims that survive: asked for, waited for, renewed, given back, and ended with who held them."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, TypeVar
+
+import structlog
+from coord.errors import CoordError
+from coord.times import SECOND, duration_ns, timestamp
+from coord.v1 import claims_pb2 as pb
+from coord.v1 import common_pb2, coordinator_pb2
+from coord_runtime.wakeups import Wakeups
+
+from coord_coordinator.claim_line import ClaimLine, Deadlock, Entry
+from coord_coordinator.fleet import Fleet
+from coord_coordinator.resources import common, resource_text
+from coord_coordinator.store import ClaimChange, CoordinatorStore, StoredClaim
+from coord_coordinator.workers import Worker
+
+T = TypeVar("T")
+
+_LEASE_NS = 60 * SECOND
+# How long a place in the line is kept for who has waited in vain, to ask again.
+_PLACE_NS = 10 * SECOND
+_REASONS_MAX = 10
+_ENDED_MAX = 10_000
+_LOOK_S = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+class Claims:
+    """The claims of a project.
+
+    Args:
+        fleet: The workers.
+        store: Where claims are kept.
+    """
+
+    def __init__(self, fleet: Fleet, store: CoordinatorStore) -> None:
+        self._fleet = fleet
+        self._store = store
+        self._line = ClaimLine()
+        self._ended: dict[str, pb.Claim] = {}
+        self._changed = Wakeups()
+        self._steps: list[tuple[Callable[[ClaimChange], Any], asyncio.Future[Any]]] = []
+        self._applying: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        """Return how many claims are held or wait."""
+        return sum(1 for _ in self._line)
+
+    @property
+    def waiting(self) -> int:
+        """How many claims wait."""
+        return sum(1 for entry in self._line if not entry.held)
+
+    def restore(self) -> None:
+        """Read what is stored; each lease is a full one again, since nobody could renew it."""
+        stored, last_token = self._store.claims()
+        now_ns = self._fleet.environment.monotonic_ns()
+        self._line = ClaimLine(last_token)
+        self._line.restore(
+            Entry(one.claim, one.lease_ns, now_ns + one.lease_ns, told=one.told)
+            for one in stored
+            if one.claim.state in (pb.CLAIM_STATE_WAITING, pb.CLAIM_STATE_GRANTED)
+        )
+        ended = [one.claim for one in stored if one.claim.state > pb.CLAIM_STATE_GRANTED]
+        self._ended = {claim.claim_id: claim for claim in ended}
+
+    async def run(self) -> None:
+        """End claims whose lease is over, until cancelled."""
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            now_ns = self._fleet.environment.monotonic_ns()
+            over = [one for one in self._line if one.lease_ns and one.expires_ns <= now_ns]
+            if over:
+                await self._end_all(over, pb.CLAIM_STATE_EXPIRED)
+
+    async def ask(
+        self, holder: str, request: pb.ClaimRequest, *, wait_ns: int = 0, told: bool = False
+    ) -> pb.ClaimResult:
+        """Ask for a claim.
+
+        Args:
+            holder: Who asks.
+            request: The request.
+            wait_ns: How long its place in the line is kept; 0 for none.
+            told: Whether the holder is to be told on its stream when the claim is granted or lost;
+                it then lives as long as the holder's session.
+        """
+        return await self._apply(lambda change: self._ask(change, holder, request, wait_ns, told))
+
+    async def acquire(
+        self, holder: str, requests: Iterable[pb.ClaimRequest], wait_ns: int
+    ) -> list[pb.ClaimResult]:
+        """Ask for claims, and wait for those that are not granted at once."""
+        requests = list(requests)
+        until_ns = self._fleet.environment.monotonic_ns() + wait_ns
+        while True:
+            seen = self._changed.seen()
+            left_ns = until_ns - self._fleet.environment.monotonic_ns()
+            results = await asyncio.gather(
+                *(self.ask(holder, one, wait_ns=wait_ns and max(left_ns, 1)) for one in requests)
+            )
+            if left_ns <= 0 or not any(result.HasField("wait") for result in results):
+                return results
+            await self._changed.wait(seen, left_ns / SECOND)
+
+    async def release(self, holder: str, claim_ids: Iterable[str]) -> list[pb.ClaimReportResult]:
+        """Give claims back, or take requests back."""
+        ids = list(claim_ids)
+        return await self._apply(
+            lambda change: [self._release(change, holder, claim_id) for claim_id in ids]
+        )
+
+    def renew(self, holder: str, claim_ids: Iterable[str]) -> list[pb.ClaimReportResult]:
+        """Renew leases. Nothing is written: after a restart every lease is a full one."""
+        return [self._renew(holder, claim_id) for claim_id in claim_ids]
+
+    async def end_attempt(self, token: int) -> None:
+        """End the claims of an attempt that has ended."""
+        of_attempt = [one for one in self._line if one.claim.attempt.fencing_token == token]
+        await self._end_all(of_attempt, pb.CLAIM_STATE_RELEASED)
+
+    async def end_session(self, holder: str) -> None:
+        """End the claims that a worker has asked for on its stream, when it has gone."""
+        told = [one for one in self._line.of(holder) if one.told]
+        await self._end_all(told, pb.CLAIM_STATE_EXPIRED)
+
+    def remind(self, worker: Worker) -> None:
+        """Tell a worker whose coordinator has started anew which of its claims are granted.
+
+        It may have heard of that before.
+        """
+        for entry in self._line.of(worker.name):
+            if entry.told and entry.held:
+                worker.session.push(proceed=coordinator_pb2.Proceed(claim=entry.claim))
+
+    async def end_stale(self, live: Iterable[int]) -> None:
+        """End the claims of attempts that are not live; for after a start."""
+        tokens = {0, *live}
+        stale = [one for one in self._line if one.claim.attempt.fencing_token not in tokens]
+        await self._end_all(stale, pb.CLAIM_STATE_RELEASED)
+
+    def find(self, holder: str, resources: Iterable[pb.Resource], after: int) -> list[Entry]:
+        """Return the claims that are held or wait, in order.
+
+        Args:
+            holder: Only of this one; empty for all.
+            resources: Only those that meet one of these; empty for all.
+            after: Only those that were asked for after the one of this number.
+        """
+        wanted = pb.Claim(resources=resources)
+        entries = self._line.of(holder) if holder else list(self._line)
+        return [
+            one
+            for one in entries
+            if one.number > after
+            and (not wanted.resources or common(one.claim, wanted) is not None)
+        ]
+
+    def obstacle(self, claim: pb.Claim) -> common_pb2.Reason | None:
+        """Return what a claim would wait for now; None where it could be had."""
+        blockers = self._line.blockers(claim)
+        return _claimed(claim, blockers[0].claim) if blockers else None
+
+    def _ask(
+        self, change: ClaimChange, holder: str, request: pb.ClaimRequest, wait_ns: int, told: bool
+    ) -> pb.ClaimResult:
+        entry = self._line.get(request.claim_id)
+        known = entry.claim if entry is not None else self._ended.get(request.claim_id)
+        if known is not None and (refusal := _other(known, holder, request)):
+            return pb.ClaimResult(claim_id=request.claim_id, refusal=refusal)
+        if entry is None:
+            entry = self._new(holder, request, told)
+            if not wait_ns and not told and (blockers := self._line.blockers(entry.claim)):
+                return _wait(entry.claim, blockers)
+            deadlock = self._line.ask(entry)
+            if deadlock is not None:
+                return self._refuse(entry, deadlock)
+            if entry.held:
+                self._begin(entry)
+            change.save(stored(entry))
+        if not entry.held and wait_ns:
+            entry.expires_ns = self._now_ns() + wait_ns + _PLACE_NS
+        return self._result(entry)
+
+    def _new(self, holder: str, request: pb.ClaimRequest, told: bool) -> Entry:
+        claim = pb.Claim(
+            claim_id=request.claim_id,
+            holder=holder,
+            attempt=request.attempt if request.HasField("attempt") else None,
+            resources=request.resources,
+            state=pb.CLAIM_STATE_WAITING,
+            asked_at=timestamp(self._fleet.environment.now_ns()),
+        )
+        lives_with = told or request.HasField("attempt")
+        lease_ns = 0 if lives_with else duration_ns(request.lease) or _LEASE_NS
+        return Entry(claim, lease_ns, self._now_ns() + lease_ns, told=told)
+
+    def _refuse(self, entry: Entry, deadlock: Deadlock) -> pb.ClaimResult:
+        holders = [one.claim.holder for one in map(self._line.get, deadlock.circle) if one]
+        message = (
+            f"{entry.claim.holder} would wait for {', which waits for '.join(holders)}, which waits"
+            f" for {entry.claim.holder}; release what you hold and ask for all of it at once"
+        )
+        metadata = {"circle": " ".join(deadlock.circle[:20])}
+        reason = common_pb2.Reason(code="DEADLOCK", message=message, metadata=metadata)
+        return pb.ClaimResult(claim_id=entry.claim_id, refusal=reason)
+
+    def _release(self, change: ClaimChange, holder: str, claim_id: str) -> pb.ClaimReportResult:
+        entry = self._line.get(claim_id)
+        if entry is not None and entry.claim.holder == holder:
+            self._end(change, entry, pb.CLAIM_STATE_RELEASED)
+            return pb.ClaimReportResult(claim_id=claim_id)
+        ended = self._ended.get(claim_id)
+        if ended is not None and ended.holder == holder:
+            if ended.state == pb.CLAIM_STATE_RELEASED:
+                return pb.ClaimReportResult(claim_id=claim_id)
+            return _failed(claim_id, "CLAIM_ENDED", "its lease has ended")
+        return _failed(claim_id, "CLAIM_NOT_FOUND", f"{holder} has no claim {claim_id!r}")
+
+    def _renew(self, holder: str, claim_id: str) -> pb.ClaimReportResult:
+        entry = self._line.get(claim_id)
+        if entry is not None and entry.claim.holder == holder:
+            result = pb.ClaimReportResult(claim_id=claim_id)
+            if entry.lease_ns and entry.held:
+                entry.expires_ns = self._now_ns() + entry.lease_ns
+                self._date(entry)
+                result.expires_at.CopyFrom(entry.claim.expires_at)
+            return result
+        if claim_id in self._ended and self._ended[claim_id].holder == holder:
+            return _failed(claim_id, "CLAIM_ENDED", "it was released, or its lease has ended")
+        return _failed(claim_id, "CLAIM_NOT_FOUND", f"{holder} has no claim {claim_id!r}")
+
+    async def _end_all(self, entries: list[Entry], state: pb.ClaimState) -> None:
+        if entries:
+            await self._apply(lambda change: self._end_those(change, entries, state))
+
+    def _end_those(self, change: ClaimChange, entries: list[Entry], state: pb.ClaimState) -> None:
+        for entry in entries:
+            if self._line.get(entry.claim_id) is entry:
+                self._end(change, entry, state)
+
+    def _end(self, change: ClaimChange, entry: Entry, state: pb.ClaimState) -> None:
+        freed = self._line.remove(entry.claim_id)
+        was_held = entry.held
+        entry.claim.state = state
+        self._ended[entry.claim_id] = entry.claim
+        while len(self._ended) > _ENDED_MAX:
+            oldest = next(iter(self._ended))
+            del self._ended[oldest]
+            change.forgotten.append(oldest)
+        change.save(stored(entry))
+        if was_held and entry.told and state == pb.CLAIM_STATE_EXPIRED:
+            change.after.append(partial(self._lost, entry.claim))
+        for one in freed:
+            self._begin(one)
+            change.save(stored(one))
+            if one.told:
+                change.after.append(partial(self._granted, one.claim))
+
+    def _begin(self, entry: Entry) -> None:
+        """Date a claim that was just granted."""
+        entry.claim.granted_at.CopyFrom(timestamp(self._fleet.environment.now_ns()))
+        if entry.lease_ns:
+            entry.expires_ns = self._now_ns() + entry.lease_ns
+            self._date(entry)
+
+    def _date(self, entry: Entry) -> None:
+        left_ns = entry.expires_ns - self._now_ns()
+        at_ns = self._fleet.environment.now_ns() + left_ns
+        entry.claim.expires_at.CopyFrom(timestamp(at_ns))
+
+    def _result(self, entry: Entry) -> pb.ClaimResult:
+        if not entry.held:
+            return _wait(entry.claim, [one for one in map(self._line.get, entry.blockers) if one])
+        return pb.ClaimResult(claim_id=entry.claim_id, claim=entry.claim)
+
+    def _granted(self, claim: pb.Claim) -> None:
+        worker = self._fleet.workers.get(claim.holder)
+        if worker is not None:
+            worker.session.push(proceed=coordinator_pb2.Proceed(claim=claim))
+
+    def _lost(self, claim: pb.Claim) -> None:
+        worker = self._fleet.workers.get(claim.holder)
+        if worker is not None:
+            worker.session.push(claim_lost=coordinator_pb2.ClaimLost(claim=claim))
+
+    def _now_ns(self) -> int:
+        return self._fleet.environment.monotonic_ns()
+
+    async def _apply(self, step: Callable[[ClaimChange], T]) -> T:
+        """Take a step, and return its result once it is on disk.
+
+        What comes meanwhile shares the next commit; a caller that goes away undoes nothing.
+        """
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._steps.append((step, future))
+        if self._applying is None:
+            self._applying = asyncio.create_task(self._apply_all())
+        return await asyncio.shield(future)
+
+    async def _apply_all(self) -> None:
+        while self._steps:
+            steps, self._steps = self._steps, []
+            change = ClaimChange()
+            results = [step(change) for step, _ in steps]
+            change.last_token = self._line.last_token
+            error = await self._save(change)
+            for (_, future), result in zip(steps, results, strict=True):
+                if future.done():
+                    continue
+                if error is None:
+                    future.set_result(result)
+                else:
+                    future.set_exception(error)
+            self._changed.wake()
+            self._fleet.changed.wake()
+        self._applying = None
+
+    async def _save(self, change: ClaimChange) -> CoordError | None:
+        if not change.saved:
+            return None
+        try:
+            await self._store.change_claims(self._fleet.project, change)
+        except CoordError as error:
+            log.warning("claims could not be stored", error=str(error))
+            self.restore()
+            return error
+        for call in change.after:
+            call()
+        return None
+
+
+def stored(entry: Entry) -> StoredClaim:
+    """Return an entry as it is stored."""
+    return StoredClaim(entry.claim, entry.lease_ns, entry.told)
+
+
+def _other(known: pb.Claim, holder: str, request: pb.ClaimRequest) -> common_pb2.Reason | None:
+    """Return why a request is not the one that a known claim was asked for with, if it is not."""
+    if known.holder != holder or list(known.resources) != list(request.resources):
+        message = f"claim id {request.claim_id!r} was used for another request; choose a new one"
+        return common_pb2.Reason(code="CLAIM_ID_USED", message=message)
+    if known.state > pb.CLAIM_STATE_GRANTED:
+        message = f"claim {request.claim_id!r} has ended; ask under a new id"
+        return common_pb2.Reason(code="CLAIM_ENDED", message=message)
+    return None
+
+
+def _wait(claim: pb.Claim, blockers: list[Entry]) -> pb.ClaimResult:
+    reasons = [_claimed(claim, one.claim) for one in blockers[:_REASONS_MAX]]
+    wait = pb.ClaimWait(place=len(blockers), reasons=reasons)
+    return pb.ClaimResult(claim_id=claim.claim_id, wait=wait)
+
+
+def _claimed(claim: pb.Claim, other: pb.Claim) -> common_pb2.Reason:
+    resource = common(other, claim)
+    text = "" if resource is None else resource_text(resource)
+    does = "holds" if other.state == pb.CLAIM_STATE_GRANTED else "waits for"
+    return common_pb2.Reason(
+        code="CLAIMED",
+        message=f"{other.holder} {does} {text}",
+        metadata={"claim": other.claim_id, "holder": other.holder, "resource": text},
+    )
+
+
+def _failed(claim_id: str, reason: str, message: str) -> pb.ClaimReportResult:
+    error = common_pb2.ItemError(reason=reason, message=message)
+    return pb.ClaimReportResult(claim_id=claim_id, error=error)

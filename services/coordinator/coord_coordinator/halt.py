@@ -1,0 +1,80 @@
+"""Stop and Resume: everything halts with its work saved, and stays so across restarts."""
+
+import asyncio
+
+import structlog
+from coord.errors import CoordError
+from coord.v1 import common_pb2
+from coord.v1 import coordinator_pb2 as pb
+
+from coord_coordinator.fleet import Fleet
+from coord_coordinator.reports import Reports
+from coord_coordinator.store import CoordinatorStore
+from coord_coordinator.workers import Worker
+
+_SETTING = "stopped"
+# How long an agent has to end before its work is saved as it stands.
+_LET_GO_S = 10.0
+
+log = structlog.get_logger(__name__)
+
+
+class Halt:
+    """Whether everything is stopped.
+
+    Attributes:
+        reason: Who stopped it and why; None while it goes on.
+    """
+
+    def __init__(self, fleet: Fleet, reports: Reports, store: CoordinatorStore) -> None:
+        self.reason: common_pb2.Reason | None = None
+        self._fleet = fleet
+        self._reports = reports
+        self._store = store
+
+    def restore(self) -> None:
+        """Read whether an earlier coordinator was stopped."""
+        message = self._store.setting(_SETTING)
+        self.reason = _stopped(message) if message else None
+
+    async def stop(self, message: str) -> list[common_pb2.AttemptRef]:
+        """Stop all attempts, save their work, and let their tasks wait; return the attempts."""
+        await self._set(message, "STOPPED")
+        self.reason = _stopped(message)
+        workers = [worker for worker in self._fleet.workers.values() if worker.attempts]
+        stopped = [one.ref for worker in workers for one in worker.attempts.values()]
+        for worker in workers:
+            for attempt in worker.attempts.values():
+                worker.revoke(attempt.ref, f"everything was stopped: {message}")
+        await asyncio.gather(*(self._save(worker) for worker in workers))
+        return stopped
+
+    async def resume(self) -> None:
+        """Let everything go on."""
+        await self._set("", "RESUMED")
+        self.reason = None
+        self._fleet.changed.wake()
+
+    async def _set(self, message: str, code: str) -> None:
+        reason = common_pb2.Reason(code=code, message=message)
+        event = pb.CoordinatorEvent(reason=reason)
+        await self._store.set(self._fleet.project, _SETTING, message, event)
+
+    async def _save(self, worker: Worker) -> None:
+        """Save what a worker has once its agents are gone, and give its attempts back."""
+        try:
+            async with asyncio.timeout(_LET_GO_S):
+                while worker.stopping and worker.connected:
+                    await self._fleet.changed.wait(self._fleet.changed.seen(), 0.2)
+        except TimeoutError:
+            log.warning("agent did not end in time", worker=worker.name)
+        try:
+            await self._reports.save(worker)
+            for attempt in list(worker.attempts.values()):
+                await self._reports.give_back(worker, attempt, "everything was stopped")
+        except CoordError as error:
+            log.warning("attempts not given back", worker=worker.name, error=str(error))
+
+
+def _stopped(message: str) -> common_pb2.Reason:
+    return common_pb2.Reason(code="STOPPED", message=message)

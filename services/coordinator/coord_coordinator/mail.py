@@ -1,0 +1,130 @@
+"""Messages between workers: stored until each recipient has acknowledged them, or they expire."""
+
+import asyncio
+
+from coord.errors import CoordError, not_found, resource_exhausted
+from coord.times import SECOND, duration_ns, timestamp
+from coord.v1 import coordinator_pb2 as pb
+
+from coord_coordinator.fleet import Fleet
+from coord_coordinator.store import CoordinatorStore, Letter
+from coord_coordinator.workers import Worker
+
+OPERATOR = "operator"
+_TIME_TO_LIVE_NS = 3600 * SECOND
+_WAITING_MAX = 10_000
+_SWEEP_S = 30.0
+
+
+class Mail:
+    """Routes messages, and keeps what is not acknowledged.
+
+    Attributes:
+        routed: How many messages went to a recipient.
+    """
+
+    def __init__(self, fleet: Fleet, store: CoordinatorStore) -> None:
+        self.routed = 0
+        self._fleet = fleet
+        self._store = store
+        self._waiting: dict[str, dict[str, pb.WorkerMessage]] = {}
+
+    def restore(self) -> None:
+        """Read what is not acknowledged yet."""
+        for letter in self._store.letters():
+            for recipient in letter.recipients:
+                self._waiting.setdefault(recipient, {})[letter.message.message_id] = letter.message
+
+    async def run(self) -> None:
+        """Forget what has expired, until cancelled."""
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            expired = set(await self._store.expire_letters(self._fleet.environment.now_ns()))
+            for recipient, waiting in list(self._waiting.items()):
+                left = {key: one for key, one in waiting.items() if key not in expired}
+                self._waiting[recipient] = left
+                if not left:
+                    del self._waiting[recipient]
+
+    async def send(self, sender: str, message: pb.WorkerMessage) -> list[str]:
+        """Store a message for its recipients, and tell those who are there; return their names.
+
+        Raises:
+            CoordError: NOT_FOUND with reason WORKER_NOT_FOUND; RESOURCE_EXHAUSTED with reason
+                MAILBOX_FULL.
+        """
+        now_ns = self._fleet.environment.now_ns()
+        recipients = self._recipients(sender, message)
+        kept = pb.WorkerMessage()
+        kept.CopyFrom(message)
+        kept.sender = sender
+        kept.sent_at.CopyFrom(timestamp(now_ns))
+        expires_ns = now_ns + (duration_ns(message.time_to_live) or _TIME_TO_LIVE_NS)
+        letter = Letter(kept, tuple(recipients), expires_ns)
+        known = await self._store.post(self._fleet.project, letter)
+        if known is not None:  # It was sent before.
+            return list(known)
+        for name in recipients:
+            self._waiting.setdefault(name, {})[kept.message_id] = kept
+            worker = self._fleet.workers.get(name)
+            if worker is not None:
+                self._push(worker, kept)
+        return recipients
+
+    def deliver(self, worker: Worker) -> None:
+        """Tell a worker what waits for it and is not on its way already."""
+        on_its_way = {
+            one.worker_message.message_id
+            for one in worker.session.undelivered()
+            if one.WhichOneof("message") == "worker_message"
+        }
+        for message_id, message in self._waiting.get(worker.name, {}).items():
+            if message_id not in on_its_way:
+                self._push(worker, message)
+
+    async def acknowledged(self, worker: Worker, message_id: str) -> None:
+        """Forget a message that its recipient has handled."""
+        waiting = self._waiting.get(worker.name, {})
+        if waiting.pop(message_id, None) is None:
+            return
+        if not waiting:
+            del self._waiting[worker.name]
+        self.routed += 1
+        await self._store.received(self._fleet.project, worker.name, message_id)
+
+    def _push(self, worker: Worker, message: pb.WorkerMessage) -> None:
+        if worker.version > 1:
+            worker.session.push(worker_message=message)
+
+    def _recipients(self, sender: str, message: pb.WorkerMessage) -> list[str]:
+        kind, workers = message.WhichOneof("recipient"), self._fleet.workers
+        if kind == "worker":
+            known = message.worker in workers or message.worker in self._fleet.gone
+            found = [message.worker] if known else []
+        elif kind == "role":
+            found = [one.name for one in workers.values() if message.role in one.hello.roles]
+        else:
+            found = list(workers)
+        found = sorted(name for name in found if name != sender or kind == "worker")
+        if not found:
+            raise not_found("WORKER_NOT_FOUND", _nobody(message))
+        for name in found:
+            if len(self._waiting.get(name, {})) >= _WAITING_MAX:
+                raise _full(name)
+        return found
+
+
+def _nobody(message: pb.WorkerMessage) -> str:
+    if message.HasField("worker"):
+        return f"no worker of the name {message.worker!r} was seen"
+    if message.HasField("role"):
+        return f"no worker is there that has the role {message.role!r}"
+    return "no worker is there"
+
+
+def _full(name: str) -> CoordError:
+    return resource_exhausted(
+        "MAILBOX_FULL",
+        f"{_WAITING_MAX} messages wait for {name} already",
+        retry_after_ns=10 * SECOND,
+    )
