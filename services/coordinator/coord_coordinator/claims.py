@@ -108,11 +108,19 @@ class Claims:
                 return results
             await self._changed.wait(seen, left_ns / SECOND)
 
-    async def release(self, holder: str, claim_ids: Iterable[str]) -> list[pb.ClaimReportResult]:
-        """Give claims back, or take requests back."""
+    async def release(
+        self, holder: str, claim_ids: Iterable[str], *, taken: bool = False
+    ) -> list[pb.ClaimReportResult]:
+        """Give claims back, or take requests back.
+
+        Args:
+            holder: Whose they are.
+            claim_ids: Which.
+            taken: Whether it is not the holder who does so; then it hears of it.
+        """
         ids = list(claim_ids)
         return await self._apply(
-            lambda change: [self._release(change, holder, claim_id) for claim_id in ids]
+            lambda change: [self._release(change, holder, claim_id, taken) for claim_id in ids]
         )
 
     def renew(self, holder: str, claim_ids: Iterable[str]) -> list[pb.ClaimReportResult]:
@@ -210,10 +218,13 @@ class Claims:
         reason = common_pb2.Reason(code="DEADLOCK", message=message, metadata=metadata)
         return pb.ClaimResult(claim_id=entry.claim_id, refusal=reason)
 
-    def _release(self, change: ClaimChange, holder: str, claim_id: str) -> pb.ClaimReportResult:
+    def _release(
+        self, change: ClaimChange, holder: str, claim_id: str, taken: bool
+    ) -> pb.ClaimReportResult:
         entry = self._line.get(claim_id)
         if entry is not None and entry.claim.holder == holder:
-            self._end(change, entry, pb.CLAIM_STATE_RELEASED)
+            lost = taken and entry.told
+            self._end(change, entry, pb.CLAIM_STATE_EXPIRED if lost else pb.CLAIM_STATE_RELEASED)
             return pb.ClaimReportResult(claim_id=claim_id)
         ended = self._ended.get(claim_id)
         if ended is not None and ended.holder == holder:

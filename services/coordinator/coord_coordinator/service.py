@@ -249,7 +249,8 @@ class CoordinatorService(Service):
         """Give claims back."""
         self._check_holder(request.holder, call)
         check_ids("claim_ids", request.claim_ids)
-        results = await self._claims.release(request.holder, request.claim_ids)
+        taken = call.principal.kind is not Kind.WORKER
+        results = await self._claims.release(request.holder, request.claim_ids, taken=taken)
         return claims_pb2.ReleaseClaimsResponse(results=results)
 
     async def renew_claims(

@@ -51,9 +51,7 @@ class Conflicts:
         """Return a commit of what is in another worktree; empty where it changes nothing."""
         try:
             snapshot = await self._attempts.snapshot(worker)
-        except (
-            CoordError
-        ):  # It went meanwhile, or cannot be read.
+        except CoordError:  # It went meanwhile, or cannot be read.
             return ""
         return snapshot.commit if snapshot else ""
 

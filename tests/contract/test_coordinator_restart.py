@@ -1,0 +1,178 @@
+"""What the coordinator still knows after a restart."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from coord.v1 import claims_pb2, queue_pb2
+from coord.v1 import coordinator_pb2 as pb
+
+from tests.coordinator_rig import FLAGS, SERVICES, Fleet, Worker, ref, spec
+from tests.serving import PROJECT, served
+
+
+@asynccontextmanager
+async def started(state: Path) -> AsyncIterator[Fleet]:
+    async with served(SERVICES, state, "grpc", flags=FLAGS) as running:
+        yield Fleet(running)
+
+
+async def told(worker: Worker) -> Worker:
+    """Return the worker once the coordinator knows that it has handled what it heard."""
+    await worker.stream.write(pb.ConnectRequest(acknowledged=worker.handled, ack=pb.Ack()))
+    return worker
+
+
+async def test_a_session_goes_on_and_running_attempts_with_it(tmp_path: Path) -> None:
+    async with started(tmp_path) as fleet:
+        await fleet.add(spec("a"), spec("b"))
+        worker = await fleet.worker("w", slots=2)
+        attempts = [ref(await worker.hear("assigned")) for _ in range(2)]
+        await worker.acknowledgement(await worker.say(started=pb.Started(attempt=attempts[0])))
+    async with started(tmp_path) as fleet:
+        again = await fleet.back(worker, "w", slots=2, held=attempts)
+        assert again.welcome.resumed
+        assert again.welcome.session_id == worker.welcome.session_id
+        for attempt in attempts:
+            await again.acknowledgement(await again.say(complete=pb.Complete(attempt=attempt)))
+        for task_id in ("a", "b"):
+            assert len((await fleet.task(task_id)).attempts) == 1
+
+
+async def test_what_was_sent_and_not_handled_is_sent_again_under_its_number(
+    tmp_path: Path,
+) -> None:
+    async with started(tmp_path) as fleet:
+        await fleet.add(spec("a"))
+        worker = await fleet.worker("w")
+        attempt = ref(await worker.hear("assigned"))
+    worker.handled = 0  # As if it had not arrived.
+    async with started(tmp_path) as fleet:
+        again = await fleet.back(worker, "w")
+        assert ref(await again.hear("assigned")) == attempt
+        assert again.handled == 1
+        await again.acknowledgement(await again.say(complete=pb.Complete(attempt=attempt)))
+        assert len((await fleet.task("a")).attempts) == 1
+
+
+async def test_a_worker_that_does_not_come_back_loses_its_attempt_after_the_grace(
+    tmp_path: Path,
+) -> None:
+    async with started(tmp_path) as fleet:
+        await fleet.add(spec("a"))
+        worker = await fleet.worker("w")
+        attempt = ref(await worker.hear("assigned"))
+        await worker.acknowledgement(await worker.say(started=pb.Started(attempt=attempt)))
+    flags = {"coordinator": FLAGS["coordinator"] | {"grace_s": 0.5}}
+    async with served(SERVICES, tmp_path, "grpc", flags=flags) as running:
+        fleet = Fleet(running)
+        async with asyncio.timeout(10):
+            while not (task := await fleet.task("a")).workers_lost:
+                await asyncio.sleep(0.02)
+        assert task.attempts[0].reason == queue_pb2.FAILURE_REASON_WORKER_LOST
+
+
+async def test_numbers_go_on_after_everything_was_handled(tmp_path: Path) -> None:
+    async with started(tmp_path) as fleet:
+        await fleet.add(spec("a"))
+        worker = await fleet.worker("w")
+        attempt = ref(await worker.hear("assigned"))
+        await worker.acknowledgement(await worker.say(complete=pb.Complete(attempt=attempt)))
+        await told(worker)
+    async with started(tmp_path) as fleet:
+        again = await fleet.back(worker, "w")
+        await fleet.add(spec("b"))
+        second = ref(await again.hear("assigned"))
+        assert (second.task_id, again.handled) == ("b", 2)
+
+
+async def test_messages_wait_for_their_worker_and_come_once(tmp_path: Path) -> None:
+    async with started(tmp_path) as fleet:
+        worker = await fleet.worker("w")
+        worker.stream.cancel()
+        for number in range(3):
+            message = pb.WorkerMessage(message_id=f"m{number}", worker="w", body=str(number))
+            for _ in range(2):  # The same id has no second effect.
+                await fleet.coordinator.SendMessage(
+                    pb.SendMessageRequest(project=PROJECT, message=message)
+                )
+    async with started(tmp_path) as fleet:
+        again = await fleet.back(worker, "w")
+        heard = [(await again.hear("worker_message")).message_id for _ in range(3)]
+        assert heard == ["m0", "m1", "m2"]
+        await told(again)
+        another = pb.WorkerMessage(message_id="m3", worker="w")
+        await fleet.coordinator.SendMessage(pb.SendMessageRequest(project=PROJECT, message=another))
+        assert (await again.hear("worker_message")).message_id == "m3"
+
+
+async def test_a_new_process_of_a_worker_gets_the_messages_that_the_old_one_did_not_handle(
+    tmp_path: Path,
+) -> None:
+    async with started(tmp_path) as fleet:
+        worker = await fleet.worker("w")
+        message = pb.WorkerMessage(message_id="m", worker="w")
+        await fleet.coordinator.SendMessage(pb.SendMessageRequest(project=PROJECT, message=message))
+        await worker.hear("worker_message")
+    async with started(tmp_path) as fleet:
+        successor = await fleet.worker("w", instance="w-2")
+        assert (await successor.hear("worker_message")).message_id == "m"
+
+
+async def test_claims_and_their_line_stand_and_tokens_grow(tmp_path: Path) -> None:
+    def ask(claim_id: str, holder: str, wait_s: int = 0) -> claims_pb2.AcquireClaimsRequest:
+        resources = [claims_pb2.Resource(path="src/**")]
+        request = claims_pb2.ClaimRequest(claim_id=claim_id, resources=resources)
+        return claims_pb2.AcquireClaimsRequest(
+            project=PROJECT, holder=holder, requests=[request], wait={"seconds": wait_s}
+        )
+
+    async with started(tmp_path) as fleet:
+        first = (await fleet.coordinator.AcquireClaims(ask("1", "ann"))).results[0].claim
+        waiting = fleet.coordinator.AcquireClaims(ask("2", "bob", 30))
+        async with asyncio.timeout(10):
+            while len(await _claims(fleet)) < 2:
+                await asyncio.sleep(0.01)
+        waiting.cancel()
+    async with started(tmp_path) as fleet:
+        assert [(one.claim_id, one.state) for one in await _claims(fleet)] == [
+            ("1", claims_pb2.CLAIM_STATE_GRANTED),
+            ("2", claims_pb2.CLAIM_STATE_WAITING),
+        ]
+        again = (await fleet.coordinator.AcquireClaims(ask("1", "ann"))).results[0].claim
+        assert again.fencing_token == first.fencing_token
+        release = claims_pb2.ReleaseClaimsRequest(project=PROJECT, holder="ann", claim_ids=["1"])
+        await fleet.coordinator.ReleaseClaims(release)
+        second = (await fleet.coordinator.AcquireClaims(ask("2", "bob"))).results[0].claim
+        assert second.fencing_token > first.fencing_token
+
+
+async def _claims(fleet: Fleet) -> list[claims_pb2.Claim]:
+    request = claims_pb2.ListClaimsRequest(project=PROJECT)
+    return list((await fleet.coordinator.ListClaims(request)).claims)
+
+
+async def test_a_stop_and_a_chosen_strategy_hold_across_a_restart(tmp_path: Path) -> None:
+    async with started(tmp_path) as fleet:
+        await fleet.add(spec("a"))
+        worker = await fleet.worker("w")
+        attempt = ref(await worker.hear("assigned"))
+        stopping = fleet.coordinator.StopProject(
+            pb.StopProjectRequest(project=PROJECT, message="lunch")
+        )
+        assert (await worker.hear("revoke")).attempt == attempt
+        await worker.beat()
+        assert list((await stopping).attempts) == [attempt]
+        await fleet.coordinator.SetStrategy(
+            pb.SetStrategyRequest(project=PROJECT, strategy="round_robin")
+        )
+    async with started(tmp_path) as fleet:
+        worker = await fleet.worker("w", instance="w-2")
+        await fleet.until_held("a", "STOPPED")
+        status = await fleet.coordinator.GetStatus(pb.GetStatusRequest(project=PROJECT))
+        assert (status.stopped.message, status.strategy) == ("lunch", "round_robin")
+        await fleet.coordinator.ResumeProject(pb.ResumeProjectRequest(project=PROJECT))
+        assert ref(await worker.hear("assigned")).task_id == "a"
+        task = await fleet.task("a")
+        assert task.attempts[0].reason == queue_pb2.FAILURE_REASON_RELEASED
