@@ -151,4 +151,5 @@ def _attempt(task: queue_pb2.Task) -> WorkerAttempt:
         budget=task.spec.budget if task.spec.HasField("budget") else None,
         progress=newest.progress,
         started=task.state == queue_pb2.TASK_STATE_RUNNING,
+        running=task.state == queue_pb2.TASK_STATE_RUNNING,
     )

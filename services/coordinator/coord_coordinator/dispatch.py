@@ -11,12 +11,14 @@ from coord.v1 import coordinator_pb2 as pb
 from coord_runtime.peers import insist
 
 from coord_coordinator.claims import Claims
+from coord_coordinator.fitness import misfit
 from coord_coordinator.fleet import Fleet
 from coord_coordinator.halt import Halt
 from coord_coordinator.money import Money
 from coord_coordinator.reports import Reports
 from coord_coordinator.services import Services
-from coord_coordinator.strategies import Strategy, can_do
+from coord_coordinator.stealing import Stealing
+from coord_coordinator.strategies import Strategy
 from coord_coordinator.workers import Unready, Worker, WorkerAttempt
 
 _READY_MAX = 1_000
@@ -48,6 +50,7 @@ class Dispatch:
         full_disk: Callable[[], str],
         halt: Halt,
         claims: Claims,
+        stealing: Stealing,
     ) -> None:
         self.strategy = strategy
         self.held: dict[str, common_pb2.Reason] = {}
@@ -60,6 +63,7 @@ class Dispatch:
         self._full_disk = full_disk
         self._halt = halt
         self._claims = claims
+        self._stealing = stealing
         self._deliveries: dict[asyncio.Task[None], None] = {}
 
     async def run(self) -> None:
@@ -82,7 +86,7 @@ class Dispatch:
     def obstacle(self, spec: queue_pb2.TaskSpec) -> common_pb2.Reason:
         """Explain why no worker takes a ready task now."""
         workers = list(self._fleet.workers.values())
-        able = [worker for worker in workers if can_do(worker, spec)]
+        able = [worker for worker in workers if misfit(worker, spec) is None]
         if not self._is_running():
             return _reason("COORDINATOR_DRAINING", "the coordinator takes on nothing new")
         if self._halt.reason is not None:
@@ -90,8 +94,7 @@ class Dispatch:
         if not workers:
             return _reason("NO_WORKER", "no worker is connected")
         if not able:
-            needed = ", ".join(spec.required_capabilities)
-            return _reason("MISSING_CAPABILITY", f"no worker can do all of: {needed}")
+            return _no_able(spec, workers)
         return self._busy(able)
 
     def _busy(self, able: list[Worker]) -> common_pb2.Reason:
@@ -114,7 +117,7 @@ class Dispatch:
         """Assign what can be; return after how many seconds to look again by itself."""
         if not self._is_running() or self._halt.reason is not None:
             return _BACKOFF_S
-        if not self._fleet.free():
+        if not self._fleet.free(queues=self.strategy.queues):
             return self._until_free_s()
         if self._full_disk():
             return _HELD_RETRY_S
@@ -126,6 +129,8 @@ class Dispatch:
             if reason is not None:
                 held[spec.id] = reason
         self.held = held
+        if self.strategy.queues:
+            await self._stealing.recall()
         return self._look_again_s(ready)
 
     def _until_free_s(self) -> float:
@@ -144,7 +149,9 @@ class Dispatch:
 
     async def _try(self, spec: queue_pb2.TaskSpec) -> common_pb2.Reason | None:
         """Assign a task; return why it is held back, if it is."""
-        worker = self.strategy.choose(spec, self._fleet.free())
+        free = self._fleet.free(queues=self.strategy.queues)
+        able = [one for one in free if misfit(one, spec) is None]
+        worker = self.strategy.choose(spec, able)
         if worker is None:
             return self.obstacle(spec)
         claimed = self._claims.obstacle(_declared(spec, worker)) if spec.paths else None
@@ -172,13 +179,20 @@ class Dispatch:
                 await self._money.release_grant(grant_id, worker.name)
             return
         attempt = self._attempt(lease, grant_id)
-        if worker.free_slots <= 0:
+        if worker.room(queues=self.strategy.queues) <= 0:
             # It went, or was drained, while the queue was asked.
             await self._reports.give_back(worker, attempt, "its worker has gone")
             return
         if spec.paths and not await self._claim_declared(worker, attempt):
             await self._reports.give_back(worker, attempt, "its paths were claimed meanwhile")
             return
+        self._hand_over(worker, attempt, lease)
+
+    def hand_over(self, worker: Worker, lease: queue_pb2.Lease) -> None:
+        """Deliver an attempt that the queue has given to a worker."""
+        self._hand_over(worker, self._attempt(lease, ""), lease)
+
+    def _hand_over(self, worker: Worker, attempt: WorkerAttempt, lease: queue_pb2.Lease) -> None:
         self._fleet.give(worker, attempt)
         self._fleet.backoff.begin(worker)
         delivery = asyncio.create_task(self._deliver(worker, attempt, lease))
@@ -279,6 +293,15 @@ class Dispatch:
             assigned_ns=self._fleet.environment.now_ns(),
             grant_id=grant_id,
         )
+
+
+def _no_able(spec: queue_pb2.TaskSpec, workers: list[Worker]) -> common_pb2.Reason:
+    needed = ", ".join(spec.required_capabilities)
+    misfits = [misfit(worker, spec) for worker in workers]
+    if all(one is not None and one.code == "MISSING_CAPABILITY" for one in misfits):
+        return _reason("MISSING_CAPABILITY", f"no worker can do all of: {needed}")
+    run = spec.labels.get("run", "")
+    return _reason("OTHER_RUN", f"no worker that can do it takes tasks of run {run or '(none)'}")
 
 
 def _declared(spec: queue_pb2.TaskSpec, worker: Worker) -> claims_pb2.Claim:

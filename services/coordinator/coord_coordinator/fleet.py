@@ -155,10 +155,16 @@ class Fleet:
         self.changed.wake()
         return attempt
 
-    def free(self) -> list[Worker]:
-        """Return the workers that can be given a task now."""
+    def free(self, *, queues: bool = False) -> list[Worker]:
+        """Return the workers that can be given a task now.
+
+        Args:
+            queues: Whether tasks queue at workers whose slots are taken.
+        """
         return [
-            one for one in self.workers.values() if one.free_slots > 0 and not self.wait_ns(one)
+            one
+            for one in self.workers.values()
+            if one.room(queues=queues) > 0 and not self.wait_ns(one)
         ]
 
     def wait_ns(self, worker: Worker) -> int:

@@ -12,6 +12,7 @@ from coord.v1 import integrator_pb2, queue_pb2
 from coord_coordinator.fleet import Fleet
 from coord_coordinator.money import Money, add_usage
 from coord_coordinator.services import Services
+from coord_coordinator.stealing import Stealing
 from coord_coordinator.workers import Worker, WorkerAttempt
 
 _LAST = frozenset({"complete", "failed", "released"})
@@ -22,14 +23,26 @@ log = structlog.get_logger(__name__)
 
 
 class Reports:
-    """Passes on what workers report."""
+    """Passes on what workers report.
+
+    Attributes:
+        hand_over: Delivers an attempt that was stolen to the worker that has it now.
+    """
 
     def __init__(
-        self, fleet: Fleet, services: Services, money: Money, *, has_repository: bool
+        self,
+        fleet: Fleet,
+        services: Services,
+        money: Money,
+        stealing: Stealing,
+        *,
+        has_repository: bool,
     ) -> None:
+        self.hand_over: Callable[[Worker, queue_pb2.Lease], object] = _nowhere
         self._fleet = fleet
         self._services = services
         self._money = money
+        self._stealing = stealing
         self._has_repository = has_repository
 
     async def handle(self, worker: Worker, request: pb.ConnectRequest) -> None:
@@ -103,6 +116,8 @@ class Reports:
         request = queue_pb2.StartTasksRequest(
             project=self._fleet.project, worker=worker.name, attempts=[attempt.ref]
         )
+        attempt.running = True
+        self._stealing.started(attempt)
         response = await self._services.insist(self._services.queue.StartTasks, request)
         if response.results[0].HasField("error"):
             worker.revoke(attempt.ref, response.results[0].error.message)
@@ -189,7 +204,12 @@ class Reports:
 
     async def _released(self, worker: Worker, attempt: WorkerAttempt, message: pb.Released) -> None:
         await self.save(worker)
-        await self.give_back(worker, attempt, message.message)
+        taken = await self._stealing.take(attempt)
+        if taken is None:
+            await self.give_back(worker, attempt, message.message)
+            return
+        await self.end(worker, attempt)
+        self.hand_over(*taken)
 
     async def give_back(self, worker: Worker, attempt: WorkerAttempt, message: str) -> None:
         """End an attempt as if it had not been."""
@@ -251,3 +271,8 @@ class Reports:
         except CoordError as error:
             # The end of an attempt does not hang on its progress.
             log.warning("progress refused", task=attempt.ref.task_id, error=str(error))
+
+
+def _nowhere(worker: Worker, lease: queue_pb2.Lease) -> None:
+    message = f"nobody delivers {lease.spec.id} to {worker.name}"
+    raise RuntimeError(message)

@@ -41,11 +41,13 @@ from coord_coordinator.messages import (
     check_resources,
     check_worker_message,
 )
+from coord_coordinator.metrics import CoordinatorMetrics
 from coord_coordinator.money import Money
 from coord_coordinator.reports import Reports
 from coord_coordinator.services import Services
 from coord_coordinator.settings import CoordinatorSettings
 from coord_coordinator.sqlite import MIGRATIONS, SqliteCoordinatorStore
+from coord_coordinator.stealing import Stealing
 from coord_coordinator.store import CoordinatorStore
 from coord_coordinator.strategies import STRATEGIES
 from coord_coordinator.streams import Streams
@@ -86,7 +88,9 @@ class CoordinatorService(Service):
         self._lifecycle: pb.Lifecycle = pb.LIFECYCLE_INIT
         self._fleet = fleet = Fleet(context.project, context.environment, store)
         money = Money(context.project, services)
-        reports = Reports(fleet, services, money, has_repository=settings.repository)
+        metrics = CoordinatorMetrics(context.registry)
+        stealing = Stealing(fleet, services, metrics)
+        reports = Reports(fleet, services, money, stealing, has_repository=settings.repository)
         self._adoption = adoption = Adoption(fleet, services, money, reports)
         full = partial(full_disk, context.folder)
         self._halt = halt = Halt(fleet, reports, store)
@@ -105,7 +109,9 @@ class CoordinatorService(Service):
             full_disk=full,
             halt=halt,
             claims=claims,
+            stealing=stealing,
         )
+        reports.hand_over = self._dispatch.hand_over
         self._liveness = Liveness(
             fleet, services, reports, adoption, claims=claims, settings=settings
         )

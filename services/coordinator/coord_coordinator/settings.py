@@ -9,7 +9,7 @@ class CoordinatorSettings(SectionSettings):
     """Settings of the coordinator.
 
     Attributes:
-        strategy: Who gets a task: `round_robin` or `capability`.
+        strategy: Who gets a task: `round_robin`, `capability` or `work_stealing`.
         repository: Whether tasks are work on a repository, so that each attempt has a worktree.
         heartbeat_s: How often a worker is to say that it is alive.
         grace_s: After how long a silence it counts as lost.
@@ -17,7 +17,7 @@ class CoordinatorSettings(SectionSettings):
     """
 
     SECTION: ClassVar[str] = "coordinator"
-    strategy: Literal["capability", "round_robin"] = "capability"
+    strategy: Literal["capability", "round_robin", "work_stealing"] = "capability"
     repository: bool = True
     heartbeat_s: float = 2.0
     grace_s: float = 15.0

@@ -154,6 +154,8 @@ class Streams:
     def _check_slots(self, hello: pb.Hello) -> None:
         if self._settings.repository and hello.slots > 1:
             raise invalid_field("slots", "with a repository a worker has one worktree: one slot")
+        if self._settings.repository and hello.prefetch:
+            raise invalid_field("prefetch", "with a repository nothing can wait at a worker: 0")
 
     async def _converse(
         self, stream: Stream, worker: Worker, over: asyncio.Event, acknowledged: int
@@ -295,6 +297,9 @@ def _hello(first: pb.ConnectRequest | None, call: Call) -> pb.Hello:
     if hello.provider:
         check_id("provider", hello.provider)
     check_range("slots", hello.slots, 1, _SLOTS_MAX)
+    check_range("prefetch", hello.prefetch, 0, _SLOTS_MAX)
+    check_ids("roles", hello.roles)
+    check_ids("runs", hello.runs)
     for category, weight in hello.preferences.items():
         check_range(f"preferences.{category}", weight, 0, 1)
     for attempt in hello.held:

@@ -27,7 +27,8 @@ class WorkerAttempt:
         usage: What it has used, as far as this coordinator knows.
         progress: How far it has come.
         progress_stored: Whether the queue knows `progress`.
-        started: Whether its agent has been told to begin.
+        started: Whether its worker has been told of it.
+        running: Whether its worker has begun it.
         ending: Whether its last report is being passed on: what the queue says of it is old news.
         overspent: Whether the worker was told to stop it for its costs.
     """
@@ -42,6 +43,7 @@ class WorkerAttempt:
     progress: common_pb2.Progress = field(default_factory=common_pb2.Progress)
     progress_stored: bool = True
     started: bool = False
+    running: bool = False
     ending: bool = False
     overspent: bool = False
 
@@ -132,6 +134,12 @@ class Worker:
         if self.lifecycle != pb.LIFECYCLE_RUNNING or not self.connected or self.unavailable:
             return 0
         return self.hello.slots - len(self.attempts) - len(self.stopping)
+
+    def room(self, *, queues: bool) -> int:
+        """Return how many more attempts it takes now, those in wait included where they queue."""
+        free = self.free_slots
+        can_queue = queues and self.lifecycle == pb.LIFECYCLE_RUNNING and self.connected
+        return free + self.hello.prefetch if can_queue and not self.unavailable else free
 
     @property
     def load(self) -> float:

@@ -1,0 +1,24 @@
+"""What the coordinator measures."""
+
+from prometheus_client import CollectorRegistry, Counter
+
+
+class CoordinatorMetrics:
+    """The coordinator's metrics.
+
+    Attributes:
+        steals_tried: Attempts that were called back from a worker's queue for an idle one.
+        steals_won: Those that the idle worker got.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.steals_tried = Counter(
+            "coord_coordinator_steals_tried",
+            "Attempts that were called back for an idle worker.",
+            registry=registry,
+        )
+        self.steals_won = Counter(
+            "coord_coordinator_steals_won",
+            "Attempts that an idle worker has got from another's queue.",
+            registry=registry,
+        )

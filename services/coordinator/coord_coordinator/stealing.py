@@ -1,0 +1,114 @@
+"""Work stealing: an idle worker gets what waits at the worker with the fullest queue.
+
+Only what has not started, and only after the victim has let go: Recall asks it, Released is its
+consent, and the queue's compare-and-swap moves the task under a new fencing token. What was started
+meanwhile stays; Started ends the recall.
+"""
+
+from dataclasses import dataclass
+
+from coord.times import SECOND
+from coord.v1 import common_pb2, queue_pb2
+from coord.v1 import coordinator_pb2 as pb
+
+from coord_coordinator.fitness import misfit
+from coord_coordinator.fleet import Fleet
+from coord_coordinator.metrics import CoordinatorMetrics
+from coord_coordinator.services import Services
+from coord_coordinator.workers import Worker, WorkerAttempt
+
+# A recall that is not answered in this time stands in nobody's way any more.
+_PATIENCE_NS = 5 * SECOND
+
+
+@dataclass(frozen=True)
+class _Recall:
+    thief: str
+    victim: str
+    until_ns: int
+
+
+class Stealing:
+    """Moves tasks from queues at workers to workers that are idle.
+
+    The margin against thrash: a thief has a free slot for each task that it takes, so that it
+    starts at once what the victim would have started later; and a victim is asked for one task at a
+    time.
+    """
+
+    def __init__(self, fleet: Fleet, services: Services, metrics: CoordinatorMetrics) -> None:
+        self._fleet = fleet
+        self._services = services
+        self._metrics = metrics
+        self._recalls: dict[int, _Recall] = {}
+
+    async def recall(self) -> None:
+        """Ask the workers with the fullest queues for a task for each free slot of others."""
+        self._forget_old()
+        victims = [one for one in self._fleet.workers.values() if one.connected and _waiting(one)]
+        asked = {recall.victim for recall in self._recalls.values()}
+        for thief in self._fleet.free():
+            coming = sum(recall.thief == thief.name for recall in self._recalls.values())
+            for _ in range(thief.free_slots - coming):
+                choices = [one for one in victims if one.name not in asked and one is not thief]
+                fitting = [(one, attempt) for one in choices if (attempt := _for(thief, one))]
+                if not fitting:
+                    break
+                victim, attempt = max(fitting, key=lambda pair: len(_waiting(pair[0])))
+                asked.add(victim.name)
+                await self._ask(thief, victim, attempt)
+
+    def started(self, attempt: WorkerAttempt) -> None:
+        """Note that an attempt has started where it is."""
+        self._recalls.pop(attempt.token, None)
+
+    async def take(self, attempt: WorkerAttempt) -> tuple[Worker, queue_pb2.Lease] | None:
+        """Move an attempt that its victim has let go; return who has it now.
+
+        Returns:
+            None where it was not recalled, or the thief can use it no more.
+        """
+        recall = self._recalls.pop(attempt.token, None)
+        thief = self._fleet.workers.get(recall.thief) if recall else None
+        if recall is None or thief is None or thief.free_slots <= 0:
+            return None
+        request = queue_pb2.ReassignTasksRequest(
+            project=self._fleet.project,
+            reassignments=[queue_pb2.Reassignment(attempt=attempt.ref, worker=thief.name)],
+        )
+        response = await self._services.insist(self._services.queue.ReassignTasks, request)
+        if not response.results[0].HasField("lease"):
+            return None
+        self._metrics.steals_won.inc()
+        await self._tell(thief, recall.victim, attempt, "STOLEN")
+        return thief, response.results[0].lease
+
+    async def _ask(self, thief: Worker, victim: Worker, attempt: WorkerAttempt) -> None:
+        until_ns = self._fleet.environment.monotonic_ns() + _PATIENCE_NS
+        self._recalls[attempt.token] = _Recall(thief.name, victim.name, until_ns)
+        reason = common_pb2.Reason(code="RECALLED", message=f"{thief.name} is idle")
+        victim.session.push(recall=pb.Recall(attempt=attempt.ref, reason=reason))
+        self._metrics.steals_tried.inc()
+        await self._tell(thief, victim.name, attempt, "RECALLED")
+
+    async def _tell(self, thief: Worker, victim: str, attempt: WorkerAttempt, code: str) -> None:
+        metadata = {"task": attempt.ref.task_id, "from": victim, "to": thief.name}
+        await self._fleet.announce(thief, common_pb2.Reason(code=code, metadata=metadata))
+
+    def _forget_old(self) -> None:
+        now_ns = self._fleet.environment.monotonic_ns()
+        self._recalls = {
+            token: recall for token, recall in self._recalls.items() if recall.until_ns > now_ns
+        }
+
+
+def _waiting(worker: Worker) -> list[WorkerAttempt]:
+    """Return what waits at a worker behind its slots, in the order in which it will start it."""
+    delivered = [one for one in worker.attempts.values() if not one.ending]
+    return [one for one in delivered[worker.hello.slots :] if one.started and not one.running]
+
+
+def _for(thief: Worker, victim: Worker) -> WorkerAttempt | None:
+    """Return what a victim would start last of what a thief may have."""
+    fitting = (one for one in reversed(_waiting(victim)) if misfit(thief, one.spec) is None)
+    return next(fitting, None)
