@@ -215,11 +215,16 @@ def test_an_imported_plan_is_good_and_no_file_is_written_over(tmp_path: Path) ->
     ("text", "message"),
     [
         ("", "it is not clear what this is"),
-        ("[]", "there are no issues in it"),
+        ("[]", "there are no JSON objects in it"),
         ("{x", "line 1 is not JSON"),
         ('{"a": 1}', "it is not clear what this is"),
-        ('{"id": "a", "title": "x", "status": "closed"}', "no issue is open"),
-        ('{"id": "a", "title": 7}', "these are no issues as beads writes them"),
+        ('{"id": "a", "title": "x", "status": "closed"}', "nothing in it is left to do"),
+        ('{"id": "a", "title": 7}', "this is not as beads writes it"),
+        ('{"workflow": {}}', "this is not as wfcommons writes it"),
+        ('{"number": 1e400, "title": "x"}', "inf is no number of an issue"),
+        ('{"number": 1, "title": "a\\u0000b"}', "a text has no NUL"),
+        ("[" * 5_000, "nested too deeply"),
+        ("[7]", "there are no JSON objects in it"),
     ],
 )
 def test_what_is_no_list_of_issues(text: str, message: str) -> None:

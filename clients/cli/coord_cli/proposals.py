@@ -63,10 +63,10 @@ def _make(top: Path) -> Proposal | None:
 
 def _node(top: Path) -> Proposal | None:
     try:
-        scripts = json.loads(_text(top / "package.json") or "{}").get("scripts", {})
-    except (ValueError, AttributeError):
+        script = json.loads(_text(top / "package.json") or "{}").get("scripts", {}).get("test")
+    except (ValueError, AttributeError, RecursionError):
         return None
-    if not scripts.get("test") or _NO_TEST in scripts["test"]:
+    if not script or _NO_TEST in str(script):
         return None
     for lock, (install, test) in _NODE_INSTALLS.items():
         if (top / lock).is_file():
