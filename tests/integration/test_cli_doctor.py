@@ -39,10 +39,13 @@ async def test_a_dead_gits_lock_is_moved_and_not_deleted(project: Project) -> No
     status, (found,) = await findings(project)
     assert (status, str(lock) in found["what"], lock.exists()) == (1, True, True)
 
+    moved = project.folder / "state" / "doctor"
+    moved.mkdir(parents=True)
+    (moved / "2-index.lock").write_text("an earlier one")
     status, (found,) = await findings(project, "--fix")
-    (kept,) = (project.folder / "state" / "doctor").iterdir()
     assert (status, found["fixed"], lock.exists()) == (0, True, False)
-    assert kept.read_text() == "half an index"
+    texts = {path.name: path.read_text() for path in moved.iterdir()}
+    assert texts == {"1-index.lock": "half an index", "2-index.lock": "an earlier one"}
 
 
 async def test_the_head_of_a_worktree_whose_folder_is_gone_is_kept(project: Project) -> None:

@@ -1,5 +1,6 @@
 """What `coord doctor` looks for in a repository: its HEAD, locks, worktrees and Coord's refs."""
 
+import itertools
 import os
 from collections.abc import Iterator
 from functools import partial
@@ -110,8 +111,8 @@ def _git_is_at_work() -> bool:
 
 def _move_away(path: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    number = sum(1 for _ in folder.iterdir()) + 1
-    (folder / f"{number}-{path.name}").write_bytes(path.read_bytes())
+    places = (folder / f"{number}-{path.name}" for number in itertools.count(1))
+    next(place for place in places if not place.exists()).write_bytes(path.read_bytes())
     path.unlink()
 
 

@@ -5,6 +5,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from coord_host import locate
+
 from coord_cli.git import git, git_items, git_succeeds, run_git
 
 LANDING = "refs/coord/landing"
@@ -33,7 +35,9 @@ class Remain:
     commit: str = ""
 
 
-def refs_left(repo: Path, tip: str, landing_branch: str, landed: Collection[str]) -> list[Remain]:
+def refs_left(
+    repo: Path, tip: str, landing_branch: str, landed: Collection[str], leaving: Collection[str]
+) -> list[Remain]:
     """Return Coord's refs in a repository, but for the landing branch.
 
     Args:
@@ -41,8 +45,9 @@ def refs_left(repo: Path, tip: str, landing_branch: str, landed: Collection[str]
         tip: The newest landed commit, or a branch: what it contains has landed.
         landing_branch: The branch that landings move.
         landed: The wip refs of changes that have landed in another form, as by squashing.
+        leaving: The worktrees that are about to be removed.
     """
-    used = _checked_out(repo)
+    used = {ref for ref, place in checked_out(repo).items() if place not in leaving}
     gone = {ref for ref, _ in _own_refs(repo, f"--merged={tip}")}.union(landed)
     skipped = {LANDING, f"{_HEADS}{landing_branch}"}
     return [
@@ -111,7 +116,9 @@ def delete_refs(repo: Path, remains: Sequence[Remain]) -> None:
     Raises:
         OSError: Git has refused; nothing was deleted then.
     """
-    lines = "".join(f"delete {one.name} {one.commit}\n" for one in remains)
+    there = set(_own_refs(repo))
+    left = [one for one in remains if (one.name, one.commit) in there]
+    lines = "".join(f"delete {one.name} {one.commit}\n" for one in left)
     done = run_git(repo, "update-ref", "--stdin", stdin=lines)
     if done.returncode != 0:
         raise OSError(f"git has not deleted Coord's refs: {done.stderr.strip()}")
@@ -135,6 +142,24 @@ def _judge(ref: str, commit: str, *, landed: bool, used: bool) -> Remain:
     return Remain(kind, ref, why="is checked out" if used else why, commit=commit)
 
 
-def _checked_out(repo: Path) -> set[str]:
-    items = git_items(repo, "worktree", "list", "--porcelain", "-z")
-    return {item.removeprefix("branch ") for item in items if item.startswith("branch ")}
+def checked_out(repo: Path) -> dict[str, str]:
+    """Return where each branch is checked out, by its full name."""
+    found, place = {}, ""
+    for item in git_items(repo, "worktree", "list", "--porcelain", "-z"):
+        key, _, value = item.partition(" ")
+        if key == "worktree":
+            place = value
+        elif key == "branch":
+            found[value] = place
+    return found
+
+
+def other_states(repo: Path, state: Path) -> list[Path]:
+    """Return other state folders from which Coord works on a repository.
+
+    That is the usual one, and those that have worktrees of it now.
+    """
+    states = {Path(place).parent.parent for place in checked_out(repo).values()}
+    states.add(locate(repo).state)
+    mine = state.resolve()
+    return sorted(one for one in states if (one / "integrator").is_dir() and one.resolve() != mine)

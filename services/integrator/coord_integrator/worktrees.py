@@ -10,7 +10,7 @@ import itertools
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -320,10 +320,9 @@ class Worktrees:
         under it inherits it, so that it outlives a kill of this process until that git has ended.
         """
         async with self._lock:
-            descriptor = os.open(self._repository.common_folder / "coord.lock", _LOCK_FLAGS, 0o644)
+            while (descriptor := _try_lock(self._repository.common_folder, _LOCK_FLAGS)) is None:  # noqa: ASYNC110 - another process's lock.
+                await asyncio.sleep(_LOCK_POLL_S)
             try:
-                while not _try_lock(descriptor):  # noqa: ASYNC110 - another process's lock.
-                    await asyncio.sleep(_LOCK_POLL_S)
                 yield self._repository.user.holding(descriptor)
             finally:
                 os.close(descriptor)
@@ -332,12 +331,27 @@ class Worktrees:
 _LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
 
 
-def _try_lock(descriptor: int) -> bool:
+def _try_lock(folder: Path, flags: int) -> int | None:
+    """Return the file descriptor that holds the lock of a git folder; None where another has it."""
+    path = folder / "coord.lock"
+    descriptor = os.open(path, flags, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        # Whoever removed the file meanwhile has let others make a new one.
+        if os.fstat(descriptor).st_ino == path.stat().st_ino:
+            return descriptor
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(descriptor)
+    return None
+
+
+def remove_lock(folder: Path) -> None:
+    """Remove the lock of a git folder, unless somebody holds it."""
+    with suppress(FileNotFoundError):
+        if (descriptor := _try_lock(folder, os.O_RDWR)) is not None:
+            (folder / "coord.lock").unlink()
+            os.close(descriptor)
 
 
 def delete_tree(folder: Path) -> None:
