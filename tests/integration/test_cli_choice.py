@@ -93,7 +93,7 @@ async def test_the_report_has_every_attempt_and_every_check(project: Project) ->
     agent = """
         echo '{"cost_usd": 0.01}' >>$COORD_COST_FILE
         test $COORD_TASK_ID = bad && echo broken >README
-        test $COORD_ATTEMPT = 1 && test $COORD_TASK_ID = again && exit 3
+        test $COORD_ATTEMPT = 1 && test $COORD_TASK_ID = again && echo half >half.txt && exit 3
         cat >$COORD_TASK_ID.txt
     """
     plan = project.plan(
@@ -124,6 +124,13 @@ async def test_the_report_has_every_attempt_and_every_check(project: Project) ->
     assert "2 of 3 tasks landed" in text
     assert "| bad | FAILED | CHECK_FAILED |" in text
     assert "[red in 0s](checks/bad-1-1.txt)" in text
+    half = again["history"][0]["kept"]
+    assert git(project.repo, "show", f"{half}:half.txt") == "half"
+    assert git(project.repo, "log", "-1", "--format=%s", half) == "Unfinished work on again"
+    assert half in text
+    for command in ("show", "explain"):
+        _, told = await project.call("task", command, "again")
+        assert f"git log {half}" in told
 
     status, told = await project.call("logs", "--check", "bad")
     assert status == 0

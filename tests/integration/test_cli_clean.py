@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from coord_integrator.worktrees import remove_lock
+from coord_integrator.lock import remove_lock
 from coord_worker.names import claim
 
 from tests.integration.cli_project import AGENT, Project

@@ -9,7 +9,8 @@ import click
 from coord.errors import from_rpc
 from coord.v1 import coordinator_pb2, integrator_pb2, queue_pb2
 from coord_host import Overrides, Place, attach_or_start, find
-from coord_integrator.worktrees import delete_tree, remove_lock
+from coord_integrator.lock import remove_lock
+from coord_integrator.worktrees import delete_tree
 from coord_runtime import logs
 from coord_runtime.locks import FolderLock
 from coord_worker.folders import task_logs

@@ -207,7 +207,7 @@ class Errand:
         latest = Outcome(outcome.ending, await self._look(services), outcome.stuck)
         strays = [] if self._checkout is None else await asyncio.to_thread(self._checkout.strays)
         summary = await summarize(services, order.place.repo, latest, elapsed_ns, strays)
-        report = await collect(services, summary)
+        report = await collect(services, summary, order.place.repo)
         folder = order.report or default_folder(order.place.state, plan.name)
         if order.as_json:
             print_json(as_json(summary) | {"report": _write(report, folder)})

@@ -8,6 +8,7 @@ from pathlib import Path
 from coord_host import locate
 
 from coord_cli.git import git, git_items, git_succeeds, run_git
+from coord_cli.kept_work import LEFT_BEHIND
 
 LANDING = "refs/coord/landing"
 REPORT = "report"
@@ -44,14 +45,16 @@ def refs_left(
         repo: The repository.
         tip: The newest landed commit, or a branch: what it contains has landed.
         landing_branch: The branch that landings move.
-        landed: The wip refs of changes that have landed in another form, as by squashing.
+        landed: The wip refs of changes that have landed in another form, as by squashing. What
+            their attempts have left behind goes with them.
         leaving: The worktrees that are about to be removed.
     """
     used = {ref for ref, place in checked_out(repo).items() if place not in leaving}
     gone = {ref for ref, _ in _own_refs(repo, f"--merged={tip}")}.union(landed)
+    attempts = {_attempt(ref) for ref in landed}
     skipped = {LANDING, f"{_HEADS}{landing_branch}"}
     return [
-        _judge(ref, commit, landed=ref in gone, used=ref in used)
+        _judge(ref, commit, landed=ref in gone or _is_left_by(ref, attempts), used=ref in used)
         for ref, commit in _own_refs(repo)
         if ref not in skipped
     ]
@@ -134,6 +137,16 @@ def _own_refs(repo: Path, *flags: str) -> list[tuple[str, str]]:
     form = "--format=%(refname) %(objectname)"
     lines = git(repo, "for-each-ref", form, *flags, "refs/coord", _OWN_HEADS).splitlines()
     return [(ref, commit) for ref, _, commit in (line.partition(" ") for line in lines)]
+
+
+def _attempt(wip_ref: str) -> str:
+    """Return the beginning of a wip ref that names worker and fencing token."""
+    folder, _, name = wip_ref.rpartition("/")
+    return f"{folder}/{name.partition('-')[0]}"
+
+
+def _is_left_by(ref: str, attempts: Collection[str]) -> bool:
+    return ref.endswith(LEFT_BEHIND) and _attempt(ref) in attempts
 
 
 def _judge(ref: str, commit: str, *, landed: bool, used: bool) -> Remain:

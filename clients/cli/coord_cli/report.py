@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import grpc
 import grpc.aio
@@ -11,6 +12,7 @@ from coord.times import timestamp_ns
 from coord.v1 import integrator_pb2, queue_pb2
 
 from coord_cli.command import Services
+from coord_cli.kept_work import kept_ref, kept_work
 from coord_cli.output import failure_name
 from coord_cli.summary import Summary, TaskLine, entries_of
 
@@ -70,21 +72,27 @@ class Report:
     tasks: Sequence[TaskReport]
 
 
-async def collect(services: Services, summary: Summary) -> Report:
-    """Ask the services for all that is in a report."""
+async def collect(services: Services, summary: Summary, repo: Path | None) -> Report:
+    """Ask the services, and git in the repository, for all that is in a report."""
     costs: dict[str, int] = defaultdict(int)
     for entry in await entries_of(services, summary.run):
         costs[entry.reservation_id] += entry.amount.nanos
+    kept = await asyncio.to_thread(kept_work, repo)
     few = asyncio.Semaphore(_AT_ONCE)
 
     async def report(task: TaskLine) -> TaskReport:
         async with few:
-            return TaskReport(task, await _attempts(services, task, costs))
+            return TaskReport(task, await _attempts(services, task, costs, kept))
 
     return Report(summary, await asyncio.gather(*map(report, summary.tasks)))
 
 
-async def _attempts(services: Services, task: TaskLine, costs: dict[str, int]) -> list[AttemptLine]:
+async def _attempts(
+    services: Services,
+    task: TaskLine,
+    costs: dict[str, int],
+    kept: Mapping[tuple[str, int], str],
+) -> list[AttemptLine]:
     if not task.attempts:
         return []
     request = queue_pb2.GetTaskRequest(project=services.project, task_id=task.id)
@@ -93,9 +101,8 @@ async def _attempts(services: Services, task: TaskLine, costs: dict[str, int]) -
     for attempt in found.attempts:
         change = await change_of(services, task.id, attempt)
         alone = task.cost_nanos if len(found.attempts) == 1 else None
-        lines.append(
-            _line(found, attempt, change, costs.get(f"{task.id}@{attempt.fencing_token}", alone))
-        )
+        line = _line(found, attempt, change, costs.get(f"{task.id}@{attempt.fencing_token}", alone))
+        lines.append(replace(line, kept=change.wip_ref or kept_ref(kept, attempt)))
     return lines
 
 

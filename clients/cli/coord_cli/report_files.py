@@ -14,7 +14,10 @@ from coord_cli.amounts import format_length, format_money
 from coord_cli.report import AttemptLine, Report, TaskReport
 from coord_cli.summary import as_json, headline, hints
 
-_ATTEMPTS = ("task", "attempt", "worker", "result", "time", "cost", "commit", "checks", "message")
+_ATTEMPTS = (
+    *("task", "attempt", "worker", "result", "time", "cost"),
+    *("commit", "checks", "kept as", "message"),
+)
 _CELL_CHARS_MAX = 300
 
 
@@ -127,6 +130,7 @@ def _attempt_rows(report: Report) -> list[tuple[str, ...]]:
             "" if one.cost_nanos is None else format_money(one.cost_nanos),
             one.commit[:10],
             ", ".join(_check_cells(task, one)),
+            "" if one.commit else one.kept,
             one.message,
         )
         for task in report.tasks

@@ -1,7 +1,7 @@
 """`coord task`: adding, seeing and steering single tasks."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -17,6 +17,7 @@ from coord_cli.command import (
     place_options,
     run_async,
 )
+from coord_cli.kept_work import kept_ref, kept_work
 from coord_cli.output import as_dict, failure_name, print_json, print_table, state_name
 from coord_cli.plan_specs import money
 from coord_cli.snapshot import tasks_of
@@ -180,12 +181,12 @@ def show(*, task_id: str, place: Place, as_json: bool) -> None:
         if as_json:
             print_json(as_dict(found))
         else:
-            _print_task(found)
+            _print_task(found, kept_work(place.repo))
 
     run_async(body)
 
 
-def _print_task(found: queue_pb2.Task) -> None:
+def _print_task(found: queue_pb2.Task, kept: Mapping[tuple[str, int], str]) -> None:
     click.echo(f"{found.spec.id}: {found.spec.title}")
     click.echo(f"{state_name(found.state)} {failure_name(found.reason)} {found.message}".rstrip())
     if found.spec.deps:
@@ -196,6 +197,9 @@ def _print_task(found: queue_pb2.Task) -> None:
         for one in found.attempts
     )
     print_table(("attempt", "worker", "ended", "message", "progress"), rows)
+    for one in found.attempts:
+        if one.reason and (ref := kept_ref(kept, one)):
+            click.echo(f"the work of attempt {one.number} is kept: git log {ref}")
 
 
 @task.command()
@@ -217,10 +221,13 @@ def explain(*, task_id: str, place: Place, as_json: bool) -> None:
         click.echo(f"{task_id}: {state_name(answer.state)}")
         for reason in answer.reasons:
             click.echo(f"  {reason.code}: {reason.message}")
+        kept = kept_work(place.repo)
         for one in attempts:
             if one.reason:
                 why = f"{failure_name(one.reason)}: {one.message}"
                 click.echo(f"  attempt {one.number} by {one.worker} ended: {why}")
+            if one.reason and (ref := kept_ref(kept, one)):
+                click.echo(f"  its work is kept: git log {ref}")
 
     run_async(body)
 

@@ -46,7 +46,8 @@ class WorktreeRow:
     @property
     def place(self) -> Place:
         """What its files are known by."""
-        return Place(self.worker, self.token, self.branch, self.base)
+        task = self.fence_task if self.ready else ""
+        return Place(self.worker, self.token, self.branch, self.base, task)
 
 
 @dataclass(frozen=True)
