@@ -67,8 +67,7 @@ class Explainer:
             return common_pb2.Reason(code="DISK_FULL", message=full)
         if not self._has_repository:
             return None
-        paused = (await self._changes()).merge_queue.paused
-        return paused if paused.code == "DISK_FULL" else None
+        return await self._services.full_repository(self._project)
 
     def _at_work(self, task_id: str) -> bool:
         """Tell whether an agent works on a task: it needs no room to come to its end."""
