@@ -10,6 +10,7 @@ import pytest
 from tests.integration.cli_project import Project
 from tests.integration.repositories import git
 
+UNIT = "import unittest\nclass Test(unittest.TestCase): pass\n"
 OLD = (1_000_000_000, 1_000_000_000)
 
 
@@ -126,6 +127,14 @@ async def test_a_head_on_which_nothing_can_land_is_told(
         ({"pyproject.toml": "", "src/x.py": ""}, "PYTHONPATH=src python -m pytest -q", ""),
         ({"pyproject.toml": "", "uv.lock": ""}, "uv run pytest -q", "uv sync"),
         ({"tox.ini": ""}, "tox -q", ""),
+        ({"test_x.py": UNIT}, "python -m unittest discover", ""),
+        ({"tests/test_x.py": UNIT}, "python -m unittest discover -s tests", ""),
+        (
+            {"tests/__init__.py": "", "tests/test_x.py": UNIT, "src/x.py": "", "setup.py": ""},
+            "PYTHONPATH=src python -m unittest discover",
+            "",
+        ),
+        ({"tests/test_x.py": UNIT, "setup.cfg": "[tool:pytest]"}, "python -m pytest -q", ""),
         (
             {"package.json": '{"scripts": {"test": "node --test"}}', "package-lock.json": "{}"},
             "npm ci && npm test",
@@ -164,3 +173,10 @@ async def test_init_writes_new_files_only_and_a_plan_that_runs(project: Project)
     status, output = await project.call("init")
     assert (status, f"left as it is: {plan}" in output) == (0, True)
     assert plan.read_text() == "mine\n"
+
+
+async def test_init_says_that_a_first_commit_is_needed(project: Project) -> None:
+    assert "first commit" not in (await project.call("init", "--dry-run"))[1]
+    git(project.repo, "checkout", "-q", "--orphan", "new")
+    status, output = await project.call("init", "--dry-run")
+    assert (status, "make a first commit" in output) == (0, True)

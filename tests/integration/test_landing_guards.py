@@ -1,5 +1,6 @@
 """What agents, users and checks cannot do to what lands, and what landings do not do to them."""
 
+import os
 from pathlib import Path
 
 import grpc.aio
@@ -248,3 +249,15 @@ async def test_a_branch_in_the_way_of_coords_own_is_refused_at_the_start(
         await rig.start()
 
     assert refusal.value.reason == "BRANCH_IN_THE_WAY"
+
+
+async def test_a_git_that_is_killed_at_the_start_says_nothing_of_the_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = rig_at(tmp_path)
+    (tmp_path / "git").write_text("#!/bin/sh\nkill -9 $$\n")
+    (tmp_path / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(CoordError) as caught:
+        await rig.start()
+    assert caught.value.reason == "GIT_ENDED"

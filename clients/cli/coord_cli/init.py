@@ -64,7 +64,8 @@ def init(*, place: Place, dry_run: bool, as_json: bool) -> None:
     if as_json:
         print_json(_as_dict(drafts, new, proposal, command))
     else:
-        _tell(drafts, new, proposal, command, dry_run=dry_run)
+        needs_commit = not git(top, "rev-parse", "--verify", "--quiet", "HEAD")
+        _tell(drafts, new, proposal, command, needs_commit=needs_commit, dry_run=dry_run)
 
 
 def _checkout(place: Place) -> Path:
@@ -115,7 +116,13 @@ def _as_dict(
 
 
 def _tell(
-    drafts: list[Draft], new: list[Draft], proposal: Proposal | None, command: str, *, dry_run: bool
+    drafts: list[Draft],
+    new: list[Draft],
+    proposal: Proposal | None,
+    command: str,
+    *,
+    needs_commit: bool,
+    dry_run: bool,
 ) -> None:
     for draft in drafts:
         done = "would write" if dry_run else "wrote"
@@ -126,4 +133,6 @@ def _tell(
         click.echo("nothing here tells how the project is tested: put your command after --check")
     else:
         click.echo(f"{proposal.found} says how it is tested: {proposal.check}")
+    if needs_commit:
+        click.echo("there is no commit yet, and worktrees start from one: make a first commit")
     click.echo(f"next, once {PLAN} says what you want (and claude is your agent):\n    {command}")

@@ -6,7 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
-from coord.errors import CoordError, failed_precondition, invalid_argument, not_found
+from coord.errors import (
+    CoordError,
+    failed_precondition,
+    invalid_argument,
+    not_found,
+    unavailable,
+)
+from coord.times import SECOND
 from coord.v1 import common_pb2
 from coord.v1 import integrator_pb2 as pb
 from coord_runtime.calls import Call
@@ -93,7 +100,8 @@ class IntegratorService(Service):
         Raises:
             CoordError: INVALID_ARGUMENT with reason NO_REPOSITORY or NO_TARGET;
                 FAILED_PRECONDITION with reason BRANCH_IN_THE_WAY, DISK_FULL,
-                FILTER_NOT_LISTED or NOT_WRITABLE.
+                FILTER_NOT_LISTED or NOT_WRITABLE; UNAVAILABLE with reason GIT_ENDED where git was
+                killed while it was asked.
         """
         settings = context.settings(IntegratorSettings)
         folder = context.folder.resolve()
@@ -342,4 +350,7 @@ def _worktrees(context: ServiceContext) -> Path:
 
 
 def _no_repository(path: Path, error: Exception) -> CoordError:
+    if isinstance(error, GitError) and error.status < 0:
+        # That says nothing of the repository.
+        return unavailable("GIT_ENDED", f"git was killed: {error}", retry_after_ns=SECOND)
     return invalid_argument("NO_REPOSITORY", f"{path} is not a git repository: {error}")
