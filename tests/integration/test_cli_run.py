@@ -63,6 +63,15 @@ async def test_a_run_whose_money_is_spent_ends_and_says_so(project: Project) -> 
     landed, left = summary["tasks"]
     assert (landed["state"], left["state"]) == ("COMPLETE", "PENDING")
     assert "the budget of run plan" in left["message"]
+    assert left["reason"] == "BUDGET_SPENT"
+    told = " ".join(Path(summary["report"]).read_text().split())
+    assert "- BUDGET_SPENT: raise what is spent: `budget` below `[plan]`" in told
+    assert "- then the same command goes on with what is left" in told
+    status, told = await project.call("doctor")
+    assert (status, "wrong: the budget of plan is spent ($0.01 of $0.01)" in told) == (1, True)
+    plan = project.plan('id = "a"', 'id = "b"\ndeps = ["a"]', head=head.replace("0.01", "1"))
+    assert (await project.run(plan))[0] == 0
+    assert "budget of" not in (await project.call("doctor"))[1]
 
 
 async def test_the_first_interrupt_lets_agents_finish(project: Project) -> None:
@@ -199,17 +208,6 @@ async def test_a_run_tells_its_summary_though_the_services_ended_before(
 
 def test_the_environment_of_the_tests_has_no_settings() -> None:
     assert not [name for name in os.environ if name.startswith("COORD_")]
-
-
-async def test_a_red_target_ends_the_run_and_says_why(project: Project) -> None:
-    plan = project.plan('id = "a"')
-    status, summary = await project.run_json(
-        plan, "--check", "no-such-checker", "--stuck-after", "1"
-    )
-    assert (status, summary["ending"]) == (1, "stuck")
-    assert summary["tasks"][0]["state"] == "MERGING"
-    assert "merging is paused" in summary["tasks"][0]["message"]
-    assert "127" in summary["tasks"][0]["message"]
 
 
 async def test_a_checkout_that_was_left_behind_is_told_of(project: Project) -> None:

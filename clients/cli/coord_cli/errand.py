@@ -12,9 +12,11 @@ import grpc
 import grpc.aio
 from coord.environment import SYSTEM
 from coord.times import from_seconds
+from coord.v1 import queue_pb2
 from coord_host import Host, Overrides, Place, attach_or_start, find
 
 from coord_cli.adding import add_plan, retry_failed
+from coord_cli.check_runs import check_target
 from coord_cli.checkout_watch import CheckoutWatch
 from coord_cli.choice import check_needs, landed_tasks, others
 from coord_cli.command import EXIT_FAILED, EXIT_INTERRUPTED, Services
@@ -32,7 +34,7 @@ from coord_cli.plan import Plan
 from coord_cli.report import Report, collect
 from coord_cli.report_files import default_folder, write_report
 from coord_cli.settings import require_check
-from coord_cli.snapshot import Snapshot, take
+from coord_cli.snapshot import FINAL, Snapshot, take, tasks_of
 from coord_cli.summary import as_json, print_summary, summarize
 from coord_cli.view import make_view
 from coord_cli.watch import PlanWatch
@@ -144,11 +146,18 @@ class Errand:
     async def _begin(self, services: Services) -> None:
         if self._plan.chosen is not None:
             check_needs(self._plan, await landed_tasks(services))
+        if await self._has_work(services):
+            await check_target(services)
         await add_plan(self._plan, services)
         if self._order.retry_failed:
             await retry_failed(self._plan, services)
         for line in await others(self._plan, services):
             click.echo(f"coord: {line}", err=True)
+
+    async def _has_work(self, services: Services) -> bool:
+        states = [queue_pb2.TASK_STATE_COMPLETE] if self._order.retry_failed else list(FINAL)
+        ended = {task.spec.id for task in await tasks_of(services, states=states)}
+        return any(task.id not in ended for task in self._plan.tasks)
 
     async def _may_pass(self, code: grpc.StatusCode, host: Host) -> bool:
         """Return whether an error may come from the end of services elsewhere, after a while."""

@@ -10,6 +10,7 @@ import grpc.aio
 from coord.times import timestamp_ns
 from coord.v1 import integrator_pb2, queue_pb2
 
+from coord_cli.check_runs import last_judgement
 from coord_cli.command import Services
 from coord_cli.output import failure_name
 from coord_cli.summary import Summary, TaskLine, entries_of
@@ -40,7 +41,7 @@ class AttemptLine:
         cost_nanos: What it has cost, in billionths of a dollar; None where the ledger cannot tell.
         commit: The commit that it landed; empty for none.
         kept: The ref that keeps its work; empty where it left none.
-        checks: The checks that were run for its change.
+        checks: The runs of the check that have decided on its change.
     """
 
     number: int
@@ -130,7 +131,7 @@ def _line(
         cost_nanos=cost_nanos,
         commit=change.landed_commit,
         kept=change.wip_ref,
-        checks=[_check(run) for run in change.runs],
+        checks=[_check(run) for run in last_judgement(change.runs)],
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 import grpc.aio
 from coord.errors import from_rpc
-from coord.v1 import integrator_pb2, ledger_pb2, queue_pb2
+from coord.v1 import common_pb2, integrator_pb2, ledger_pb2, queue_pb2
 
 from coord_cli.amounts import format_length, format_money
 from coord_cli.checkout_watch import Stray
@@ -87,14 +87,14 @@ async def summarize(
     snapshot = outcome.snapshot
     costs = await _costs(services, snapshot.run)
     commits = await _commits(services)
-    reasons = {task: reason.message for task, reason in outcome.stuck.items()}
+    reasons = {task: (_cause(one), one.message) for task, one in outcome.stuck.items()}
     lines = []
     for task in snapshot.tasks:
         attempt = task.attempts[-1] if task.attempts else queue_pb2.Attempt()
         code, message = _why(task, reasons)
         if not message and task.state not in _ENDED and len(reasons) < _ASKED_MAX:
             message = await _explained(services, task.spec.id, outcome.ending)
-            reasons[task.spec.id] = message
+            reasons[task.spec.id] = code, message
         lines.append(
             TaskLine(
                 id=task.spec.id,
@@ -143,10 +143,15 @@ _ENDED = {
 }
 
 
-def _why(task: queue_pb2.Task, stuck: Mapping[str, str]) -> tuple[str, str]:
+def _why(task: queue_pb2.Task, stuck: Mapping[str, tuple[str, str]]) -> tuple[str, str]:
     if task.state in _ENDED:
         return failure_name(task.reason), task.message
-    return "", stuck.get(task.spec.id, "")
+    return stuck.get(task.spec.id, ("", ""))
+
+
+def _cause(reason: common_pb2.Reason) -> str:
+    """Return the code of what holds a task up; that merging is paused has a cause of its own."""
+    return reason.metadata.get("cause", reason.code)
 
 
 async def _explained(services: Services, task_id: str, ending: Ending) -> str:
@@ -281,13 +286,12 @@ def hints(summary: Summary) -> Iterable[str]:
     failed = [task for task in summary.left if task.state in {"FAILED", "ABORTED", "CANCELLED"}]
     for reason in sorted({task.reason for task in summary.left} & set(NEXT_STEPS)):
         yield f"{reason}: {NEXT_STEPS[reason]}"
-    held = next((task for task in summary.left if task.state == "MERGING"), None)
-    if held and summary.ending is Ending.STUCK:
-        yield f"`coord logs --check {held.id}` shows what the check printed"
     if failed:
         yield "`coord logs TASK` shows what an agent printed; --retry-failed tries again"
     if len(failed) < len(summary.left):
-        yield "the same command goes on with what is left"
+        held = any(task.reason in NEXT_STEPS for task in summary.left if task not in failed)
+        first = "then " if held else ""
+        yield f"{first}the same command goes on with what is left"
 
 
 def _stray_hint(strays: Sequence[Stray]) -> str:
