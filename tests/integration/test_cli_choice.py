@@ -32,7 +32,8 @@ async def test_a_dry_run_says_what_would_be_done_and_does_nothing(project: Proje
         (2, "b", "coder"),
         (3, "c", "coder"),
     ]
-    assert (found["cost_usd_max"], found["critical_path_s_max"]) == (0.8, 1800)
+    assert (found["cost_usd_max"], found["critical_path_s"]) == (0.8, 1800)
+    assert found["target_check"]
     assert not (project.folder / "state").exists()
     status, told = await project.run(plan, *workers, "--dry-run")
     assert "4 tasks would be run; nothing was started" in told
@@ -40,6 +41,9 @@ async def test_a_dry_run_says_what_would_be_done_and_does_nothing(project: Proje
     status, told = await project.run(plan, *workers, "--dry-run")
     assert "ended in an earlier run: a" in told
     assert "3 tasks would be run" in told
+    assert "the check would not run before the first agent starts" in told
+    other = ("--check", "test -d .", "--dry-run", "--json")
+    assert json.loads((await project.run(plan, *workers, *other))[1])["target_check"]
 
 
 @pytest.mark.parametrize(
@@ -58,6 +62,17 @@ async def test_a_dry_run_tells_what_would_hinder_the_run(
     assert status == 2
     assert message in told
     assert not (project.folder / "state").exists()
+
+
+async def test_a_dry_run_is_refused_where_running_services_have_another_check(
+    project: Project,
+) -> None:
+    plan = project.plan('id = "a"')
+    async with project.up():
+        status, told = await project.run(plan, "--dry-run", "--check", "true")
+        assert (status, "(RUNNING_OTHERWISE)" in told) == (2, True)
+        status, told = await project.run(plan, "--dry-run")
+        assert (status, "1 task would be run" in told) == (0, True)
 
 
 async def test_only_the_chosen_tasks_are_run(project: Project) -> None:
@@ -127,7 +142,7 @@ async def test_the_report_has_every_attempt_and_every_check(project: Project) ->
 
     status, told = await project.call("logs", "--check", "bad")
     assert status == 0
-    assert told.startswith("--- red, exit status 1, on tree ")
+    assert told.startswith("--- red, exit status 1, on the merged tree (")
     assert "broken" in told
 
 

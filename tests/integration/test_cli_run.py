@@ -67,6 +67,9 @@ async def test_a_run_whose_money_is_spent_ends_and_says_so(project: Project) -> 
     told = " ".join(Path(summary["report"]).read_text().split())
     assert "- BUDGET_SPENT: raise what is spent: `budget` below `[plan]`" in told
     assert "- then the same command goes on with what is left" in told
+    told = (await project.call("task", "explain", "b"))[1]
+    assert "  BUDGET_SPENT: the budget of run plan" in told
+    assert "  NOT_RUNNING: " in told
     status, told = await project.call("doctor")
     assert (status, "wrong: the budget of plan is spent ($0.01 of $0.01)" in told) == (1, True)
     plan = project.plan('id = "a"', 'id = "b"\ndeps = ["a"]', head=head.replace("0.01", "1"))
@@ -115,8 +118,20 @@ async def test_after_a_kill_nothing_runs_on_and_the_same_command_finishes(
     run.kill()
     await run.communicate()
     await until(lambda: all(map(gone, [*pids, *workers])))
+    await nobody_is_said_to_run(project)
     status, summary = await project.run_json(plan)
     assert (status, summary["landed"]) == (0, 3)
+
+
+async def nobody_is_said_to_run(project: Project) -> None:
+    told = (await project.call("status"))[1]
+    assert ": not running, " in told
+    assert "2 tasks cut off at work; nothing goes on until `coord run` or `coord up`" in told
+    told = (await project.call("task", "explain", "a"))[1]
+    assert "NOT_RUNNING: its attempt was cut off, and no services run" in told
+    assert "LEASED" not in told
+    assert "no services run for this" in (await project.call("task", "explain", "c"))[1]
+    assert "note: 2 tasks cut off at work: a, b" in (await project.call("doctor"))[1]
 
 
 async def test_commands_talk_to_running_services(project: Project) -> None:

@@ -53,3 +53,8 @@ def format_length(ns: int) -> str:
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h {minutes:02}m" if hours else f"{minutes}m {seconds:02}s"
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number of things, such as `1 task` and `2 tasks`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -25,7 +25,7 @@ async def check_target(services: Services) -> None:
         KeyboardInterrupt: SIGINT or SIGTERM came meanwhile.
     """
     async with until_interrupted() as interrupted:
-        asking = asyncio.ensure_future(_ask(services))
+        asking = asyncio.ensure_future(ask_target(services))
         stop = asyncio.ensure_future(interrupted.wait())
         first = asyncio.FIRST_COMPLETED
         done, _ = await asyncio.wait({asking, stop}, timeout=_TOLD_AFTER_S, return_when=first)
@@ -42,15 +42,18 @@ async def check_target(services: Services) -> None:
         raise UsageProblem(_complaint(answer.reason, runs[-1] if runs else None))
 
 
-async def _ask(services: Services) -> integrator_pb2.CheckTargetResponse:
-    request = integrator_pb2.CheckTargetRequest(project=services.project)
+async def ask_target(
+    services: Services, *, known_only: bool = False
+) -> integrator_pb2.CheckTargetResponse:
+    """Ask whether the target is green, as far as is known or by a run of the check."""
+    request = integrator_pb2.CheckTargetRequest(project=services.project, known_only=known_only)
     try:
         return await services.integrator.CheckTarget(request)
     except grpc.aio.AioRpcError as error:
         if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
             raise
-        # Services of before this was there: they find out with the first change.
-        return integrator_pb2.CheckTargetResponse()
+        # Older services run no check before the first change.
+        return integrator_pb2.CheckTargetResponse(green=True)
 
 
 def _complaint(reason: common_pb2.Reason, run: integrator_pb2.CheckRun | None) -> str:
@@ -98,4 +101,4 @@ def run_lines(run: integrator_pb2.CheckRun) -> Iterator[str]:
     yield f"--- {verdict}, on {what} ({run.tree[:10]}), at {begun:%Y-%m-%d %H:%M:%S}"
     if run.command:
         yield f"--- $ {run.command}"
-    yield run.output
+    yield run.output.removesuffix("\n")
