@@ -1,12 +1,14 @@
 """What a run, `logs` and `doctor` say of a target that fails its own check."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
 
 from tests.integration.cli_project import AGENT, Project
 from tests.integration.repositories import git
+from tests.integration.waiting import gone, until
 
 CHECK = ("--check", "seq 30; test -e ok || exit 3")
 
@@ -84,3 +86,14 @@ async def test_what_waits_behind_a_target_that_turned_red_is_told_with_the_newes
     assert [run["passed"] for run in attempt["checks"]] == [True]
     status, told = await project.call("logs", "--check", "a")
     assert (told.count("---"), "--- green, on the merged tree" in told) == (2, True)
+
+
+async def test_an_interrupt_ends_the_check_of_the_target(project: Project) -> None:
+    pid = project.folder / "pid"
+    check = ("--check", f"echo $$ >{pid}; sleep 100")
+    run = await project.start(*project.command(project.plan('id = "a"'), *check))
+    await until(lambda: pid.exists() and pid.read_text())
+    run.send_signal(signal.SIGINT)
+    output, _ = await run.communicate()
+    assert (run.returncode, b"Traceback" in output) == (130, False), output.decode()
+    assert gone(int(pid.read_text()))

@@ -20,14 +20,17 @@ def project(tmp_path: Path) -> Project:
 async def test_a_plan_is_run_landed_and_summed_up(project: Project) -> None:
     plan = project.plan('id = "a"\ntitle = "First"', 'id = "b"\ndeps = ["a"]')
     before = git(project.repo, "status", "--porcelain")
-    status, summary = await project.run_json(plan)
-    assert status == 0
+    status, told = await project.run(plan, "--json")
+    summary = json.loads(told.splitlines()[-1])
+    assert (status, "  a COMPLETE\n" in told) == (0, True)
     assert {"README", "a.txt", "b.txt"} <= project.landed()
     assert (summary["ending"], summary["landed"], summary["cost_usd"]) == ("finished", 2, 0.02)
     first = summary["tasks"][0]
     assert (first["id"], first["title"], first["cost_usd"]) == ("a", "First", 0.01)
     assert git(project.repo, "cat-file", "-t", first["commit"]) == "commit"
     assert git(project.repo, "status", "--porcelain") == before
+
+    assert "main, and with it your checkout, has all that has" in (await project.call("status"))[1]
 
     status, log = await project.call("logs", "b")
     assert (status, log) == (0, "at b\n")
@@ -230,6 +233,7 @@ async def test_a_checkout_that_was_left_behind_is_told_of(project: Project) -> N
     status, output = await project.run(project.plan('id = "a"'))
     assert status == 0
     assert "`git merge coord/main` brings them in" in output
+    assert "main lacks 2 landed commits: your checkout was" in (await project.call("status"))[1]
     assert (project.repo / "README").read_text() == "my own change\n"
 
 

@@ -73,6 +73,12 @@ def test_check_says_where_nothing_limits_cost_and_time(tmp_path: Path) -> None:
     assert "cost: no limit (1 task without a budget)" in output
 
 
+def test_a_field_that_is_like_no_other_is_told_with_those_that_there_are(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text("plan: {zzz: 1}\ntasks: [{id: a, prompt: x}]")
+    assert "plan.zzz is not known here; there are budget, name" in call("check", str(path)).output
+
+
 def test_check_tells_all_problems_and_exits_with_2(tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     path.write_text("tasks:\n- {id: a, prompt: x, deps: [b]}\n- {id: a, prompt: x}\n")

@@ -125,12 +125,11 @@ async def _with_services(order: Order, tally: Tally) -> Landed:
     if not (order.place.state / "integrator").is_dir():
         target = order.target or git(order.repo, "symbolic-ref", "--quiet", "--short", "HEAD")
         return Landed(target, target or "HEAD", f"coord/{target}")
-    # Without a check, services that are started here land nothing.
-    overrides: Overrides = {"integrator": {"check": "", "no_check": False}}
-    if order.target:
-        overrides["integrator"]["target"] = order.target
+    overrides: Overrides = {"integrator": {"target": order.target}} if order.target else {}
     running = find(order.place) is not None
-    async with attach_or_start(order.place, {} if running else overrides) as host:
+    # What only answers assigns and lands nothing meanwhile.
+    opened = attach_or_start(order.place, {} if running else overrides, idle=not running)
+    async with opened as host:
         services = Services.of(order.place.project, host)
         await _clean_worktrees(order, services, tally)
         landed = await _landed(services)

@@ -13,7 +13,7 @@ import grpc.aio
 from coord.environment import SYSTEM
 from coord.times import from_seconds
 from coord.v1 import queue_pb2
-from coord_host import Host, Overrides, Place, attach_or_start, find
+from coord_host import Host, Overrides, Place, attach_or_start, find, last_overrides, merged
 
 from coord_cli.adding import add_plan, retry_failed
 from coord_cli.check_runs import check_target
@@ -81,22 +81,15 @@ async def run_to_end(order: Order) -> int:
     while True:
         # Services that ran elsewhere may have gone: then others do, or this process does.
         async with attach_or_start(order.place, overrides) as host:
-            inherited = host.overrides
             outcome = await errand.go_on(host)
             if outcome is not None:
                 await host.drain(_HOST_DRAIN_S)
                 return _status(outcome)
+        click.echo("coord: the services have gone; the run goes on with others", err=True)
         overrides = order.overrides
         if find(order.place) is None:
-            overrides = _merged(inherited, overrides)
+            overrides = merged(last_overrides(order.place), overrides)
         require_check(order.place, overrides)
-
-
-def _merged(inherited: Overrides, asked: Overrides) -> Overrides:
-    """Return the settings of services that have gone, with those that were asked for on top."""
-    sections = {*inherited, *asked} - {"node"}
-    found = {name: inherited.get(name, {}) | asked.get(name, {}) for name in sections}
-    return found | {"node": asked["node"]} if "node" in asked else found
 
 
 class Errand:
@@ -184,7 +177,7 @@ class Errand:
             target = snapshot.merge_queue.target
             self._checkout = await asyncio.to_thread(CheckoutWatch, order.place.repo, target)
         pool = await make_pool(order.crew, order.place, host, services)
-        with _interrupts() as interrupts, make_view(console(), quiet=order.as_json) as view:
+        with _interrupts() as interrupts, make_view(console(), apart=order.as_json) as view:
             pool.start()
             try:
                 job = Job(

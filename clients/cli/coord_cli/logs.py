@@ -97,7 +97,10 @@ async def _change_runs(
 def _missing(folder: Path, task: str, attempt: int | None) -> str:
     if attempt is not None and _newest(folder, task):
         return f"{task!r} has no attempt {attempt} here; its newest is {_newest(folder, task)}"
-    return f"no worker of this project has a log of {task!r}"
+    return (
+        f"no worker of this project has a log of {task!r}: none has begun it, or `coord clean` has"
+        " removed the log, as it does once a task is complete"
+    )
 
 
 def _newest(folder: Path, task: str) -> int:

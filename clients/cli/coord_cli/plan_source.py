@@ -105,5 +105,7 @@ def _read_file(path: Path, form: Callable[[str], Parsed]) -> Parsed:
         return form(path.read_text("utf-8-sig"))
     except FormError as error:
         raise PlanError([Problem(path, error.line, error.message)]) from error
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise PlanError([Problem(path, 0, f"cannot be read: {error.strerror}")]) from error
+    except UnicodeDecodeError as error:
         raise PlanError([Problem(path, 1, f"cannot be read: {error}")]) from error

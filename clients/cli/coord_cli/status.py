@@ -11,6 +11,7 @@ from coord_cli.amounts import count, format_money
 from coord_cli.command import Services, json_option, looking, place_options, run_async
 from coord_cli.output import as_dict, print_json, print_table, state_name
 from coord_cli.snapshot import FINAL, MOVING, WORKING
+from coord_cli.summary import checkout_line, commits_behind
 
 
 @click.command()
@@ -25,11 +26,15 @@ async def _status(place: Place, *, as_json: bool) -> None:
     running = find(place) is not None
     async with looking(place) as services:
         answers = await _ask(services)
+    queue = answers["merging"].merge_queue
+    behind = await commits_behind(place.repo, queue)
     if as_json:
         told = {name: as_dict(answer) for name, answer in answers.items()}
-        print_json({"running": running, **told})
+        print_json({"running": running, "target_behind": behind, **told})
     else:
         _print(place, answers, running=running)
+        if queue.landing_branch != queue.target:
+            click.echo(checkout_line(queue.target, queue.landing_branch, behind))
 
 
 async def _ask(services: Services) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import grpc.aio
 from coord.errors import from_rpc
 from coord.v1 import common_pb2, integrator_pb2, ledger_pb2, queue_pb2
 
-from coord_cli.amounts import format_length, format_money
+from coord_cli.amounts import count, format_length, format_money
 from coord_cli.checkout_watch import Stray
 from coord_cli.command import Services
 from coord_cli.job import Ending, Outcome
@@ -116,12 +116,12 @@ async def summarize(
         spent,
         snapshot.merge_queue.landing_branch,
         snapshot.merge_queue.target,
-        await _behind(repo, snapshot.merge_queue),
+        await commits_behind(repo, snapshot.merge_queue),
         strays,
     )
 
 
-async def _behind(repo: Path | None, queue: integrator_pb2.MergeQueue) -> int:
+async def commits_behind(repo: Path | None, queue: integrator_pb2.MergeQueue) -> int:
     """Return how many landed commits the target does not have; 0 also where git cannot tell."""
     if repo is None or queue.landing_branch == queue.target:
         return 0
@@ -278,11 +278,9 @@ def hints(summary: Summary) -> Iterable[str]:
     """Yield what the user may do next."""
     if summary.strays:
         yield _stray_hint(summary.strays)
-    if summary.behind:
-        yield (
-            f"{summary.target} lacks {summary.behind} of the landed commits: your checkout was left"
-            f" as it is; `git merge {summary.branch}` brings them in"
-        )
+    beside = summary.branch != summary.target and any(task.commit for task in summary.landed)
+    if summary.behind or beside:
+        yield checkout_line(summary.target, summary.branch, summary.behind)
     failed = [task for task in summary.left if task.state in {"FAILED", "ABORTED", "CANCELLED"}]
     for reason in sorted({task.reason for task in summary.left} & set(NEXT_STEPS)):
         yield f"{reason}: {NEXT_STEPS[reason]}"
@@ -292,6 +290,16 @@ def hints(summary: Summary) -> Iterable[str]:
         held = any(task.reason in NEXT_STEPS for task in summary.left if task not in failed)
         first = "then " if held else ""
         yield f"{first}the same command goes on with what is left"
+
+
+def checkout_line(target: str, branch: str, behind: int) -> str:
+    """Say whether the user's checkout has what has landed beside it."""
+    if not behind:
+        return f"{target}, and with it your checkout, has all that has landed"
+    return (
+        f"{target} lacks {count(behind, 'landed commit')}: your checkout was left as it is;"
+        f" `git merge {branch}` brings them in"
+    )
 
 
 def _stray_hint(strays: Sequence[Stray]) -> str:

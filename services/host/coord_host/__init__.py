@@ -8,6 +8,7 @@ from coord_host.host import (
     attach_or_start,
     check_same,
     differences,
+    merged,
     start,
 )
 from coord_host.places import Place, locate
@@ -26,6 +27,7 @@ __all__ = [
     "find",
     "last_overrides",
     "locate",
+    "merged",
     "serve",
     "start",
     "start_split",

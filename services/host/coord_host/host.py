@@ -160,14 +160,15 @@ async def start(
     Args:
         place: The project.
         overrides: Settings by section.
-        idle: Only answer, with the settings of the last time, and let nobody else attach.
+        idle: Only answer, with the settings of the last time below `overrides`, and let nobody else
+            attach.
     """
     if not idle:
         _check_room(place.state)
     lock = FolderLock(place.state / "host")
     try:
         if idle:
-            overrides = last_overrides(place) | {"node": {"metrics": ""}}
+            overrides = merged(last_overrides(place), overrides) | {"node": {"metrics": ""}}
         flags = settings_for(place, overrides)
         plan = NodePlan(services_of(place), place.project, place.state, flags=flags, idle=idle)
         node = await Node.start(plan)
@@ -236,6 +237,12 @@ def check_same(endpoint: Endpoint, overrides: Overrides) -> None:
             f"the running services (process {endpoint.pid}) have {key} = {running!r}, not"
             f" {wanted!r}; end them first, or leave --{key.replace('_', '-')} as it is",
         )
+
+
+def merged(there: Overrides, asked: Overrides) -> Overrides:
+    """Return the settings that were there, with those that were asked for on top."""
+    sections = {*there, *asked}
+    return {name: there.get(name, {}) | asked.get(name, {}) for name in sections}
 
 
 def differences(there: Overrides, asked: Overrides) -> list[tuple[str, Any, Any]]:
