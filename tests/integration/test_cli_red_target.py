@@ -4,7 +4,11 @@ import json
 import signal
 from pathlib import Path
 
+import grpc
+import grpc.aio
 import pytest
+from coord_cli.check_runs import ask_target, target_runs
+from coord_cli.command import Services
 
 from tests.integration.cli_project import AGENT, Project
 from tests.integration.repositories import git
@@ -40,7 +44,7 @@ async def test_a_red_target_is_told_before_any_agent_starts(project: Project) ->
     assert "\n1\n2\n" in told
     status, told = await project.call("doctor")
     assert status == 1
-    assert "wrong: merging is paused: the check failed on the target, exit status 3" in told
+    assert "wrong: merging was paused when services ran last: the check failed" in told
     mend(project)
     assert (await project.run(plan, *CHECK, agent=agent))[0] == 0
 
@@ -97,3 +101,24 @@ async def test_an_interrupt_ends_the_check_of_the_target(project: Project) -> No
     output, _ = await run.communicate()
     assert (run.returncode, b"Traceback" in output) == (130, False), output.decode()
     assert gone(int(pid.read_text()))
+
+
+class Older:
+    """Services that know none of the calls."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._channel = channel
+
+    def channel(self, _: str) -> grpc.aio.Channel:
+        return self._channel
+
+
+async def test_services_that_do_not_know_of_it_hinder_no_run() -> None:
+    server = grpc.aio.server()
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        services = Services.of("p", Older(channel))
+        assert (await ask_target(services)).green
+        assert await target_runs(services) == []
+    await server.stop(0)

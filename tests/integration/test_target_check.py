@@ -6,7 +6,7 @@ import grpc.aio
 import pytest
 from coord.v1 import integrator_pb2
 
-from tests.integrator_rig import PROJECT, Rig, commit, git, park, rig_at, running, until
+from tests.integrator_rig import PROJECT, Rig, commit, git, park, rig_at, running
 
 TARGET = integrator_pb2.CheckTargetRequest(project=PROJECT)
 KNOWN = integrator_pb2.CheckTargetRequest(project=PROJECT, known_only=True)
@@ -74,11 +74,7 @@ async def test_runs_tell_which_of_them_have_decided_together(tmp_path: Path) -> 
     park(rig.repo)
     async with running(rig):
         await rig.work("w1", "t", {"b.txt": "b\n"})
-
-        async def is_paused() -> bool:
-            return (await rig.merge_queue()).paused.code == "TARGET_RED"
-
-        await until(is_paused)
+        await rig.paused("TARGET_RED")
         red = (await rig.change("t")).runs
         blamed = (await runs(rig)).runs
         git(rig.repo, "checkout", "-q", "main")

@@ -30,7 +30,7 @@ from coord_cli.job import (
     Patience,
 )
 from coord_cli.output import console, print_json
-from coord_cli.plan import Plan
+from coord_cli.plan import RUN_LABEL, Plan
 from coord_cli.report import Report, collect
 from coord_cli.report_files import default_folder, write_report
 from coord_cli.settings import require_check
@@ -149,8 +149,8 @@ class Errand:
 
     async def _has_work(self, services: Services) -> bool:
         states = [queue_pb2.TASK_STATE_COMPLETE] if self._order.retry_failed else list(FINAL)
-        ended = {task.spec.id for task in await tasks_of(services, states=states)}
-        return any(task.id not in ended for task in self._plan.tasks)
+        ended = await tasks_of(services, labels={RUN_LABEL: self._plan.name}, states=states)
+        return not {task.id for task in self._plan.tasks} <= {task.spec.id for task in ended}
 
     async def _may_pass(self, code: grpc.StatusCode, host: Host) -> bool:
         """Return whether an error may come from the end of services elsewhere, after a while."""

@@ -27,18 +27,19 @@ async def work_findings(place: Place, *, running: bool) -> list[Finding]:
         spent = await _spent_runs(services)
         cut_off = [] if running else await tasks_of(services, states=list(WORKING))
     return [
-        *_paused(answer.merge_queue),
+        *_paused(answer.merge_queue, running=running),
         *_waiting(answer),
         *map(_spent, spent),
         *_cut_off([task.spec.id for task in cut_off]),
     ]
 
 
-def _paused(queue: integrator_pb2.MergeQueue) -> Iterator[Finding]:
+def _paused(queue: integrator_pb2.MergeQueue, *, running: bool) -> Iterator[Finding]:
     code = queue.paused.code
     if code:
+        then = "is paused" if running else "was paused when services ran last"
         yield Finding(
-            f"merging is paused: {queue.paused.message}",
+            f"merging {then}: {queue.paused.message}",
             "nothing lands meanwhile, and a run that begins is refused or ends as stuck",
             NEXT_STEPS.get(code, "put that right; merging then goes on by itself"),
         )
