@@ -223,4 +223,4 @@ def test_commands_that_need_services_say_how_to_start_them(
 def test_a_task_without_a_log_is_told(cli: Cli) -> None:
     result = cli("logs", "a", "--repo", str(cli.repo), "--state", str(cli.state))
     assert result.exit_code == 2
-    assert "has a log of 'a'" in result.output
+    assert "has a log of 'a': none has begun it, or `coord clean` has removed" in result.output

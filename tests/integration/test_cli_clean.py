@@ -47,6 +47,7 @@ async def test_what_has_landed_goes_and_what_has_not_stays(project: Project) -> 
     assert len(git(project.repo, "worktree", "list").splitlines()) == 1
     assert [path for path in worktrees.iterdir() if path.name != ".removed"] == []
     assert [path.name for path in logs.iterdir()] == ["bad"]
+    assert "merging was paused" not in (await project.call("doctor"))[1]
 
 
 async def test_a_dry_run_removes_nothing(project: Project) -> None:

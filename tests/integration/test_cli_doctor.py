@@ -77,16 +77,6 @@ async def test_a_worktree_that_a_dead_git_has_left_locked_is_unlocked(project: P
     assert locked == [f"worktree {theirs}"]
 
 
-async def test_changes_that_wait_to_land_are_listed(project: Project) -> None:
-    plan = project.plan('id = "a"')
-    await project.run(plan, "--check", "false", "--stuck-after", "0.2")
-    status, output = await project.call("doctor")
-    assert status == 0, output
-    assert "note: 1 in the merge queue, not landed yet: a\n" in output
-    async with project.up("--check", "false"):
-        assert "in the merge queue" in (await project.call("doctor"))[1]
-
-
 async def test_a_key_that_others_can_read_is_closed(project: Project) -> None:
     await project.run(project.plan('id = "a"'))
     key = project.folder / "state" / "token.key"

@@ -205,11 +205,7 @@ async def test_merging_waits_while_a_checkout_has_the_landing_branch(tmp_path: P
     git(rig.repo, "worktree", "add", "-q", "-b", "coord/main", str(look))
     async with running(rig):
         await rig.work("w1", "t", {"b.txt": "b\n"})
-
-        async def is_paused() -> bool:
-            return (await rig.merge_queue()).paused.code == "BRANCH_CHECKED_OUT"
-
-        await until(is_paused)
+        await rig.paused("BRANCH_CHECKED_OUT")
         queue, status = await rig.merge_queue(), git(look, "status", "--porcelain")
         git(look, "checkout", "-q", "--detach")
         change = await rig.ended("t")

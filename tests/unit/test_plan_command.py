@@ -50,8 +50,10 @@ def test_check_says_what_a_good_plan_amounts_to(plan: str) -> None:
     assert result.output == (
         "spring is good\n"
         "4 tasks in 3 levels; the widest has 2\n"
-        "critical path: 3 tasks, at most 1h 20m: a -> b -> d\n"
+        "critical path: 3 tasks, at most 1h 20m, or 4h 00m with all retries: a -> b -> d\n"
         "cost: at most $1.00\n"
+        "the plan's budget, $1.00, is less than its tasks' budgets together, $2.00: once it is"
+        " spent, nothing more is begun\n"
     )
     found = json.loads(call("check", plan, "--json").output)
     assert (found["tasks"], found["widest_level"], found["critical_path"]) == (
@@ -60,7 +62,7 @@ def test_check_says_what_a_good_plan_amounts_to(plan: str) -> None:
         ["a", "b", "d"],
     )
     assert (found["cost_usd_max"], found["task_budgets_usd"]) == (1.0, 2.0)
-    assert found["critical_path_s_max"] == 4800
+    assert (found["critical_path_s"], found["critical_path_s_max"]) == (4800, 3 * 4800)
 
 
 def test_check_says_where_nothing_limits_cost_and_time(tmp_path: Path) -> None:
@@ -69,6 +71,12 @@ def test_check_says_where_nothing_limits_cost_and_time(tmp_path: Path) -> None:
     output = call("check", str(path)).output
     assert "critical path: 1 task, no limit: a" in output
     assert "cost: no limit (1 task without a budget)" in output
+
+
+def test_a_field_that_is_like_no_other_is_told_with_those_that_there_are(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text("plan: {zzz: 1}\ntasks: [{id: a, prompt: x}]")
+    assert "plan.zzz is not known here; there are budget, name" in call("check", str(path)).output
 
 
 def test_check_tells_all_problems_and_exits_with_2(tmp_path: Path) -> None:

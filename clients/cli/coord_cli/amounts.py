@@ -62,3 +62,13 @@ def format_length(ns: int) -> str:
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h {minutes:02}m" if hours else f"{minutes}m {seconds:02}s"
+
+
+def format_exact(ns: int) -> str:
+    """Return a length of time, in tenths of a second below ten seconds."""
+    return f"{ns / SECOND:.1f}s" if ns < 10 * SECOND else format_length(ns)
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number of things, such as `1 task` and `2 tasks`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

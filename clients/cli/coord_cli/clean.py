@@ -158,12 +158,12 @@ async def _services(order: Order, held: AsyncExitStack) -> Services | None:
     """Return the services, started where none run; None where none ever ran."""
     if not (order.place.state / "integrator").is_dir():
         return None
-    # Without a check, services that are started here land nothing.
-    overrides: Overrides = {"integrator": {"check": "", "no_check": False}}
-    if order.target:
-        overrides["integrator"]["target"] = order.target
-    starting = attach_or_start(order.place, {} if order.running else overrides)
-    host = await held.enter_async_context(starting)
+    overrides: Overrides = {"integrator": {"target": order.target}} if order.target else {}
+    # What only answers assigns and lands nothing meanwhile.
+    opened = attach_or_start(
+        order.place, {} if order.running else overrides, idle=not order.running
+    )
+    host = await held.enter_async_context(opened)
     return Services.of(order.place.project, host)
 
 

@@ -18,7 +18,8 @@ INCLUDE, PLAN = ".worktreeinclude", "plan.toml"
 _NEEDED = (".env", ".env.*", ".envrc", ".npmrc", "*.local", "*.local.*", "local.settings.json")
 _INCLUDE_HEAD = "# Ignored files that Coord copies into each worktree. Syntax as in .gitignore.\n"
 _PLAN_TEXT = """\
-# What is to be done: docs/plans.md has all fields.
+# What is to be done. `coord plan check plan.toml` tells what is wrong with it. A task may also
+# have prompt_file, deps, priority, category, capabilities, paths, retries, labels, expects_change.
 [defaults]
 timeout = "20m"
 # budget = "$0.50"                    # the most that one task may cost

@@ -12,6 +12,7 @@ from coord_host import Place
 from coord_cli.amounts import parse_length, parse_money
 from coord_cli.command import (
     EXIT_FAILED,
+    Services,
     json_option,
     looking,
     place_options,
@@ -164,7 +165,7 @@ def _print_tasks(tasks: Iterable[queue_pb2.Task], *, as_json: bool) -> None:
         )
         for one in tasks
     )
-    print_table(("task", "state", "attempts", "worker", ""), rows)
+    print_table(("task", "state", "attempts", "worker", "message or title"), rows)
 
 
 @task.command()
@@ -216,7 +217,7 @@ def explain(*, task_id: str, place: Place, as_json: bool) -> None:
             named = queue_pb2.GetTaskRequest(project=place.project, task_id=task_id)
             attempts = (await services.queue.GetTask(named)).task.attempts
         if as_json:
-            print_json(as_dict(answer))
+            print_json(as_dict(answer) | {"attempts": [as_dict(one) for one in attempts]})
             return
         click.echo(f"{task_id}: {state_name(answer.state)}")
         for reason in answer.reasons:
@@ -224,7 +225,7 @@ def explain(*, task_id: str, place: Place, as_json: bool) -> None:
         kept = kept_work(place.repo)
         for one in attempts:
             if one.reason:
-                why = f"{failure_name(one.reason)}: {one.message}"
+                why = ": ".join(filter(None, (failure_name(one.reason), one.message)))
                 click.echo(f"  attempt {one.number} by {one.worker} ended: {why}")
             if one.reason and (ref := kept_ref(kept, one)):
                 click.echo(f"  its work is kept: git log {ref}")
@@ -237,15 +238,24 @@ def explain(*, task_id: str, place: Place, as_json: bool) -> None:
 @place_options
 @json_option
 def retry(*, task_ids: Sequence[str], place: Place, as_json: bool) -> None:
-    """Make tasks that ended without success ready again."""
+    """Make tasks that ended without success ready again, and what was aborted because of them."""
 
     async def body() -> int:
         async with looking(place) as services:
+            before = await _aborted(services)
             request = queue_pb2.RetryTasksRequest(project=place.project, task_ids=task_ids)
-            answer = await services.queue.RetryTasks(request)
-        return _print_results(answer.results, as_json=as_json)
+            results = list((await services.queue.RetryTasks(request)).results)
+            revived = before - await _aborted(services) - set(task_ids)
+        pending = queue_pb2.TASK_STATE_PENDING
+        results += [queue_pb2.ReportResult(task_id=one, state=pending) for one in sorted(revived)]
+        return _print_results(results, as_json=as_json)
 
     run_async(body)
+
+
+async def _aborted(services: Services) -> set[str]:
+    stored = await tasks_of(services, states=[queue_pb2.TASK_STATE_ABORTED])
+    return {task.spec.id for task in stored}
 
 
 @task.command()
