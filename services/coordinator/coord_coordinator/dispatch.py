@@ -108,6 +108,9 @@ class Dispatch:
         if not any(worker.free_slots > 0 for worker in working):
             names = ", ".join(sorted(worker.name for worker in working))
             return _reason("ALL_BUSY", f"all workers that can do it are busy: {names}")
+        resting = [self._fleet.breaker.reason(worker.name) for worker in working]
+        if all(resting) and resting[0] is not None:
+            return resting[0]
         unready = [worker.unready for worker in working if self._fleet.unready_ns(worker)]
         if len(unready) == len(working) and unready[0] is not None:
             return unready[0].reason

@@ -19,6 +19,15 @@ _LAST = frozenset({"complete", "failed", "released"})
 # What an agent cannot report whose provider has refused it.
 _ANSWERED = frozenset({"complete", "progress", "spent"})
 
+# What may be the worker's own fault, rather than the task's or the provider's.
+_OWN_FAILURES = frozenset(
+    {
+        queue_pb2.FAILURE_REASON_AGENT_CRASHED,
+        queue_pb2.FAILURE_REASON_AGENT_ERROR,
+        queue_pb2.FAILURE_REASON_TIMEOUT,
+    }
+)
+
 log = structlog.get_logger(__name__)
 
 
@@ -64,6 +73,8 @@ class Reports:
             worker.revoke(message.attempt, "the attempt is not this worker's (any more)")
             return
         attempt.ending = kind in _LAST
+        if kind == "complete" and self._fleet.breaker.succeed(worker.name):
+            await self._fleet.tell(worker, "BREAKER_CLOSED", "it has completed a task again")
         if kind in _ANSWERED:
             self._fleet.answered(worker)
         try:
@@ -171,6 +182,7 @@ class Reports:
         if full:
             await self.give_back(worker, attempt, full)
             return
+        await self._note_failure(worker, attempt, message.reason)
         failure = queue_pb2.Failure(
             attempt=attempt.ref,
             reason=message.reason,
@@ -189,6 +201,15 @@ class Reports:
             return ""
         full = await self._services.full_repository(self._fleet.project)
         return full.message if full else ""
+
+    async def _note_failure(
+        self, worker: Worker, attempt: WorkerAttempt, reason: queue_pb2.FailureReason
+    ) -> None:
+        """Give a worker a rest that fails again and again while others do not."""
+        if reason in _OWN_FAILURES and self._fleet.breaker.fail(worker.name, attempt.ref.task_id):
+            why = self._fleet.breaker.reason(worker.name)
+            if why is not None:
+                await self._fleet.announce(worker, why)
 
     async def _hold_back(self, worker: Worker, message: pb.Failed) -> None:
         """Give nothing more to whom it would not help, before the task can be given again."""

@@ -152,6 +152,7 @@ class CoordinatorService(Service):
         loops = (
             self._dispatch.run(),
             self._liveness.run(),
+            self._liveness.watch_workers(),
             self._liveness.watch_tasks(),
             self._liveness.watch_budgets(),
             self._adoption.restore(),

@@ -96,6 +96,9 @@ class Worker:
         reason: Why it is where it is, where that needs saying.
         unready: Why it gets nothing for a while; None where its last worktree was made ready.
         unavailable: Whether its agent cannot work until somebody mends that.
+        oldest: The oldest message that it had not acknowledged at the last look, and since when, by
+            the monotonic clock.
+        vitality: How sure it was that it is alive, when that was looked at last.
         restored: Whether its session is from an earlier coordinator, and it has not come back yet.
     """
 
@@ -112,6 +115,8 @@ class Worker:
     unready: Unready | None = None
     unavailable: bool = False
     restored: bool = False
+    vitality: pb.Vitality = pb.VITALITY_ALIVE
+    oldest: tuple[int, int] = (0, 0)
 
     @property
     def version(self) -> int:
@@ -183,6 +188,23 @@ class Worker:
             del self.stopping[token]
         return bool(let_go)
 
+    def judge(self, now_ns: int, suspect_ns: int) -> pb.Vitality:
+        """Return how sure it is that the worker is alive, and note it."""
+        if not self.connected:
+            self.vitality = pb.VITALITY_AWAY
+        elif now_ns - self.heard_ns > suspect_ns:
+            self.vitality = pb.VITALITY_SUSPECTED
+        else:
+            self.vitality = pb.VITALITY_ALIVE
+        return self.vitality
+
+    def deaf_ns(self, now_ns: int) -> int:
+        """Return for how long it has acknowledged nothing of what it was sent."""
+        oldest = self.session.oldest if self.connected else 0
+        if not oldest or oldest != self.oldest[0]:
+            self.oldest = (oldest, now_ns)
+        return now_ns - self.oldest[1]
+
     def heard(self, monotonic_ns: int, now_ns: int) -> None:
         """Note a sign of life."""
         self.heard_ns, self.heard_at_ns = monotonic_ns, now_ns
@@ -201,6 +223,9 @@ class Worker:
             heard_at=timestamp(self.heard_at_ns),
             reason=self.reason if self.reason.code else None,
             provider=self.hello.provider,
+            vitality=self.vitality,
+            roles=self.hello.roles,
+            runs=self.hello.runs,
         )
 
 
