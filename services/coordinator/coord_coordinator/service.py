@@ -120,7 +120,13 @@ class CoordinatorService(Service):
             fleet, reports, adoption, asks, settings=settings, lifecycle=lambda: self._lifecycle
         )
         self._explainer = Explainer(
-            fleet, services, self._dispatch, has_repository=settings.repository, full_disk=full
+            fleet,
+            services,
+            self._dispatch,
+            money,
+            has_repository=settings.repository,
+            is_idle=lambda: self._lifecycle == pb.LIFECYCLE_INIT,
+            full_disk=full,
         )
         self._events = MergedEvents(services, store)
         self._loops: list[asyncio.Task[None]] = []
