@@ -408,6 +408,15 @@ async def test_lists_are_paged_and_filtered(queue: Queue) -> None:
     assert (await refusal(queue.stub.ListTasks(bad))).reason == "INVALID_PAGE_TOKEN"
 
 
+async def test_of_equally_urgent_tasks_those_are_listed_first_for_which_most_wait(
+    queue: Queue,
+) -> None:
+    await queue.add(spec("leaf"), spec("pair"), spec("one"), spec("urgent", priority=99))
+    await queue.add(spec("x", "one"), spec("y", "pair"), spec("z", "pair"))
+    ready = await queue.stub.ListReadyTasks(pb.ListReadyTasksRequest(project=PROJECT))
+    assert [task.id for task in ready.tasks] == ["urgent", "pair", "one", "leaf"]
+
+
 async def test_counts_say_what_is_ready_and_what_has_ended(queue: Queue) -> None:
     await queue.add(spec("a"), spec("b"), spec("c", "a"))
     await queue.complete(await queue.attempt())

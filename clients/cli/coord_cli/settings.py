@@ -24,7 +24,7 @@ def service_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @env_file_option
     @click.option(
         "--strategy",
-        type=click.Choice(["capability", "round_robin"]),
+        type=click.Choice(["capability", "round_robin", "work_stealing"]),
         help="Who gets a task.",
     )
     @click.option("--metrics-port", type=click.IntRange(0, 65_535), help="Port of the metrics.")

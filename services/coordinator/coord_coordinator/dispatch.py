@@ -14,6 +14,7 @@ from coord_coordinator.claims import Claims
 from coord_coordinator.fitness import misfit
 from coord_coordinator.fleet import Fleet
 from coord_coordinator.halt import Halt
+from coord_coordinator.metrics import CoordinatorMetrics
 from coord_coordinator.money import Money
 from coord_coordinator.reports import Reports
 from coord_coordinator.services import Services
@@ -51,6 +52,7 @@ class Dispatch:
         halt: Halt,
         claims: Claims,
         stealing: Stealing,
+        metrics: CoordinatorMetrics,
     ) -> None:
         self.strategy = strategy
         self.held: dict[str, common_pb2.Reason] = {}
@@ -64,6 +66,7 @@ class Dispatch:
         self._halt = halt
         self._claims = claims
         self._stealing = stealing
+        self._metrics = metrics
         self._deliveries: dict[asyncio.Task[None], None] = {}
 
     async def run(self) -> None:
@@ -181,21 +184,25 @@ class Dispatch:
             if grant_id:
                 await self._money.release_grant(grant_id, worker.name)
             return
-        attempt = self._attempt(lease, grant_id)
+        self._metrics.dispatched.labels(self.strategy.name).inc()
+        await self._hand_over(worker, self._attempt(lease, grant_id), lease)
+
+    async def move(self, worker: Worker, lease: queue_pb2.Lease) -> None:
+        """Deliver an attempt that was another worker's, with the claims that the other had."""
+        await self._claims.end_attempt(lease.previous.fencing_token)
+        self.strategy.note(lease.spec, worker)
+        await self._hand_over(worker, self._attempt(lease, ""), lease)
+
+    async def _hand_over(
+        self, worker: Worker, attempt: WorkerAttempt, lease: queue_pb2.Lease
+    ) -> None:
         if worker.room(queues=self.strategy.queues) <= 0:
             # It went, or was drained, while the queue was asked.
             await self._reports.give_back(worker, attempt, "its worker has gone")
             return
-        if spec.paths and not await self._claim_declared(worker, attempt):
+        if attempt.spec.paths and not await self._claim_declared(worker, attempt):
             await self._reports.give_back(worker, attempt, "its paths were claimed meanwhile")
             return
-        self._hand_over(worker, attempt, lease)
-
-    def hand_over(self, worker: Worker, lease: queue_pb2.Lease) -> None:
-        """Deliver an attempt that the queue has given to a worker."""
-        self._hand_over(worker, self._attempt(lease, ""), lease)
-
-    def _hand_over(self, worker: Worker, attempt: WorkerAttempt, lease: queue_pb2.Lease) -> None:
         self._fleet.give(worker, attempt)
         self._fleet.backoff.begin(worker)
         delivery = asyncio.create_task(self._deliver(worker, attempt, lease))

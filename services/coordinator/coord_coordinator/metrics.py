@@ -7,11 +7,18 @@ class CoordinatorMetrics:
     """The coordinator's metrics.
 
     Attributes:
+        dispatched: Attempts that were given to workers, by the strategy that chose.
         steals_tried: Attempts that were called back from a worker's queue for an idle one.
         steals_won: Those that the idle worker got.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self.dispatched = Counter(
+            "coord_coordinator_dispatched",
+            "Attempts that were given to workers.",
+            ["strategy"],
+            registry=registry,
+        )
         self.steals_tried = Counter(
             "coord_coordinator_steals_tried",
             "Attempts that were called back for an idle worker.",

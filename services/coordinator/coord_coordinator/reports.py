@@ -47,7 +47,7 @@ class Reports:
         *,
         has_repository: bool,
     ) -> None:
-        self.hand_over: Callable[[Worker, queue_pb2.Lease], object] = _nowhere
+        self.hand_over: Callable[[Worker, queue_pb2.Lease], Awaitable[None]] = _nowhere
         self._fleet = fleet
         self._services = services
         self._money = money
@@ -128,7 +128,6 @@ class Reports:
             project=self._fleet.project, worker=worker.name, attempts=[attempt.ref]
         )
         attempt.running = True
-        self._stealing.started(attempt)
         response = await self._services.insist(self._services.queue.StartTasks, request)
         if response.results[0].HasField("error"):
             worker.revoke(attempt.ref, response.results[0].error.message)
@@ -241,7 +240,7 @@ class Reports:
             await self.give_back(worker, attempt, message.message)
             return
         await self.end(worker, attempt)
-        self.hand_over(*taken)
+        await self.hand_over(*taken)
 
     async def give_back(self, worker: Worker, attempt: WorkerAttempt, message: str) -> None:
         """End an attempt as if it had not been."""
@@ -305,6 +304,6 @@ class Reports:
             log.warning("progress refused", task=attempt.ref.task_id, error=str(error))
 
 
-def _nowhere(worker: Worker, lease: queue_pb2.Lease) -> None:
+async def _nowhere(worker: Worker, lease: queue_pb2.Lease) -> None:
     message = f"nobody delivers {lease.spec.id} to {worker.name}"
     raise RuntimeError(message)

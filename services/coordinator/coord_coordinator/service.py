@@ -110,8 +110,9 @@ class CoordinatorService(Service):
             halt=halt,
             claims=claims,
             stealing=stealing,
+            metrics=metrics,
         )
-        reports.hand_over = self._dispatch.hand_over
+        reports.hand_over = self._dispatch.move
         self._liveness = Liveness(
             fleet, services, reports, adoption, claims=claims, settings=settings
         )

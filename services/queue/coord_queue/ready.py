@@ -5,7 +5,9 @@ an older task overtakes a more urgent one in the end, and ranks never have to be
 """
 
 import heapq
+import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -31,6 +33,11 @@ _BACK = (
     f"SELECT {_COLUMNS} FROM {TASKS} WHERE project = ? AND {IN_BACKOFF}"  # noqa: S608 - names are constants, values parameters.
     " AND not_before_ns <= ? AND (rank_ns, number) > (?, ?)"
     f" ORDER BY rank_ns, number LIMIT {_LOOKED_AT_MAX}"
+)
+# How many tasks wait for each, directly: all that hang on one are only known after a walk.
+_DEPENDENTS = (
+    "SELECT dep, count(*) FROM dependents WHERE dep IN (SELECT value FROM json_each(?))"
+    " GROUP BY dep"
 )
 _RANK_MIN = -(2**63)
 
@@ -98,6 +105,14 @@ def ready_tasks(sql: sqlite3.Connection, project: str, wish: Wish) -> list[Candi
         looked_at = islice(merged, _LOOKED_AT_MAX) if wish.excluded else merged
         allowed = (one for one in looked_at if not _meets(one, wish.excluded))
         return list(islice(allowed, wish.limit))
+
+
+def most_unblocking_first(sql: sqlite3.Connection, ready: list[Candidate]) -> list[Candidate]:
+    """Return ready tasks with those of one rank in the order of how many tasks wait for them."""
+    ranks = Counter(one.rank_ns for one in ready)
+    equals = [one.number for one in ready if ranks[one.rank_ns] > 1]
+    waiting = dict(sql.execute(_DEPENDENTS, (json.dumps(equals),))) if equals else {}
+    return sorted(ready, key=lambda one: (one.rank_ns, -waiting.get(one.number, 0)))
 
 
 def needs(sql: sqlite3.Connection) -> dict[int, frozenset[str]]:

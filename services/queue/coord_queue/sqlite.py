@@ -15,7 +15,15 @@ from coord_runtime.database import Database, Transaction
 
 from coord_queue import assigning, dependencies, reading, reports
 from coord_queue.adding import add_batch
-from coord_queue.ready import Wish, held_back, needs, next_ready_ns, pauses, ready_tasks
+from coord_queue.ready import (
+    Wish,
+    held_back,
+    most_unblocking_first,
+    needs,
+    next_ready_ns,
+    pauses,
+    ready_tasks,
+)
 from coord_queue.rows import heads, without_bodies
 from coord_queue.schema import ENDED
 from coord_queue.store import Given, LiveAttempt, Page
@@ -263,7 +271,8 @@ class SqliteQueueStore:
         if after:
             wish = replace(wish, after=tuple(after))
         found = self._database.read(lambda sql: ready_tasks(sql, project, wish))
-        specs = [without_bodies(one.full_spec()) for one in found[:limit]]
+        page = self._database.read(lambda sql: most_unblocking_first(sql, found[:limit]))
+        specs = [without_bodies(one.full_spec()) for one in page]
         last = found[limit - 1] if len(found) > limit else None
         return specs, [last.rank_ns, last.number] if last else []
 
