@@ -48,8 +48,8 @@ def test_load_is_the_share_of_the_slots_in_use() -> None:
 
 
 def test_weights_of_the_category_and_of_what_is_required_are_added() -> None:
-    both = worker("both", tasks=3, preferences={"testing": 0.3, "gpu": 0.3})
-    one = worker("one", preferences={"testing": 0.5, "prose": 1.0})
+    both = worker("both", tasks=3, capabilities=["gpu"], preferences={"testing": 0.3, "gpu": 0.3})
+    one = worker("one", capabilities=["gpu"], preferences={"testing": 0.5, "prose": 1.0})
     spec = task(category="testing", required_capabilities=["gpu"])
     assert choices(Capability(), spec, both, one) == ["both"] * 4
 

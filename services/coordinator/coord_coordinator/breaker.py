@@ -41,6 +41,11 @@ class Breaker:
         self._circuits: dict[str, _Circuit] = {}
         self._successes = 0
 
+    @property
+    def is_clear(self) -> bool:
+        """Whether nobody has failed lately."""
+        return not self._circuits
+
     def succeed(self, worker: str) -> bool:
         """Note that a worker has completed a task; return whether that closes its circuit."""
         self._successes += 1

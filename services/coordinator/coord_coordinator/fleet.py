@@ -182,25 +182,28 @@ class Fleet:
         return attempt
 
     def free(self, *, queues: bool = False) -> list[Worker]:
-        """Return the workers that can be given a task now.
+        """Return the workers that can be given a task now, by name.
 
         Args:
             queues: Whether tasks queue at workers whose slots are taken.
         """
-        return [
+        free = [
             one
             for one in self.workers.values()
             if self._room(one, queues=queues) > 0 and not self.wait_ns(one)
         ]
+        return sorted(free, key=lambda one: one.name)
 
     def _room(self, worker: Worker, *, queues: bool) -> int:
         room = worker.room(queues=queues)
         # Who has to show that it can work again gets one task.
         trying = self.breaker.is_trying(worker.name)
-        return min(room, 1 - len(worker.attempts)) if trying else room
+        return min(room, 1 - len(worker.attempts) - worker.coming) if trying else room
 
     def wait_ns(self, worker: Worker) -> int:
         """Return for how long a worker is given nothing; 0 where it may be."""
+        if worker.unready is None and self.backoff.is_clear and self.breaker.is_clear:
+            return 0
         return max(
             self.backoff.wait_ns(worker),
             self.breaker.wait_ns(worker.name),

@@ -11,6 +11,7 @@ from coord.v1 import ledger_pb2, queue_pb2
 from coord_coordinator.adoption import Adoption
 from coord_coordinator.claims import Claims
 from coord_coordinator.fleet import Fleet
+from coord_coordinator.money import Money
 from coord_coordinator.reports import Reports
 from coord_coordinator.services import Services
 from coord_coordinator.settings import CoordinatorSettings
@@ -44,6 +45,7 @@ class Liveness:
         adoption: Adoption,
         *,
         claims: Claims,
+        money: Money,
         settings: CoordinatorSettings,
     ) -> None:
         self._burials: dict[asyncio.Task[None], None] = {}
@@ -52,6 +54,7 @@ class Liveness:
         self._reports = reports
         self._adoption = adoption
         self._claims = claims
+        self._money = money
         self._settings = settings
 
     async def run(self) -> None:
@@ -125,7 +128,10 @@ class Liveness:
         ledger = self._services.ledger
         request = ledger_pb2.WatchLedgerEventsRequest(project=self._fleet.project, after=-1)
         async for event in self._services.follow(ledger.WatchLedgerEvents, request):
-            if event.WhichOneof("kind") == "budget_warned":
+            kind = event.WhichOneof("kind")
+            if kind == "budget_set":
+                self._money.note_budget(event.budget_set.balance.scope)
+            if kind == "budget_warned":
                 self._warn(event.budget_warned.balance)
 
     def _warn(self, balance: ledger_pb2.Balance) -> None:
