@@ -7,7 +7,7 @@ from coord.v1 import queue_pb2 as pb
 
 from coord_queue.graph import find_cycle, in_order
 from coord_queue.ready import PRIORITY_DEFAULT, rank_ns
-from coord_queue.rows import TASKS, heads, ids_json
+from coord_queue.rows import TASKS, ids_json
 from coord_queue.schema import UNSUCCESSFUL, Head
 from coord_queue.transitions import Moves
 
@@ -72,7 +72,7 @@ def add_batch(moves: Moves, specs: Sequence[pb.TaskSpec], ageing_ns: int) -> pb.
     existing = _existing(moves, specs)
     new = [spec for spec in specs if spec.id not in existing]
     deps = {dep for spec in new for dep in spec.deps}
-    known = heads(moves.sql, moves.project, sorted(deps))
+    known = moves.heads(sorted(deps))
     missing = deps - known.keys()
     if missing:
         _check_known(new, missing - {spec.id for spec in new})
@@ -144,9 +144,7 @@ def _insert(
     moves.count(pending, left.count(0), free=True)
     moves.count(pending, len(left) - left.count(0))
     event = pb.QueueEvent(to_state=pending)
-    for spec in specs:
-        event.task_id = spec.id
-        moves.emit(event)
+    moves.emit_all(event, ("task_id",), [(spec.id,) for spec in specs])
     _abort_hopeless(moves, known)
 
 

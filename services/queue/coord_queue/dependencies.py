@@ -12,7 +12,6 @@ from coord.v1 import queue_pb2 as pb
 
 from coord_queue.adding import cycle, unknown_dependency
 from coord_queue.reports import refused, unknown
-from coord_queue.rows import heads
 from coord_queue.schema import LIVE, UNSUCCESSFUL, Head
 from coord_queue.transitions import Moves
 
@@ -37,7 +36,7 @@ def add_dependencies(
 
 def remove_tasks(moves: Moves, task_ids: Sequence[str]) -> pb.RemoveTasksResponse:
     """Forget tasks that nothing waits for."""
-    known = heads(moves.sql, moves.project, task_ids)
+    known = moves.heads(task_ids)
     position = {head.id: _position(moves, head.number) for head in known.values()}
     results: dict[str, pb.ReportResult] = {}
     # The last ones first: what depends on a task of the batch is gone by then, if it may go.
@@ -49,7 +48,7 @@ def remove_tasks(moves: Moves, task_ids: Sequence[str]) -> pb.RemoveTasksRespons
 
 def _add_to(moves: Moves, item: pb.TaskDependencies) -> pb.ReportResult:
     # Read for each item: the one before may have aborted what this one names.
-    known = heads(moves.sql, moves.project, [item.task_id, *item.deps])
+    known = moves.heads([item.task_id, *item.deps])
     head = known.get(item.task_id)
     if head is None:
         return unknown(item.task_id)

@@ -97,6 +97,11 @@ def counts(sql: sqlite3.Connection) -> Counter[tuple[str, pb.TaskState, bool]]:
     return Counter({(project, state, bool(free)): tasks for project, state, free, tasks in rows})
 
 
+def newest_token(sql: sqlite3.Connection) -> int:
+    """Return a fencing token above which none was given."""
+    return int(sql.execute("SELECT newest FROM tokens").fetchone()[0])
+
+
 def unfinished_deps(
     sql: sqlite3.Connection, project: str, task_id: str, limit: int
 ) -> list[tuple[str, pb.TaskState]]:

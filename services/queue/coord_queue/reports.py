@@ -7,7 +7,7 @@ from typing import Any
 from coord.v1 import common_pb2
 from coord.v1 import queue_pb2 as pb
 
-from coord_queue.rows import ended_attempts, heads
+from coord_queue.rows import ended_attempts
 from coord_queue.schema import ENDED, LIVE, UNSUCCESSFUL, Head
 from coord_queue.transitions import Moves
 
@@ -91,7 +91,7 @@ def submissions(moves: Moves, worker: str) -> Rule:
 def take(moves: Moves, reports: Iterable[Any], rule: Rule, response: Any) -> None:
     """Apply reports as if one after another; put how each went into `response.results`."""
     items = [(attempt_of(report).task_id, report) for report in reports]
-    known = heads(moves.sql, moves.project, [task_id for task_id, _ in items])
+    known = moves.heads([task_id for task_id, _ in items])
     taken: list[bool] = []
     waiting: dict[str, tuple[Head, Any]] = {}
     for task_id, report in items:
@@ -190,7 +190,7 @@ def _each(
     """Treat tasks one after another: each may change those that follow."""
     results: list[pb.ReportResult] = []
     for task_id in task_ids:
-        head = heads(moves.sql, moves.project, [task_id]).get(task_id)
+        head = moves.heads([task_id]).get(task_id)
         results.append(one(head) if head else unknown(task_id))
     return results
 

@@ -88,7 +88,7 @@ MIGRATIONS = (
         project TEXT PRIMARY KEY,
         message TEXT NOT NULL
     ) STRICT;
-    -- The newest fencing token: none is ever given twice.
+    -- No fencing token above it was given.
     CREATE TABLE tokens (newest INTEGER NOT NULL) STRICT;
     INSERT INTO tokens VALUES (0);
     """,  # noqa: S608 - a constant.

@@ -85,10 +85,23 @@ class Transaction:
 
         Args:
             project: Whose event.
-            event: The message; number and time of its `meta` are filled in here. The caller may
+            event: The message; number and time of its `meta` need not be filled in. The caller may
                 make the next one of it.
         """
         return self._events.append(project, event, self._now)
+
+    def emit_all(
+        self, project: str, event: Any, names: Sequence[str], rows: Sequence[Sequence[Any]]
+    ) -> None:
+        """Write an event for each row: `event`, but for the fields that are named.
+
+        Args:
+            project: Whose events.
+            event: What is common to all.
+            names: Fields that are numbers or texts.
+            rows: Their values, for each event.
+        """
+        self._events.append_all(project, event, names, rows, self._now)
 
     @cached_property
     def _now(self) -> Timestamp:
