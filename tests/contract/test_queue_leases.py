@@ -153,7 +153,7 @@ async def test_a_lease_that_the_store_could_not_end_is_ended_later(
         broken.setattr(Database, "_run_items", lambda *_: 1 / 0)
         clock.pass_ns(SECOND)
         with pytest.raises(CoordError, match="cannot be used"):
-            await service._expire_due()
+            await service._leases.expire_due()
     assert await until_ended(stub, "a") == pb.FAILURE_REASON_WORKER_LOST
 
 

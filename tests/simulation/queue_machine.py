@@ -295,7 +295,7 @@ class QueueMachine(QueueChecks):
 
         async def wait() -> None:
             await asyncio.sleep(seconds)
-            await self.service._expire_due()
+            await self.service._leases.expire_due()
 
         self.run(wait())
         self.model.expire(since, self.now())

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from coord.times import set_timestamp
+from coord.times import duration_ns, set_timestamp, timestamp
 from coord.v1 import common_pb2
 from coord.v1 import queue_pb2 as pb
 
@@ -10,6 +10,7 @@ from coord_queue.ready import Candidate, Wish, candidates, ready_tasks
 from coord_queue.reports import is_live, name, stale, unknown
 from coord_queue.rows import ended_by_token
 from coord_queue.schema import Head
+from coord_queue.store import LiveAttempt
 from coord_queue.transitions import Moves
 
 
@@ -60,17 +61,21 @@ def _give(
     previous = ended_by_token(moves.sql, again) if again else {}
     earlier = [previous.get(head.token) for head in heads]
     moves.assign(heads, worker)
+    now_ns, assigned_at = moves.now_ns, timestamp(moves.now_ns)
     for task, before, lease in zip(tasks, earlier, leases, strict=True):
-        lease.spec.MergeFromString(task.spec)
-        lease.spec.deps.extend(task.more_deps.split())
-        attempt = lease.attempt
+        spec, attempt, head = lease.spec, lease.attempt, task.head
+        spec.MergeFromString(task.spec)
+        if task.more_deps:
+            spec.deps.extend(task.more_deps.split())
         attempt.number, attempt.worker = task.attempt + 1, worker
-        attempt.fencing_token = task.head.token
-        set_timestamp(attempt.assigned_at, moves.now_ns)
+        attempt.fencing_token = head.token
+        attempt.assigned_at.CopyFrom(assigned_at)
         set_timestamp(attempt.ready_at, task.ready_ns)
         if before is not None:
             lease.previous.CopyFrom(before)
-        moves.given.append(lease)
+        timeout_ns = duration_ns(spec.timeout) if spec.HasField("timeout") else 0
+        name = moves.project, head.id, head.token, worker
+        moves.given.append(LiveAttempt(*name, task.ready_ns, now_ns, 0, timeout_ns))
 
 
 def _refusal(moves: Moves, task: Candidate, *, paused: bool) -> common_pb2.ItemError | None:

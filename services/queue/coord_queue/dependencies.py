@@ -11,6 +11,7 @@ from itertools import chain
 from coord.v1 import queue_pb2 as pb
 
 from coord_queue.adding import cycle, unknown_dependency
+from coord_queue.graph import find_cycle, in_order
 from coord_queue.reports import refused, unknown
 from coord_queue.schema import LIVE, UNSUCCESSFUL, Head
 from coord_queue.transitions import Moves
@@ -30,8 +31,8 @@ def add_dependencies(
     Raises:
         CoordError: INVALID_ARGUMENT with reason UNKNOWN_DEPENDENCY or CYCLE.
     """
-    results = [_add_to(moves, item) for item in items]
-    return pb.AddDependenciesResponse(results=results)
+    results = {number: _add_to(moves, items[number]) for number in _dependencies_first(items)}
+    return pb.AddDependenciesResponse(results=[results[number] for number in range(len(items))])
 
 
 def remove_tasks(moves: Moves, task_ids: Sequence[str]) -> pb.RemoveTasksResponse:
@@ -44,6 +45,21 @@ def remove_tasks(moves: Moves, task_ids: Sequence[str]) -> pb.RemoveTasksRespons
         head = known.get(task_id)
         results[task_id] = _remove(moves, head) if head else unknown(task_id)
     return pb.RemoveTasksResponse(results=[results[task_id] for task_id in task_ids])
+
+
+def _dependencies_first(items: Sequence[pb.TaskDependencies]) -> list[int]:
+    """Return in which order to connect a batch: a task before those that are to wait for it.
+
+    Then nothing that the batch itself brings has to be moved. In the opposite order a chain of n
+    tasks would be moved as a whole for each of its edges.
+    """
+    deps: dict[str, list[str]] = {}
+    for item in items:
+        deps.setdefault(item.task_id, []).extend(item.deps)
+    if find_cycle(deps):  # Whether its edges come about depends on the tasks' states.
+        return list(range(len(items)))
+    place = {task_id: number for number, task_id in enumerate(in_order(deps))}
+    return sorted(range(len(items)), key=lambda number: place[items[number].task_id])
 
 
 def _add_to(moves: Moves, item: pb.TaskDependencies) -> pb.ReportResult:
@@ -61,9 +77,8 @@ def _add_to(moves: Moves, item: pb.TaskDependencies) -> pb.ReportResult:
     query = "SELECT dep FROM dependents WHERE task = ?"
     present = {dep for (dep,) in moves.sql.execute(query, (head.number,))}
     new = [dep for dep in dict.fromkeys(item.deps) if known[dep].number not in present]
-    for dep in new:
-        _connect(moves, head, known[dep])
     if new:
+        _connect(moves, head, [known[dep] for dep in new])
         _wait_for(moves, head, [known[dep] for dep in new])
     return pb.ReportResult(task_id=head.id, state=head.state)
 
@@ -93,20 +108,23 @@ def _wait_for(moves: Moves, head: Head, deps: Sequence[Head]) -> None:
             head.state = pb.TASK_STATE_ABORTED
 
 
-def _connect(moves: Moves, task: Head, dep: Head) -> None:
-    """Store an edge, and move what its two ends have between them into a topological order.
+def _connect(moves: Moves, task: Head, deps: Sequence[Head]) -> None:
+    """Store edges, and move what their ends have between them into a topological order.
 
     Raises:
         CoordError: INVALID_ARGUMENT with reason CYCLE.
     """
-    low, high = _position(moves, task.number), _position(moves, dep.number)
-    if low <= high:
-        after = _reached(moves, _DEPENDENTS, task.number, high)
-        if dep.number in after:
-            raise cycle(_path(moves, after, dep.number))
-        before = _reached(moves, _DEPS, dep.number, low)
+    low = _position(moves, task.number)
+    behind = {one.number: at for one in deps if (at := _position(moves, one.number)) >= low}
+    if behind:
+        after = _reached(moves, _DEPENDENTS, [task.number], max(behind.values()))
+        if met := behind.keys() & after.keys():
+            raise cycle(_path(moves, after, min(met)))
+        before = _reached(moves, _DEPS, list(behind), low)
         _reorder(moves, [before, after])
-    moves.sql.execute("INSERT INTO dependents VALUES (?, ?)", (dep.number, task.number))
+    moves.sql.executemany(
+        "INSERT INTO dependents VALUES (?, ?)", [(dep.number, task.number) for dep in deps]
+    )
 
 
 def _position(moves: Moves, number: int) -> int:
@@ -114,14 +132,14 @@ def _position(moves: Moves, number: int) -> int:
     return int(moves.sql.execute(query, (number,)).fetchone()[0])
 
 
-def _reached(moves: Moves, query: str, start: int, bound: int) -> dict[int, int]:
-    """Return the tasks that are reached from one, without passing a position.
+def _reached(moves: Moves, query: str, starts: Sequence[int], bound: int) -> dict[int, int]:
+    """Return the tasks that are reached from some, without passing a position.
 
     Returns:
-        For each task the one from which it was reached; the start from itself.
+        For each task the one from which it was reached; the starts from themselves.
     """
-    reached = {start: start}
-    stack = [start]
+    reached = {start: start for start in starts}
+    stack = list(starts)
     while stack:
         number = stack.pop()
         for (following,) in moves.sql.execute(query, (number, bound)):

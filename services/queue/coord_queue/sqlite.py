@@ -17,10 +17,10 @@ from coord_queue import assigning, dependencies, reading, reports
 from coord_queue.adding import add_batch
 from coord_queue.ready import Wish, held_back, needs, next_ready_ns, pauses, ready_tasks
 from coord_queue.rows import heads, without_bodies
-from coord_queue.schema import ENDED, LIVE, Head
+from coord_queue.schema import ENDED, LIVE, NEVER_NS, Head
 from coord_queue.store import Given, LiveAttempt, Page
 from coord_queue.tokens import Tokens
-from coord_queue.transitions import NEVER_NS, Moves
+from coord_queue.transitions import Moves
 
 R = TypeVar("R")
 
@@ -57,7 +57,7 @@ class SqliteQueueStore:
         self._given: Given = lambda *_: None
 
     def listen(self, given: Given) -> None:
-        """Have `given` called with each new lease once it is on disk, wanted or not."""
+        """Have `given` called with the new attempts once they are on disk, wanted or not."""
         self._given = given
 
     async def add(self, request: pb.AddTasksRequest, once: Once | None) -> pb.AddTasksResponse:
@@ -344,7 +344,8 @@ class SqliteQueueStore:
         response: Any,
     ) -> None:
         def operation(moves: Moves) -> None:
-            reports.take(moves, items, rule(moves, request.worker), response)
+            worker = request.worker
+            reports.take(moves, worker, items, rule(moves, worker), response)
 
         await self._write(request.project, operation)
 
@@ -375,6 +376,6 @@ class SqliteQueueStore:
                 live[head.id] = head
             else:
                 live.pop(head.id, None)
-        self._given(project, moves.given)
+        self._given(moves.given)
         if moves.back_ns < self._back_ns.get(project, 0):
             self._back_ns[project] = moves.back_ns

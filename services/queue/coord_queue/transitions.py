@@ -4,7 +4,6 @@ Every function here changes rows, writes the events of the change and brings the
 commits.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -17,15 +16,14 @@ from coord_runtime.database import Transaction
 
 from coord_queue.retry import after_failure
 from coord_queue.rows import heads
-from coord_queue.schema import HEAD_COLUMNS, LIVE, UNSUCCESSFUL, Head
+from coord_queue.schema import HEAD_COLUMNS, LIVE, NEVER_NS, UNSUCCESSFUL, Head
+from coord_queue.store import LiveAttempt
 from coord_queue.tokens import Tokens
 
 _BLOCKED = ", ".join(str(state) for state in sorted(UNSUCCESSFUL))
 _NO_REASON = pb.FAILURE_REASON_UNSPECIFIED
 # What differs between the events of one move.
 _MOVED = ("task_id", "from_state", "fencing_token", "worker", "message")
-# Later than any time.
-NEVER_NS = 2**63
 
 
 class Ending(NamedTuple):
@@ -55,7 +53,7 @@ class Moves:
         counts: How many tasks more are in each state, by (state, whether free): PENDING ones that
             wait for no dependency are free.
         needs: Sets of capabilities, by id, that no task had required before.
-        given: The leases of new attempts.
+        given: The new attempts.
         back_ns: When the first of the backoffs that begin here ends; far away where none does.
         moved: The heads of tasks that have another state now.
     """
@@ -75,9 +73,9 @@ class Moves:
         self.chance = chance
         self.tokens = tokens
         self.live = live
-        self.counts: Counter[tuple[pb.TaskState, bool]] = Counter()
+        self.counts: dict[tuple[pb.TaskState, bool], int] = {}
         self.needs: dict[int, frozenset[str]] = {}
-        self.given: list[pb.Lease] = []
+        self.given: list[LiveAttempt] = []
         self.back_ns = NEVER_NS
         self.moved: list[Head] = []
 
@@ -204,7 +202,7 @@ class Moves:
 
     def count(self, state: pb.TaskState, number: int, *, free: bool = False) -> None:
         """Note that there are more (or fewer) tasks in a state."""
-        self.counts[state, free] += number
+        self.counts[state, free] = self.counts.get((state, free), 0) + number
 
     def emit(self, event: pb.QueueEvent) -> None:
         """Write an event."""
@@ -225,8 +223,8 @@ class Moves:
         self._tell(heads, state)
 
     def _leave(self, heads: Sequence[Head]) -> None:
-        for state, tasks in Counter(one.state for one in heads).items():
-            self.count(state, -tasks)
+        for head in heads:
+            self.count(head.state, -1)
 
     def _count_down(self, numbers: Sequence[int]) -> None:
         pending, ended = pb.TASK_STATE_PENDING, str(list(numbers))

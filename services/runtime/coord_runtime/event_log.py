@@ -52,6 +52,11 @@ class EventLog:
         occurred_at: Timestamp,
     ) -> None:
         """Keep an event for each row: `event` with these fields, which are numbers or texts."""
+        if len(rows) == 1:
+            for name, value in zip(names, rows[0], strict=True):
+                setattr(event, name, value)
+            self.append(project, event, occurred_at)
+            return
         event.meta.occurred_at.CopyFrom(occurred_at)
         template = _sized(event.SerializeToString())
         for begin in range(0, len(rows), _PAGE_EVENTS_MAX):
@@ -82,7 +87,8 @@ class EventLog:
         new = self._new.get(project)
         if new is None:
             new = self._new[project] = []
-            self._last.setdefault(project, last_sequence(self._sql, project))
+            if project not in self._last:
+                self._last[project] = last_sequence(self._sql, project)
         last = self._last[project] = self._last[project] + events
         new.append(_Part(last, body))
         return last
