@@ -157,6 +157,19 @@ async def test_a_lease_that_the_store_could_not_end_is_ended_later(
     assert await until_ended(stub, "a") == pb.FAILURE_REASON_WORKER_LOST
 
 
+async def test_a_line_that_could_not_be_looked_at_is_served_later(
+    running: Served, stub: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (poll,) = await waiting(stub, "w1")
+    service: Any = running.node._services[0]
+    with monkeypatch.context() as broken:
+        broken.setattr(service._store, "next_ready_ns", lambda *_: 1 / 0)
+        service._line.look()
+        await asyncio.sleep(0.05)
+    await add(stub, pb.TaskSpec(id="a"))
+    assert [one.spec.id for one in await poll] == ["a"]
+
+
 async def test_a_waiter_whose_request_is_wrong_is_told_and_holds_up_nobody(stub: Any) -> None:
     first, wrong = await waiting(stub, "w1", "w2", request_id="r1")
     (good,) = await waiting(stub, "w3")

@@ -39,7 +39,7 @@ from coord_queue.store import Page, QueueStore
 from coord_queue.validation import check_failure, check_paths, check_spec
 
 _WAIT_MAX_NS = 60 * SECOND
-_SHOWN_EVERY_S = 3.0
+_SHOWN_PER_LEASE = 10
 
 log = structlog.get_logger(__name__)
 
@@ -376,7 +376,7 @@ class QueueService(Service):
     async def _show_counts(self) -> None:
         """Keep the gauges of the host's project up to date, for ever."""
         while True:
-            await asyncio.sleep(_SHOWN_EVERY_S)
+            await asyncio.sleep(self._settings.lease_s / _SHOWN_PER_LEASE)
             try:
                 stats = self._store.stats(self._project)
                 self._metrics.set_counts(self._project, stats, self._environment.now_ns() / SECOND)
