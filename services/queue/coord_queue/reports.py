@@ -82,7 +82,8 @@ def submissions(moves: Moves, worker: str) -> Rule:
 
 def take(moves: Moves, worker: str, reports: Iterable[Any], rule: Rule, response: Any) -> None:
     """Apply reports as if one after another; put how each went into `response.results`."""
-    items = [(attempt.task_id, attempt.fencing_token, one) for attempt, one in _named(reports)]
+    named = [(getattr(one, "attempt", one), one) for one in reports]
+    items = [(attempt.task_id, attempt.fencing_token, one) for attempt, one in named]
     known = moves.heads([task_id for task_id, _, _ in items])
     taken: list[bool] = []
     waiting: dict[str, tuple[Head, Any]] = {}
@@ -193,11 +194,6 @@ def _each(
 def _held_by(worker: str) -> frozenset[pb.TaskState]:
     """Return when a report may end its attempt: in MERGING its worker does not hold it."""
     return _IN_HAND if worker else LIVE
-
-
-def _named(reports: Iterable[Any]) -> Iterable[tuple[common_pb2.AttemptRef, Any]]:
-    """Return the attempts that reports are about, each with its report."""
-    return [(getattr(one, "attempt", one), one) for one in reports]
 
 
 def _ended_for(
