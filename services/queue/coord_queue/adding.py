@@ -111,9 +111,9 @@ def _insert(
     first = _next(moves, "SELECT max(number) FROM tasks", ())
     numbers = {spec.id: number for number, spec in enumerate(specs, first)}
     positions = _positions(moves, specs)
-    required = [" ".join(sorted(set(spec.required_capabilities))) for spec in specs]
+    required = [_required(spec.required_capabilities) for spec in specs]
     needs = {names: _needs(moves, names) for names in set(required)}
-    left = [_deps_left(spec, known) for spec in specs]
+    left = [_deps_left(spec.deps, known) if spec.deps else 0 for spec in specs]
     pending = pb.TASK_STATE_PENDING
     sql.executemany(
         _INSERT,
@@ -179,8 +179,12 @@ def _serialized(spec: pb.TaskSpec) -> bytes:
     return spec.SerializeToString(deterministic=True)
 
 
-def _deps_left(spec: pb.TaskSpec, known: dict[str, Head]) -> int:
-    return sum(dep not in known or known[dep].state != pb.TASK_STATE_COMPLETE for dep in spec.deps)
+def _required(capabilities: Sequence[str]) -> str:
+    return " ".join(sorted(set(capabilities))) if capabilities else ""
+
+
+def _deps_left(deps: Iterable[str], known: dict[str, Head]) -> int:
+    return sum(dep not in known or known[dep].state != pb.TASK_STATE_COMPLETE for dep in deps)
 
 
 def _abort_hopeless(moves: Moves, known: dict[str, Head]) -> None:
