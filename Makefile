@@ -74,10 +74,10 @@ $(VENV)/.bench: $(SETUP)
 bench bench-queue: $(VENV)/.bench
 
 bench: ## Run all benchmark suites
-	$(BIN)/python -m bench
+	GRPC_VERBOSITY=ERROR $(BIN)/python -m bench
 
 bench-%: $(SETUP) ## Run one benchmark suite, such as bench-spine
-	$(BIN)/python -m bench $*
+	GRPC_VERBOSITY=ERROR $(BIN)/python -m bench $*
 
 clean: ## Remove what the targets made
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache bench/out
