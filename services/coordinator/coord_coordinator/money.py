@@ -25,7 +25,9 @@ class Money:
         self._project = project
         self._services = services
 
-    async def shortage(self, spec: queue_pb2.TaskSpec, worker: str) -> common_pb2.Reason | None:
+    async def shortage(
+        self, spec: queue_pb2.TaskSpec, worker: str = ""
+    ) -> common_pb2.Reason | None:
         """Return why there is not enough money to start a task; None where there is."""
         balances = [
             await self._balance(scope) for scope in cost_scopes(self._project, spec, worker)

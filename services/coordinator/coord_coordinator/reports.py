@@ -151,7 +151,11 @@ class Reports:
 
     async def _failed(self, worker: Worker, attempt: WorkerAttempt, message: pb.Failed) -> None:
         await self._hold_back(worker, message)
+        full = await self._full_disk(message)
         await self.save(worker)
+        if full:
+            await self.give_back(worker, attempt, full)
+            return
         failure = queue_pb2.Failure(
             attempt=attempt.ref,
             reason=message.reason,
@@ -163,6 +167,13 @@ class Reports:
             # Workers of other providers may go on with it at once.
             failure.ClearField("not_before")
         await self.fail(worker, attempt, failure)
+
+    async def _full_disk(self, message: pb.Failed) -> str:
+        """Say that the repository's disk is full, where that may be why an agent has failed."""
+        if not self._has_repository or message.reason != queue_pb2.FAILURE_REASON_AGENT_ERROR:
+            return ""
+        full = await self._services.full_repository(self._fleet.project)
+        return full.message if full else ""
 
     async def _hold_back(self, worker: Worker, message: pb.Failed) -> None:
         """Give nothing more to whom it would not help, before the task can be given again."""

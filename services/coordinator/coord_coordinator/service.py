@@ -66,7 +66,13 @@ class CoordinatorService(Service):
         self._liveness = Liveness(fleet, services, reports, adoption, settings)
         self._streams = Streams(fleet, reports, adoption, settings, lambda: self._lifecycle)
         self._explainer = Explainer(
-            fleet, services, self._dispatch, has_repository=settings.repository, full_disk=full
+            fleet,
+            services,
+            self._dispatch,
+            money,
+            has_repository=settings.repository,
+            is_idle=lambda: self._lifecycle == pb.LIFECYCLE_INIT,
+            full_disk=full,
         )
         self._events = MergedEvents(services, store)
         self._loops: list[asyncio.Task[None]] = []

@@ -188,12 +188,13 @@ class Worker:
 
 
 def cost_scopes(project: str, spec: queue_pb2.TaskSpec, worker: str) -> list[ledger_pb2.Scope]:
-    """Return what the costs of a task at a worker count for."""
+    """Return what the costs of a task at a worker (empty: at none yet) count for."""
     scopes = [
         ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_PROJECT, id=project),
         ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_TASK, id=spec.id),
-        ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_WORKER, id=worker),
     ]
+    if worker:
+        scopes.append(ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_WORKER, id=worker))
     run = spec.labels.get("run")
     if run:
         scopes.append(ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_RUN, id=run))

@@ -181,9 +181,9 @@ def _remove(moves: Moves, head: Head) -> pb.ReportResult:
 def _needed(head: Head, dependents: Sequence[str]) -> pb.ReportResult:
     shown = dependents[:_IDS_SHOWN]
     more = ", ..." if len(dependents) > len(shown) else ""
-    message = (
-        f"{len(dependents)} tasks depend on {head.id!r}: {', '.join(shown)}{more}; remove them too"
-    )
+    number = len(dependents)
+    what = "1 task depends" if number == 1 else f"{number} tasks depend"
+    message = f"{what} on {head.id!r}: {', '.join(shown)}{more}; remove them too"
     result = refused(head, "HAS_DEPENDENTS", message)
     result.error.metadata.update(dependents=str(len(dependents)), first=" ".join(shown))
     return result

@@ -38,10 +38,18 @@ class IntegratorServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> IntegratorServiceAsyncStub: ...
+    CheckTarget: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.CheckTargetRequest, _integrator_pb2.CheckTargetResponse]
+    """Runs the check on the target as it stands, without any change, unless it is known to be green on that
+    tree. While it is red nothing lands. UNAVAILABLE with reason DISK_FULL.
+    """
     GetChange: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.GetChangeRequest, _integrator_pb2.GetChangeResponse]
     """One change with its runs. NOT_FOUND with reason CHANGE_NOT_FOUND."""
     ListChanges: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.ListChangesRequest, _integrator_pb2.ListChangesResponse]
     """Changes in the order in which they were submitted, and the state of the merge queue."""
+    ListTargetRuns: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.ListTargetRunsRequest, _integrator_pb2.ListTargetRunsResponse]
+    """The runs of the check on the target without any change, newest first, those included that were made
+    in order to know whose fault a change's red run is.
+    """
     ListWorktrees: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.ListWorktreesRequest, _integrator_pb2.ListWorktreesResponse]
     """The worktrees by worker, those included whose set-up is under way or has failed."""
     SetupWorktree: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.SetupWorktreeRequest, _integrator_pb2.SetupWorktreeResponse]
@@ -72,10 +80,18 @@ class IntegratorServiceAsyncStub(IntegratorServiceStub):
     """Holds the worktrees and the merge queue of one repository."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    CheckTarget: _aio.UnaryUnaryMultiCallable[_integrator_pb2.CheckTargetRequest, _integrator_pb2.CheckTargetResponse]  # type: ignore[assignment]
+    """Runs the check on the target as it stands, without any change, unless it is known to be green on that
+    tree. While it is red nothing lands. UNAVAILABLE with reason DISK_FULL.
+    """
     GetChange: _aio.UnaryUnaryMultiCallable[_integrator_pb2.GetChangeRequest, _integrator_pb2.GetChangeResponse]  # type: ignore[assignment]
     """One change with its runs. NOT_FOUND with reason CHANGE_NOT_FOUND."""
     ListChanges: _aio.UnaryUnaryMultiCallable[_integrator_pb2.ListChangesRequest, _integrator_pb2.ListChangesResponse]  # type: ignore[assignment]
     """Changes in the order in which they were submitted, and the state of the merge queue."""
+    ListTargetRuns: _aio.UnaryUnaryMultiCallable[_integrator_pb2.ListTargetRunsRequest, _integrator_pb2.ListTargetRunsResponse]  # type: ignore[assignment]
+    """The runs of the check on the target without any change, newest first, those included that were made
+    in order to know whose fault a change's red run is.
+    """
     ListWorktrees: _aio.UnaryUnaryMultiCallable[_integrator_pb2.ListWorktreesRequest, _integrator_pb2.ListWorktreesResponse]  # type: ignore[assignment]
     """The worktrees by worker, those included whose set-up is under way or has failed."""
     SetupWorktree: _aio.UnaryUnaryMultiCallable[_integrator_pb2.SetupWorktreeRequest, _integrator_pb2.SetupWorktreeResponse]  # type: ignore[assignment]
@@ -105,6 +121,16 @@ class IntegratorServiceServicer(metaclass=_abc_1.ABCMeta):
     """Holds the worktrees and the merge queue of one repository."""
 
     @_abc_1.abstractmethod
+    def CheckTarget(
+        self,
+        request: _integrator_pb2.CheckTargetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_integrator_pb2.CheckTargetResponse, _abc.Awaitable[_integrator_pb2.CheckTargetResponse]]:
+        """Runs the check on the target as it stands, without any change, unless it is known to be green on that
+        tree. While it is red nothing lands. UNAVAILABLE with reason DISK_FULL.
+        """
+
+    @_abc_1.abstractmethod
     def GetChange(
         self,
         request: _integrator_pb2.GetChangeRequest,
@@ -119,6 +145,16 @@ class IntegratorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_integrator_pb2.ListChangesResponse, _abc.Awaitable[_integrator_pb2.ListChangesResponse]]:
         """Changes in the order in which they were submitted, and the state of the merge queue."""
+
+    @_abc_1.abstractmethod
+    def ListTargetRuns(
+        self,
+        request: _integrator_pb2.ListTargetRunsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_integrator_pb2.ListTargetRunsResponse, _abc.Awaitable[_integrator_pb2.ListTargetRunsResponse]]:
+        """The runs of the check on the target without any change, newest first, those included that were made
+        in order to know whose fault a change's red run is.
+        """
 
     @_abc_1.abstractmethod
     def ListWorktrees(
