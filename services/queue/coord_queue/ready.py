@@ -112,9 +112,9 @@ def ready_tasks(sql: sqlite3.Connection, project: str, wish: Wish) -> list[Candi
 def most_unblocking_first(sql: sqlite3.Connection, ready: list[Candidate]) -> list[Candidate]:
     """Return ready tasks with those of one rank in the order of how many tasks wait for them."""
     ranks = Counter(one.rank_ns for one in ready)
-    equals = [one.number for one in ready if ranks[one.rank_ns] > 1]
+    equals = [one.head.number for one in ready if ranks[one.rank_ns] > 1]
     waiting = dict(sql.execute(_DEPENDENTS, (json.dumps(equals),))) if equals else {}
-    return sorted(ready, key=lambda one: (one.rank_ns, -waiting.get(one.number, 0)))
+    return sorted(ready, key=lambda one: (one.rank_ns, -waiting.get(one.head.number, 0)))
 
 
 def needs(sql: sqlite3.Connection) -> dict[int, frozenset[str]]:
