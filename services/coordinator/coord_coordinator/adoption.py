@@ -1,5 +1,6 @@
 """The end of lost workers, and the attempts that a new session finds."""
 
+import asyncio
 from collections.abc import AsyncIterator, Container, Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ from coord.times import timestamp_ns
 from coord.v1 import common_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
 
+from coord_coordinator.claims import Claims
 from coord_coordinator.fleet import Fleet
 from coord_coordinator.money import Money
 from coord_coordinator.reports import Reports
@@ -17,6 +19,7 @@ from coord_coordinator.workers import Worker, WorkerAttempt
 log = structlog.get_logger(__name__)
 
 _PAGE_SIZE = 1_000
+_SWEEP_S = 30.0
 _AT_WORKER = (queue_pb2.TASK_STATE_ASSIGNED, queue_pb2.TASK_STATE_RUNNING)
 _LIVE = (*_AT_WORKER, queue_pb2.TASK_STATE_MERGING)
 
@@ -117,6 +120,20 @@ class Adoption:
             ]
             if ended:
                 await self._money.release(ended)
+
+    async def sweep_claims(self, claims: Claims) -> None:
+        """End the claims of attempts whose end was missed, now and then, until cancelled."""
+        while True:
+            await claims.end_orphans()
+            if claimed := claims.of_attempts():
+                live = {
+                    task.attempts[-1].fencing_token
+                    async for tasks in self._pages(states=_LIVE)
+                    for task in tasks
+                }
+                for token in claimed - live:
+                    await claims.end_attempt(token)
+            await asyncio.sleep(_SWEEP_S)
 
     async def _disown(self, worker: Worker, task: queue_pb2.Task, attempt: WorkerAttempt) -> None:
         await self._reports.save(worker)

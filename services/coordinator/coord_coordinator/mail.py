@@ -7,6 +7,7 @@ from coord.times import SECOND, duration_ns, timestamp
 from coord.v1 import coordinator_pb2 as pb
 
 from coord_coordinator.fleet import Fleet
+from coord_coordinator.metrics import CoordinatorMetrics
 from coord_coordinator.store import CoordinatorStore, Letter
 from coord_coordinator.workers import Worker
 
@@ -17,14 +18,10 @@ _SWEEP_S = 30.0
 
 
 class Mail:
-    """Routes messages, and keeps what is not acknowledged.
+    """Routes messages, and keeps what is not acknowledged."""
 
-    Attributes:
-        routed: How many messages went to a recipient.
-    """
-
-    def __init__(self, fleet: Fleet, store: CoordinatorStore) -> None:
-        self.routed = 0
+    def __init__(self, fleet: Fleet, store: CoordinatorStore, metrics: CoordinatorMetrics) -> None:
+        self._routed = metrics.messages_routed
         self._fleet = fleet
         self._store = store
         self._waiting: dict[str, dict[str, pb.WorkerMessage]] = {}
@@ -89,7 +86,7 @@ class Mail:
             return
         if not waiting:
             del self._waiting[worker.name]
-        self.routed += 1
+        self._routed.inc()
         await self._store.received(self._fleet.project, worker.name, message_id)
 
     def _push(self, worker: Worker, message: pb.WorkerMessage) -> None:

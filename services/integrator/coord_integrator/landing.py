@@ -38,6 +38,7 @@ _REJECTED = integrator_pb2.CHANGE_STATE_REJECTED
 _EMPTY = integrator_pb2.CHANGE_STATE_EMPTY
 _STALE = integrator_pb2.CHANGE_STATE_STALE
 
+_PAUSED = "PAUSED"
 _PATHS_SHOWN = 10
 _RECHECK_S_MIN, _RECHECK_S_MAX = 5, 600
 
@@ -96,6 +97,8 @@ class MergeQueue:
             await self._finish(row)
         for _, row in self._store.list_changes((_CHECKING,)):
             await self._move(row, (_CHECKING,), Move(_QUEUED, message="its check is started anew"))
+        if self._is_paused():
+            return False
         standing = await self._stand()
         if standing is None:
             return False
@@ -105,6 +108,17 @@ class MergeQueue:
             return False
         await self._take(waiting[0], standing)
         return True
+
+    async def hold(self, message: str) -> None:
+        """Let nothing land until `let_go`. A step must not be under way."""
+        self._blockage = None
+        await self._store.pause(common_pb2.Reason(code=_PAUSED, message=message))
+        log.info("merging is paused", why=message)
+
+    async def let_go(self) -> None:
+        """End a `hold`."""
+        if self._is_paused():
+            await self._go_on()
 
     async def bring_along(self) -> None:
         """Bring the user's checkout to what has landed, where that can be done cleanly."""
@@ -160,8 +174,14 @@ class MergeQueue:
         return self._parts.environment.monotonic_ns() < blockage.until_ns
 
     def _is_red_pause(self) -> bool:
+        return self._paused_code() == "TARGET_RED"
+
+    def _is_paused(self) -> bool:
+        return self._paused_code() == _PAUSED
+
+    def _paused_code(self) -> str:
         paused = self._store.paused()
-        return paused is not None and paused.code == "TARGET_RED"
+        return "" if paused is None else paused.code
 
     async def _recheck(self, standing: Standing) -> bool:
         """Tell whether a target that was red is green by now."""
@@ -281,7 +301,7 @@ class MergeQueue:
         parts, branch, commit = self._parts, row.landing_branch, row.change.landed_commit
         await parts.repository.hand_over(commit, names.LANDING)
         moved = False
-        if not await parts.target.holder(branch):
+        if not self._is_paused() and not await parts.target.holder(branch):
             async with parts.target.about_to_move(branch, commit):
                 directive = (await parts.queue.renew([row.change.attempt]))[0]
                 if directive != queue_pb2.LEASE_DIRECTIVE_CONTINUE:
@@ -290,7 +310,8 @@ class MergeQueue:
                 source, why = row.landing_from or None, f"land {row.change.change_id}"
                 moved = await parts.repository.move_branch(branch, commit, source, why)
         if not moved:
-            await self._move(row, (_LANDING,), Move(_QUEUED, message="the target has moved on"))
+            why = "merging is paused" if self._is_paused() else "the target has moved on"
+            await self._move(row, (_LANDING,), Move(_QUEUED, message=why))
         return moved
 
     async def end_stale(self, row: ChangeRow, directive: int) -> None:
@@ -342,7 +363,9 @@ class MergeQueue:
         return moved
 
     async def pause(self, code: str, message: str) -> None:
-        """Record why nothing lands for now."""
+        """Record why nothing lands for now, unless it was the operator's will already."""
+        if self._is_paused():
+            return
         reason = common_pb2.Reason(code=code, message=clip(message, MESSAGE_BYTES_MAX))
         if await self._store.pause(reason):
             log.warning("merging is paused", code=code, why=message)

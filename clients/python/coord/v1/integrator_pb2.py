@@ -26,15 +26,15 @@ from coord.v1 import common_pb2 as coord_dot_v1_dot_common__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63oord/v1/integrator.proto\x12\x08\x63oord.v1\x1a\x15\x63oord/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"t\n\x08Worktree\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12%\n\x07\x61ttempt\x18\x02 \x01(\x0b\x32\x14.coord.v1.AttemptRef\x12\x0c\n\x04path\x18\x03 \x01(\t\x12\x0e\n\x06\x62ranch\x18\x04 \x01(\t\x12\x13\n\x0b\x62\x61se_commit\x18\x05 \x01(\t\"\'\n\x08Snapshot\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x0e\n\x06\x63ommit\x18\x02 \x01(\t\"\x9b\x03\n\x06\x43hange\x12\x11\n\tchange_id\x18\x01 \x01(\t\x12%\n\x07\x61ttempt\x18\x02 \x01(\x0b\x32\x14.coord.v1.AttemptRef\x12\x0e\n\x06worker\x18\x03 \x01(\t\x12$\n\x05state\x18\x04 \x01(\x0e\x32\x15.coord.v1.ChangeState\x12\x13\n\x0bhead_commit\x18\x05 \x01(\t\x12\x13\n\x0b\x62\x61se_commit\x18\x06 \x01(\t\x12\x0f\n\x07wip_ref\x18\x07 \x01(\t\x12\x15\n\rlanded_commit\x18\x08 \x01(\t\x12\x0f\n\x07message\x18\t \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\n \x01(\t\x12\x30\n\x0csubmitted_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nchanged_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12 \n\x04runs\x18\r \x03(\x0b\x32\x12.coord.v1.CheckRun\x12\x13\n\x0blines_added\x18\x0e \x01(\x03\x12\x15\n\rlines_removed\x18\x0f \x01(\x03\"\xab\x01\n\x08\x43heckRun\x12\x0c\n\x04tree\x18\x01 \x01(\t\x12\x0e\n\x06passed\x18\x02 \x01(\x08\x12\x13\n\x0b\x65xit_status\x18\x03 \x01(\x05\x12\x0e\n\x06output\x18\x04 \x01(\t\x12.\n\nstarted_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"m\n\nMergeQueue\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\x16\n\x0elanding_branch\x18\x02 \x01(\t\x12\x15\n\rtarget_commit\x18\x03 \x01(\t\x12 \n\x06paused\x18\x04 \x01(\x0b\x32\x10.coord.v1.Reason\"8\n\x15\x43heckConflictsRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x0e\n\x06worker\x18\x02 \x01(\t\"n\n\x16\x43heckConflictsResponse\x12%\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32\x14.coord.v1.AttemptRef\x12-\n\tconflicts\x18\x02 \x03(\x0b\x32\x1a.coord.v1.WorktreeConflict\"g\n\x10WorktreeConflict\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12%\n\x07\x61ttempt\x18\x02 \x01(\x0b\x32\x14.coord.v1.AttemptRef\x12\r\n\x05paths\x18\x03 \x03(\t\x12\r\n\x05hunks\x18\x04 \x01(\t\"6\n\x10GetChangeRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x11\n\tchange_id\x18\x02 \x01(\t\"5\n\x11GetChangeResponse\x12 \n\x06\x63hange\x18\x01 \x01(\x0b\x32\x10.coord.v1.Change\"s\n\x12ListChangesRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12%\n\x06states\x18\x04 \x03(\x0e\x32\x15.coord.v1.ChangeState\"|\n\x13ListChangesResponse\x12!\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x10.coord.v1.Change\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12)\n\x0bmerge_queue\x18\x03 \x01(\x0b\x32\x14.coord.v1.MergeQueue\"\'\n\x14ListWorktreesRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\">\n\x15ListWorktreesResponse\x12%\n\tworktrees\x18\x01 \x03(\x0b\x32\x12.coord.v1.Worktree\"^\n\x14SetupWorktreeRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x0e\n\x06worker\x18\x02 \x01(\t\x12%\n\x07\x61ttempt\x18\x03 \x01(\x0b\x32\x14.coord.v1.AttemptRef\"=\n\x15SetupWorktreeResponse\x12$\n\x08worktree\x18\x01 \x01(\x0b\x32\x12.coord.v1.Worktree\":\n\x17SnapshotWorktreeRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x0e\n\x06worker\x18\x02 \x01(\t\"@\n\x18SnapshotWorktreeResponse\x12$\n\x08snapshot\x18\x01 \x01(\x0b\x32\x12.coord.v1.Snapshot\"\x8b\x01\n\x13SubmitChangeRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x0e\n\x06worker\x18\x02 \x01(\t\x12%\n\x07\x61ttempt\x18\x03 \x01(\x0b\x32\x14.coord.v1.AttemptRef\x12\r\n\x05title\x18\x04 \x01(\t\x12\x1d\n\x04\x63ost\x18\x05 \x01(\x0b\x32\x0f.coord.v1.Money\"8\n\x14SubmitChangeResponse\x12 \n\x06\x63hange\x18\x01 \x01(\x0b\x32\x10.coord.v1.Change\":\n\x17TeardownWorktreeRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x0e\n\x06worker\x18\x02 \x01(\t\"@\n\x18TeardownWorktreeResponse\x12$\n\x08snapshot\x18\x01 \x01(\x0b\x32\x12.coord.v1.Snapshot\">\n\x1cWatchIntegratorEventsRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\x03\"J\n\x1dWatchIntegratorEventsResponse\x12)\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x19.coord.v1.IntegratorEvent\"\xc7\x02\n\x0fIntegratorEvent\x12!\n\x04meta\x18\x01 \x01(\x0b\x32\x13.coord.v1.EventMeta\x12\x31\n\x0eworktree_ready\x18\x02 \x01(\x0b\x32\x17.coord.v1.WorktreeReadyH\x00\x12=\n\x14worktree_snapshotted\x18\x03 \x01(\x0b\x32\x1d.coord.v1.WorktreeSnapshottedH\x00\x12\x35\n\x10worktree_removed\x18\x04 \x01(\x0b\x32\x19.coord.v1.WorktreeRemovedH\x00\x12-\n\x0c\x63hange_moved\x18\x05 \x01(\x0b\x32\x15.coord.v1.ChangeMovedH\x00\x12\x31\n\x0emerging_paused\x18\x06 \x01(\x0b\x32\x17.coord.v1.MergingPausedH\x00\x42\x06\n\x04kind\"5\n\rWorktreeReady\x12$\n\x08worktree\x18\x01 \x01(\x0b\x32\x12.coord.v1.Worktree\"K\n\x13WorktreeSnapshotted\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12$\n\x08snapshot\x18\x02 \x01(\x0b\x32\x12.coord.v1.Snapshot\"!\n\x0fWorktreeRemoved\x12\x0e\n\x06worker\x18\x01 \x01(\t\"/\n\x0b\x43hangeMoved\x12 \n\x06\x63hange\x18\x01 \x01(\x0b\x32\x10.coord.v1.Change\"1\n\rMergingPaused\x12 \n\x06reason\x18\x01 \x01(\x0b\x32\x10.coord.v1.Reason*\xdd\x01\n\x0b\x43hangeState\x12\x1c\n\x18\x43HANGE_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43HANGE_STATE_QUEUED\x10\x01\x12\x19\n\x15\x43HANGE_STATE_CHECKING\x10\x02\x12\x18\n\x14\x43HANGE_STATE_LANDING\x10\x03\x12\x17\n\x13\x43HANGE_STATE_LANDED\x10\x04\x12\x19\n\x15\x43HANGE_STATE_REJECTED\x10\x05\x12\x16\n\x12\x43HANGE_STATE_EMPTY\x10\x06\x12\x16\n\x12\x43HANGE_STATE_STALE\x10\x07\x32\x8f\x06\n\x11IntegratorService\x12S\n\x0e\x43heckConflicts\x12\x1f.coord.v1.CheckConflictsRequest\x1a .coord.v1.CheckConflictsResponse\x12\x44\n\tGetChange\x12\x1a.coord.v1.GetChangeRequest\x1a\x1b.coord.v1.GetChangeResponse\x12J\n\x0bListChanges\x12\x1c.coord.v1.ListChangesRequest\x1a\x1d.coord.v1.ListChangesResponse\x12P\n\rListWorktrees\x12\x1e.coord.v1.ListWorktreesRequest\x1a\x1f.coord.v1.ListWorktreesResponse\x12P\n\rSetupWorktree\x12\x1e.coord.v1.SetupWorktreeRequest\x1a\x1f.coord.v1.SetupWorktreeResponse\x12Y\n\x10SnapshotWorktree\x12!.coord.v1.SnapshotWorktreeRequest\x1a\".coord.v1.SnapshotWorktreeResponse\x12M\n\x0cSubmitChange\x12\x1d.coord.v1.SubmitChangeRequest\x1a\x1e.coord.v1.SubmitChangeResponse\x12Y\n\x10TeardownWorktree\x12!.coord.v1.TeardownWorktreeRequest\x1a\".coord.v1.TeardownWorktreeResponse\x12j\n\x15WatchIntegratorEvents\x12&.coord.v1.WatchIntegratorEventsRequest\x1a\'.coord.v1.WatchIntegratorEventsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63oord/v1/integrator.proto\x12\x08\x63oord.v1\x1a\x15\x63oord/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"t\n\x08Worktree\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12%\n\x07\x61ttempt\x18\x02 \x01(\x0b\x32\x14.coord.v1.AttemptRef\x12\x0c\n\x04path\x18\x03 \x01(\t\x12\x0e\n\x06\x62ranch\x18\x04 \x01(\t\x12\x13\n\x0b\x62\x61se_commit\x18\x05 \x01(\t\"\'\n\x08Snapshot\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x0e\n\x06\x63ommit\x18\x02 \x01(\t\"\x9b\x03\n\x06\x43hange\x12\x11\n\tchange_id\x18\x01 \x01(\t\x12%\n\x07\x61ttempt\x18\x02 \x01(\x0b\x32\x14.coord.v1.AttemptRef\x12\x0e\n\x06worker\x18\x03 \x01(\t\x12$\n\x05state\x18\x04 \x01(\x0e\x32\x15.coord.v1.ChangeState\x12\x13\n\x0bhead_commit\x18\x05 \x01(\t\x12\x13\n\x0b\x62\x61se_commit\x18\x06 \x01(\t\x12\x0f\n\x07wip_ref\x18\x07 \x01(\t\x12\x15\n\rlanded_commit\x18\x08 \x01(\t\x12\x0f\n\x07message\x18\t \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\n \x01(\t\x12\x30\n\x0csubmitted_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nchanged_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12 \n\x04runs\x18\r \x03(\x0b\x32\x12.coord.v1.CheckRun\x12\x13\n\x0blines_added\x18\x0e \x01(\x03\x12\x15\n\rlines_removed\x18\x0f \x01(\x03\"\xab\x01\n\x08\x43heckRun\x12\x0c\n\x04tree\x18\x01 \x01(\t\x12\x0e\n\x06passed\x18\x02 \x01(\x08\x12\x13\n\x0b\x65xit_status\x18\x03 \x01(\x05\x12\x0e\n\x06output\x18\x04 \x01(\t\x12.\n\nstarted_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"m\n\nMergeQueue\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\x16\n\x0elanding_branch\x18\x02 \x01(\t\x12\x15\n\rtarget_commit\x18\x03 \x01(\t\x12 \n\x06paused\x18\x04 \x01(\x0b\x32\x10.coord.v1.Reason\"8\n\x15\x43heckConflictsRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x0e\n\x06worker\x18\x02 \x01(\t\"n\n\x16\x43heckConflictsResponse\x12%\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32\x14.coord.v1.AttemptRef\x12-\n\tconflicts\x18\x02 \x03(\x0b\x32\x1a.coord.v1.WorktreeConflict\"g\n\x10WorktreeConflict\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12%\n\x07\x61ttempt\x18\x02 \x01(\x0b\x32\x14.coord.v1.AttemptRef\x12\r\n\x05paths\x18\x03 \x03(\t\x12\r\n\x05hunks\x18\x04 \x01(\t\"6\n\x10GetChangeRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x11\n\tchange_id\x18\x02 \x01(\t\"5\n\x11GetChangeResponse\x12 \n\x06\x63hange\x18\x01 \x01(\x0b\x32\x10.coord.v1.Change\"s\n\x12ListChangesRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12%\n\x06states\x18\x04 \x03(\x0e\x32\x15.coord.v1.ChangeState\"|\n\x13ListChangesResponse\x12!\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x10.coord.v1.Change\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12)\n\x0bmerge_queue\x18\x03 \x01(\x0b\x32\x14.coord.v1.MergeQueue\"\'\n\x14ListWorktreesRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\">\n\x15ListWorktreesResponse\x12%\n\tworktrees\x18\x01 \x03(\x0b\x32\x12.coord.v1.Worktree\"7\n\x13PauseMergingRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\x16\n\x14PauseMergingResponse\"\'\n\x14ResumeMergingRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\"\x17\n\x15ResumeMergingResponse\"^\n\x14SetupWorktreeRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x0e\n\x06worker\x18\x02 \x01(\t\x12%\n\x07\x61ttempt\x18\x03 \x01(\x0b\x32\x14.coord.v1.AttemptRef\"=\n\x15SetupWorktreeResponse\x12$\n\x08worktree\x18\x01 \x01(\x0b\x32\x12.coord.v1.Worktree\":\n\x17SnapshotWorktreeRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x0e\n\x06worker\x18\x02 \x01(\t\"@\n\x18SnapshotWorktreeResponse\x12$\n\x08snapshot\x18\x01 \x01(\x0b\x32\x12.coord.v1.Snapshot\"\x8b\x01\n\x13SubmitChangeRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x0e\n\x06worker\x18\x02 \x01(\t\x12%\n\x07\x61ttempt\x18\x03 \x01(\x0b\x32\x14.coord.v1.AttemptRef\x12\r\n\x05title\x18\x04 \x01(\t\x12\x1d\n\x04\x63ost\x18\x05 \x01(\x0b\x32\x0f.coord.v1.Money\"8\n\x14SubmitChangeResponse\x12 \n\x06\x63hange\x18\x01 \x01(\x0b\x32\x10.coord.v1.Change\":\n\x17TeardownWorktreeRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x0e\n\x06worker\x18\x02 \x01(\t\"@\n\x18TeardownWorktreeResponse\x12$\n\x08snapshot\x18\x01 \x01(\x0b\x32\x12.coord.v1.Snapshot\">\n\x1cWatchIntegratorEventsRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\x03\"J\n\x1dWatchIntegratorEventsResponse\x12)\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x19.coord.v1.IntegratorEvent\"\xc7\x02\n\x0fIntegratorEvent\x12!\n\x04meta\x18\x01 \x01(\x0b\x32\x13.coord.v1.EventMeta\x12\x31\n\x0eworktree_ready\x18\x02 \x01(\x0b\x32\x17.coord.v1.WorktreeReadyH\x00\x12=\n\x14worktree_snapshotted\x18\x03 \x01(\x0b\x32\x1d.coord.v1.WorktreeSnapshottedH\x00\x12\x35\n\x10worktree_removed\x18\x04 \x01(\x0b\x32\x19.coord.v1.WorktreeRemovedH\x00\x12-\n\x0c\x63hange_moved\x18\x05 \x01(\x0b\x32\x15.coord.v1.ChangeMovedH\x00\x12\x31\n\x0emerging_paused\x18\x06 \x01(\x0b\x32\x17.coord.v1.MergingPausedH\x00\x42\x06\n\x04kind\"5\n\rWorktreeReady\x12$\n\x08worktree\x18\x01 \x01(\x0b\x32\x12.coord.v1.Worktree\"K\n\x13WorktreeSnapshotted\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12$\n\x08snapshot\x18\x02 \x01(\x0b\x32\x12.coord.v1.Snapshot\"!\n\x0fWorktreeRemoved\x12\x0e\n\x06worker\x18\x01 \x01(\t\"/\n\x0b\x43hangeMoved\x12 \n\x06\x63hange\x18\x01 \x01(\x0b\x32\x10.coord.v1.Change\"1\n\rMergingPaused\x12 \n\x06reason\x18\x01 \x01(\x0b\x32\x10.coord.v1.Reason*\xdd\x01\n\x0b\x43hangeState\x12\x1c\n\x18\x43HANGE_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43HANGE_STATE_QUEUED\x10\x01\x12\x19\n\x15\x43HANGE_STATE_CHECKING\x10\x02\x12\x18\n\x14\x43HANGE_STATE_LANDING\x10\x03\x12\x17\n\x13\x43HANGE_STATE_LANDED\x10\x04\x12\x19\n\x15\x43HANGE_STATE_REJECTED\x10\x05\x12\x16\n\x12\x43HANGE_STATE_EMPTY\x10\x06\x12\x16\n\x12\x43HANGE_STATE_STALE\x10\x07\x32\xb0\x07\n\x11IntegratorService\x12S\n\x0e\x43heckConflicts\x12\x1f.coord.v1.CheckConflictsRequest\x1a .coord.v1.CheckConflictsResponse\x12\x44\n\tGetChange\x12\x1a.coord.v1.GetChangeRequest\x1a\x1b.coord.v1.GetChangeResponse\x12J\n\x0bListChanges\x12\x1c.coord.v1.ListChangesRequest\x1a\x1d.coord.v1.ListChangesResponse\x12P\n\rListWorktrees\x12\x1e.coord.v1.ListWorktreesRequest\x1a\x1f.coord.v1.ListWorktreesResponse\x12M\n\x0cPauseMerging\x12\x1d.coord.v1.PauseMergingRequest\x1a\x1e.coord.v1.PauseMergingResponse\x12P\n\rResumeMerging\x12\x1e.coord.v1.ResumeMergingRequest\x1a\x1f.coord.v1.ResumeMergingResponse\x12P\n\rSetupWorktree\x12\x1e.coord.v1.SetupWorktreeRequest\x1a\x1f.coord.v1.SetupWorktreeResponse\x12Y\n\x10SnapshotWorktree\x12!.coord.v1.SnapshotWorktreeRequest\x1a\".coord.v1.SnapshotWorktreeResponse\x12M\n\x0cSubmitChange\x12\x1d.coord.v1.SubmitChangeRequest\x1a\x1e.coord.v1.SubmitChangeResponse\x12Y\n\x10TeardownWorktree\x12!.coord.v1.TeardownWorktreeRequest\x1a\".coord.v1.TeardownWorktreeResponse\x12j\n\x15WatchIntegratorEvents\x12&.coord.v1.WatchIntegratorEventsRequest\x1a\'.coord.v1.WatchIntegratorEventsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'coord.v1.integrator_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CHANGESTATE']._serialized_start=3036
-  _globals['_CHANGESTATE']._serialized_end=3257
+  _globals['_CHANGESTATE']._serialized_start=3183
+  _globals['_CHANGESTATE']._serialized_end=3404
   _globals['_WORKTREE']._serialized_start=95
   _globals['_WORKTREE']._serialized_end=211
   _globals['_SNAPSHOT']._serialized_start=213
@@ -63,38 +63,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTWORKTREESREQUEST']._serialized_end=1621
   _globals['_LISTWORKTREESRESPONSE']._serialized_start=1623
   _globals['_LISTWORKTREESRESPONSE']._serialized_end=1685
-  _globals['_SETUPWORKTREEREQUEST']._serialized_start=1687
-  _globals['_SETUPWORKTREEREQUEST']._serialized_end=1781
-  _globals['_SETUPWORKTREERESPONSE']._serialized_start=1783
-  _globals['_SETUPWORKTREERESPONSE']._serialized_end=1844
-  _globals['_SNAPSHOTWORKTREEREQUEST']._serialized_start=1846
-  _globals['_SNAPSHOTWORKTREEREQUEST']._serialized_end=1904
-  _globals['_SNAPSHOTWORKTREERESPONSE']._serialized_start=1906
-  _globals['_SNAPSHOTWORKTREERESPONSE']._serialized_end=1970
-  _globals['_SUBMITCHANGEREQUEST']._serialized_start=1973
-  _globals['_SUBMITCHANGEREQUEST']._serialized_end=2112
-  _globals['_SUBMITCHANGERESPONSE']._serialized_start=2114
-  _globals['_SUBMITCHANGERESPONSE']._serialized_end=2170
-  _globals['_TEARDOWNWORKTREEREQUEST']._serialized_start=2172
-  _globals['_TEARDOWNWORKTREEREQUEST']._serialized_end=2230
-  _globals['_TEARDOWNWORKTREERESPONSE']._serialized_start=2232
-  _globals['_TEARDOWNWORKTREERESPONSE']._serialized_end=2296
-  _globals['_WATCHINTEGRATOREVENTSREQUEST']._serialized_start=2298
-  _globals['_WATCHINTEGRATOREVENTSREQUEST']._serialized_end=2360
-  _globals['_WATCHINTEGRATOREVENTSRESPONSE']._serialized_start=2362
-  _globals['_WATCHINTEGRATOREVENTSRESPONSE']._serialized_end=2436
-  _globals['_INTEGRATOREVENT']._serialized_start=2439
-  _globals['_INTEGRATOREVENT']._serialized_end=2766
-  _globals['_WORKTREEREADY']._serialized_start=2768
-  _globals['_WORKTREEREADY']._serialized_end=2821
-  _globals['_WORKTREESNAPSHOTTED']._serialized_start=2823
-  _globals['_WORKTREESNAPSHOTTED']._serialized_end=2898
-  _globals['_WORKTREEREMOVED']._serialized_start=2900
-  _globals['_WORKTREEREMOVED']._serialized_end=2933
-  _globals['_CHANGEMOVED']._serialized_start=2935
-  _globals['_CHANGEMOVED']._serialized_end=2982
-  _globals['_MERGINGPAUSED']._serialized_start=2984
-  _globals['_MERGINGPAUSED']._serialized_end=3033
-  _globals['_INTEGRATORSERVICE']._serialized_start=3260
-  _globals['_INTEGRATORSERVICE']._serialized_end=4043
+  _globals['_PAUSEMERGINGREQUEST']._serialized_start=1687
+  _globals['_PAUSEMERGINGREQUEST']._serialized_end=1742
+  _globals['_PAUSEMERGINGRESPONSE']._serialized_start=1744
+  _globals['_PAUSEMERGINGRESPONSE']._serialized_end=1766
+  _globals['_RESUMEMERGINGREQUEST']._serialized_start=1768
+  _globals['_RESUMEMERGINGREQUEST']._serialized_end=1807
+  _globals['_RESUMEMERGINGRESPONSE']._serialized_start=1809
+  _globals['_RESUMEMERGINGRESPONSE']._serialized_end=1832
+  _globals['_SETUPWORKTREEREQUEST']._serialized_start=1834
+  _globals['_SETUPWORKTREEREQUEST']._serialized_end=1928
+  _globals['_SETUPWORKTREERESPONSE']._serialized_start=1930
+  _globals['_SETUPWORKTREERESPONSE']._serialized_end=1991
+  _globals['_SNAPSHOTWORKTREEREQUEST']._serialized_start=1993
+  _globals['_SNAPSHOTWORKTREEREQUEST']._serialized_end=2051
+  _globals['_SNAPSHOTWORKTREERESPONSE']._serialized_start=2053
+  _globals['_SNAPSHOTWORKTREERESPONSE']._serialized_end=2117
+  _globals['_SUBMITCHANGEREQUEST']._serialized_start=2120
+  _globals['_SUBMITCHANGEREQUEST']._serialized_end=2259
+  _globals['_SUBMITCHANGERESPONSE']._serialized_start=2261
+  _globals['_SUBMITCHANGERESPONSE']._serialized_end=2317
+  _globals['_TEARDOWNWORKTREEREQUEST']._serialized_start=2319
+  _globals['_TEARDOWNWORKTREEREQUEST']._serialized_end=2377
+  _globals['_TEARDOWNWORKTREERESPONSE']._serialized_start=2379
+  _globals['_TEARDOWNWORKTREERESPONSE']._serialized_end=2443
+  _globals['_WATCHINTEGRATOREVENTSREQUEST']._serialized_start=2445
+  _globals['_WATCHINTEGRATOREVENTSREQUEST']._serialized_end=2507
+  _globals['_WATCHINTEGRATOREVENTSRESPONSE']._serialized_start=2509
+  _globals['_WATCHINTEGRATOREVENTSRESPONSE']._serialized_end=2583
+  _globals['_INTEGRATOREVENT']._serialized_start=2586
+  _globals['_INTEGRATOREVENT']._serialized_end=2913
+  _globals['_WORKTREEREADY']._serialized_start=2915
+  _globals['_WORKTREEREADY']._serialized_end=2968
+  _globals['_WORKTREESNAPSHOTTED']._serialized_start=2970
+  _globals['_WORKTREESNAPSHOTTED']._serialized_end=3045
+  _globals['_WORKTREEREMOVED']._serialized_start=3047
+  _globals['_WORKTREEREMOVED']._serialized_end=3080
+  _globals['_CHANGEMOVED']._serialized_start=3082
+  _globals['_CHANGEMOVED']._serialized_end=3129
+  _globals['_MERGINGPAUSED']._serialized_start=3131
+  _globals['_MERGINGPAUSED']._serialized_end=3180
+  _globals['_INTEGRATORSERVICE']._serialized_start=3407
+  _globals['_INTEGRATORSERVICE']._serialized_end=4351
 # @@protoc_insertion_point(module_scope)
