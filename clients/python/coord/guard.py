@@ -172,8 +172,7 @@ def _hook_paths(text: str) -> list[str]:
     return [os.path.join(folder, path) for path in found if isinstance(path, str)]
 
 
-def run(arguments: list[str]) -> int:
-    """Answer one question; return the exit status."""
+def _run(arguments: list[str]) -> int:
     options = {"--file": os.environ.get(FILE, ""), "--as": ""}
     while arguments and arguments[0] in options and len(arguments) > 1:
         options[arguments[0]] = arguments[1]
@@ -197,14 +196,14 @@ def run(arguments: list[str]) -> int:
     return check(guard, filter(None, (inside(path, top) for path in paths)))
 
 
-def main() -> int:
-    """Answer the question that the command line asks."""
+def main(arguments: list[str]) -> int:
+    """Answer the question that the command line asks; return the exit status."""
     try:
-        return run(sys.argv[1:])
+        return _run(arguments)
     except (OSError, ValueError, KeyError, TypeError) as error:
         sys.stderr.write(f"coord: the guard cannot tell: {error}\n")
         return TROUBLE
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -272,6 +272,8 @@ class Claims:
             del self._ended[oldest]
             change.forgotten.append(oldest)
         change.save(stored(entry))
+        # Only what ends lets others go on: who asks must not wake who waits, itself included.
+        change.after.append(self._changed.wake)
         if was_held and entry.told and state == pb.CLAIM_STATE_EXPIRED:
             change.after.append(partial(self._lost, entry.claim))
         for one in freed:
@@ -335,8 +337,6 @@ class Claims:
                     future.set_result(result)
                 else:
                     future.set_exception(error)
-            self._changed.wake()
-            self._fleet.changed.wake()
         self._applying = None
 
     async def _save(self, change: ClaimChange) -> CoordError | None:
@@ -349,6 +349,7 @@ class Claims:
             self.restore()
             return error
         self.on_change()
+        self._fleet.changed.wake()
         for call in change.after:
             call()
         return None
