@@ -48,7 +48,8 @@ def parse(text: str) -> Any:
     scan: Any = make_scanner
     try:
         return scan(_Scanning)(text.strip(), 0)[0]
-    except StopIteration as error:
+    except (StopIteration, SystemError) as error:
+        # It fails to say what is wrong where `json` itself was never imported.
         raise ValueError("this is no JSON") from error
 
 
