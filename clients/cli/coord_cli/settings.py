@@ -28,7 +28,11 @@ def service_options(command: Callable[..., Any]) -> Callable[..., Any]:
         type=click.Choice(sorted(STRATEGIES)),
         help="Who gets a task.",
     )
-    @click.option("--metrics-port", type=click.IntRange(0, 65_535), help="Port of the metrics.")
+    @click.option(
+        "--metrics-port",
+        type=click.IntRange(0, 65_535),
+        help="Port of the metrics; of the first service with --split.",
+    )
     @click.option(
         "--set",
         "settings",

@@ -146,8 +146,9 @@ def who(environment: Mapping[str, str]) -> tuple[str, int]:
     return holder, int(token) if token.isdecimal() else 0
 
 
-def top_of(folder: str) -> str:
-    """Return the top of the worktree that a folder is in; empty where it is in none."""
+def top_of(path: str) -> str:
+    """Return the top of the worktree that a path is in; empty where it is in none."""
+    folder = os.path.dirname(path)
     while not os.path.lexists(os.path.join(folder, ".git")):
         above = os.path.dirname(folder)
         if above == folder:
@@ -156,9 +157,10 @@ def top_of(folder: str) -> str:
     return folder
 
 
-def inside(path: str, top: str) -> str:
-    """Return a path relative to the top; empty where it is outside of it."""
+def inside(path: str, worktree: str) -> str:
+    """Return a path relative to its worktree's top; empty where it is outside of the one named."""
     real = os.path.realpath(path)
+    top = os.path.realpath(worktree) if worktree else top_of(real)
     return real[len(top) + 1 :] if top and real.startswith(f"{top}/") else ""
 
 
@@ -193,8 +195,8 @@ def _run(arguments: list[str]) -> int:
     if arguments[0] == "--staged":
         return check(guard, filter(None, sys.stdin.read().split("\0")))
     paths = _hook_paths(sys.stdin.read()) if arguments[0] == "--claude" else arguments
-    top = os.path.realpath(os.environ.get(_WORKTREE) or top_of(os.getcwd()))
-    return check(guard, filter(None, (inside(path, top) for path in paths)))
+    worktree = os.environ.get(_WORKTREE, "")
+    return check(guard, filter(None, (inside(path, worktree) for path in paths)))
 
 
 def main(arguments: list[str]) -> int:
