@@ -13,30 +13,26 @@ from coord_runtime.globs import written_down
 from bench.report import Row, row
 from bench.rounds import Side, in_turns
 
-_ROUNDS = 15
 _LOOKS = 5
 _MS_MAX = 30.0
 _CLAIMS = (1, 100, 1_000)
-_EDIT = {
-    "tool_name": "Edit",
-    "cwd": "/",
-    "tool_input": {"file_path": "/x", "old_string": "y" * 4_096},
-}
+_EDITED = "src/pkg0/a.py"
+_EDIT = {"file_path": str(Path(_EDITED).absolute()), "new_string": "y" * 4_096}
 
 
 async def run(state: Path) -> list[Row]:
     sides: dict[str, Side] = {}
     for claims in _CLAIMS:
         place = _place(state / str(claims), claims)
-        command = [*guard_command(place), "src/pkg0/a.py"]
+        command = [*guard_command(place), _EDITED]
         sides[f"{claims} claims"] = _side(command, "")
         sides[f"{claims} claims, hook"] = _side(
-            [*guard_command(place), "--claude"], json.dumps(_EDIT)
+            [*guard_command(place), "--claude"], json.dumps({"tool_input": _EDIT})
         )
     bare = guard_command(place)[:3]
     sides["interpreter alone"] = _side([*bare, "-c", ""], "")
     sides["coord guard"] = _side([str(Path(bare[0]).with_name("coord")), "guard", "a"], "")
-    figures = await in_turns(sides, _ROUNDS)
+    figures = await in_turns(sides)
     return [
         row(
             name,
