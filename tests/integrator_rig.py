@@ -201,6 +201,14 @@ class Rig:
         request = integrator_pb2.ListChangesRequest(project=PROJECT)
         return (await self.integrator.ListChanges(request)).merge_queue
 
+    async def paused(self, code: str) -> None:
+        """Wait until merging is paused for a reason."""
+
+        async def is_paused() -> bool:
+            return (await self.merge_queue()).paused.code == code
+
+        await until(is_paused)
+
     async def task(self, task: str) -> queue_pb2.Task:
         """Return a task."""
         request = queue_pb2.GetTaskRequest(project=PROJECT, task_id=task)

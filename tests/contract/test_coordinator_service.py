@@ -477,10 +477,17 @@ async def test_a_burst_of_limits_is_one_wait_of_their_provider(tmp_path: Path) -
         await _names(fleet, until_assigned=14)
         # After the limit one tries alone, and for so long as it says nothing the others wait.
         assert len(await _busy(fleet)) == 2
+        # Then one more every few seconds, until there is an answer.
         clock.pass_ns(6 * SECOND)
         await fleet.add(spec("two-more"))
-        again = [ref(await one.hear("assigned")).task_id for one in crew]
-        assert len({first.task_id, *again}) == 13
+        await _names(fleet, until_assigned=15)
+        busy = await _busy(fleet)
+        assert len(busy) == 3
+        prober = next(one for number, one in enumerate(crew) if f"w{number}" in busy)
+        attempt = ref(await prober.hear("assigned"))
+        await prober.say(spent=pb.Spent(attempt=attempt, entry_id="e", amount=usd(1)))
+        others = [ref(await one.hear("assigned")) for one in crew if one is not prober]
+        assert len({one.task_id for one in (first, attempt, *others)}) == 13
         assert (await _names(fleet, until_assigned=25)).count("coord:rate-limited") == 1
 
 

@@ -56,8 +56,8 @@ def chain() -> Graph:
 
 def workflow() -> Graph:
     """The fixture in the WfCommons form."""
-    text = (Path(__file__).parent / "wfcommons.json").read_text()
-    tasks = import_plan(text, None).content["tasks"]
+    data = (Path(__file__).parent / "wfcommons.json").read_bytes()
+    tasks = import_plan(data, None).content["tasks"]
     return {task["id"]: task.get("deps", []) for task in tasks}
 
 

@@ -408,6 +408,15 @@ async def test_lists_are_paged_and_filtered(queue: Queue) -> None:
     assert (await refusal(queue.stub.ListTasks(bad))).reason == "INVALID_PAGE_TOKEN"
 
 
+async def test_of_equally_urgent_tasks_those_are_listed_first_for_which_most_wait(
+    queue: Queue,
+) -> None:
+    await queue.add(spec("leaf"), spec("pair"), spec("one"), spec("urgent", priority=99))
+    await queue.add(spec("x", "one"), spec("y", "pair"), spec("z", "pair"))
+    ready = await queue.stub.ListReadyTasks(pb.ListReadyTasksRequest(project=PROJECT))
+    assert [task.id for task in ready.tasks] == ["urgent", "pair", "one", "leaf"]
+
+
 async def test_counts_say_what_is_ready_and_what_has_ended(queue: Queue) -> None:
     await queue.add(spec("a"), spec("b"), spec("c", "a"))
     await queue.complete(await queue.attempt())
@@ -427,10 +436,10 @@ async def test_leases_expire_on_the_services_clock_and_not_before(
         service: Any = running.node._services[0]
         clock.pass_ns(SECOND // 4)
         await queue.renew(second)
-        await service._expire_due()
+        await service._leases.expire_due()
         assert (await queue.states())["a"] == "ASSIGNED"
         clock.pass_ns(SECOND // 4)
-        await service._expire_due()
+        await service._leases.expire_due()
         assert await queue.states() == {"a": "PENDING", "b": "ASSIGNED"}
         assert (await queue.complete(first)).error.reason == "STALE_TOKEN"
         attempt = (await queue.task("a")).attempts[0]
@@ -446,7 +455,7 @@ async def test_after_a_restart_every_lease_has_its_full_time(tmp_path: Path, clo
     async with served(QueueService, tmp_path, "in process", clock, flags) as running:
         queue = Queue(running)
         service: Any = running.node._services[0]
-        await service._expire_due()
+        await service._leases.expire_due()
         clock.pass_ns(4 * SECOND)
-        await service._expire_due()
+        await service._leases.expire_due()
         assert (await queue.complete(attempt)).state == COMPLETE

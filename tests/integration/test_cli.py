@@ -116,12 +116,31 @@ def test_an_agent_that_worktrees_do_not_have_is_told_of(cli: Cli, command: str) 
 
     result = tell()
     assert result.exit_code == (1 if command == "doctor" else 2)
-    assert "is not committed: agents run in worktrees" in result.output
+    assert "my agent.sh is not committed, and worktrees have only what is" in result.output
     assert not cli.state.exists()
     git(cli.repo, "add", ".")
     git(cli.repo, "commit", "-q", "-m", "Add an agent")
     result = tell()
     assert (result.exit_code, "not committed" in result.output) == (0, False), result.output
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (("--agent", "sh tools/a.sh --yes"), "the agent 'sh tools/a.sh --yes': tools/a.sh is not"),
+        (("--setup", "python3 a.py"), "the set-up 'python3 a.py': a.py is not committed"),
+        (("--setup", "./a.sh"), "the set-up './a.sh': a.sh is not committed"),
+        (("--agent", "sh -c 'echo x >a'"), ""),
+        (("--setup", "sh /dev/null"), ""),
+        (("--setup", "true; sh a.sh"), ""),
+    ],
+)
+def test_a_script_that_worktrees_do_not_have_is_told_of(
+    cli: Cli, flags: tuple[str, ...], told: str
+) -> None:
+    result = cli.run("--agent", "true", "--check", "true", "--dry-run", *flags)
+    assert result.exit_code == (2 if told else 0), result.output
+    assert told in result.output
 
 
 @pytest.mark.parametrize("way", ["include", "setup", "landing branch"])
@@ -204,4 +223,4 @@ def test_commands_that_need_services_say_how_to_start_them(
 def test_a_task_without_a_log_is_told(cli: Cli) -> None:
     result = cli("logs", "a", "--repo", str(cli.repo), "--state", str(cli.state))
     assert result.exit_code == 2
-    assert "has a log of 'a'" in result.output
+    assert "has a log of 'a': none has begun it, or `coord clean` has removed" in result.output

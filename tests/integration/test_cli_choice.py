@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import signal
 from pathlib import Path
 
@@ -32,7 +33,8 @@ async def test_a_dry_run_says_what_would_be_done_and_does_nothing(project: Proje
         (2, "b", "coder"),
         (3, "c", "coder"),
     ]
-    assert (found["cost_usd_max"], found["critical_path_s_max"]) == (0.8, 1800)
+    assert (found["cost_usd_max"], found["critical_path_s"]) == (0.8, 1800)
+    assert found["target_check"]
     assert not (project.folder / "state").exists()
     status, told = await project.run(plan, *workers, "--dry-run")
     assert "4 tasks would be run; nothing was started" in told
@@ -40,6 +42,9 @@ async def test_a_dry_run_says_what_would_be_done_and_does_nothing(project: Proje
     status, told = await project.run(plan, *workers, "--dry-run")
     assert "ended in an earlier run: a" in told
     assert "3 tasks would be run" in told
+    assert "the check would not run before the first agent starts" in told
+    other = ("--check", "test -d .", "--dry-run", "--json")
+    assert json.loads((await project.run(plan, *workers, *other))[1])["target_check"]
 
 
 @pytest.mark.parametrize(
@@ -58,6 +63,17 @@ async def test_a_dry_run_tells_what_would_hinder_the_run(
     assert status == 2
     assert message in told
     assert not (project.folder / "state").exists()
+
+
+async def test_a_dry_run_is_refused_where_running_services_have_another_check(
+    project: Project,
+) -> None:
+    plan = project.plan('id = "a"')
+    async with project.up():
+        status, told = await project.run(plan, "--dry-run", "--check", "true")
+        assert (status, "(RUNNING_OTHERWISE)" in told) == (2, True)
+        status, told = await project.run(plan, "--dry-run")
+        assert (status, "1 task would be run" in told) == (0, True)
 
 
 async def test_only_the_chosen_tasks_are_run(project: Project) -> None:
@@ -91,13 +107,13 @@ async def test_unfinished_tasks_of_another_plan_are_told_at_the_start(project: P
 
 async def test_the_report_has_every_attempt_and_every_check(project: Project) -> None:
     agent = """
-        echo '{"cost_usd": 0.01}' >>$COORD_COST_FILE
+        echo "{\\"cost_usd\\": 0.0$COORD_ATTEMPT}" >>$COORD_COST_FILE
         test $COORD_TASK_ID = bad && echo broken >README
-        test $COORD_ATTEMPT = 1 && test $COORD_TASK_ID = again && exit 3
+        test $COORD_ATTEMPT = 1 && test $COORD_TASK_ID = again && echo half >half.txt && exit 3
         cat >$COORD_TASK_ID.txt
     """
     plan = project.plan(
-        'id = "again"\nbudget = "$1"',
+        'id = "again"',
         'id = "bad"\nretries = 0',
         'id = "good"',
     )
@@ -111,7 +127,7 @@ async def test_the_report_has_every_attempt_and_every_check(project: Project) ->
     found = json.loads((folder / "report.json").read_text())
     again, bad, good = found["tasks"]
     assert [one["result"] for one in again["history"]] == ["AGENT_ERROR", "landed"]
-    assert [one["cost_usd"] for one in again["history"]] == [0.01, 0.01]
+    assert [one["cost_usd"] for one in again["history"]] == [0.01, 0.02]
     assert again["history"][0]["worker"].startswith("w")
     landed = good["history"][0]
     assert git(project.repo, "cat-file", "-t", landed["commit"]) == "commit"
@@ -123,11 +139,20 @@ async def test_the_report_has_every_attempt_and_every_check(project: Project) ->
     text = (folder / "report.md").read_text()
     assert "2 of 3 tasks landed" in text
     assert "| bad | FAILED | CHECK_FAILED |" in text
-    assert "[red in 0s](checks/bad-1-1.txt)" in text
+    assert re.search(r"\[red in \d\.\ds\]\(checks/bad-1-1\.txt\)", text)
+    assert re.search(r"\[red again in \d\.\ds\]\(checks/bad-1-2\.txt\)", text)
+    assert "CHECK_FAILED: `coord logs --check TASK` shows what the check printed" in text
+    half = again["history"][0]["kept"]
+    assert git(project.repo, "show", f"{half}:half.txt") == "half"
+    assert git(project.repo, "log", "-1", "--format=%s", half) == "Unfinished work on again"
+    assert half in text
+    for command in ("show", "explain"):
+        _, told = await project.call("task", command, "again")
+        assert f"git log {half}" in told
 
     status, told = await project.call("logs", "--check", "bad")
     assert status == 0
-    assert told.startswith("--- red, exit status 1, on tree ")
+    assert told.startswith("--- red, exit status 1, on the merged tree (")
     assert "broken" in told
 
 
@@ -155,8 +180,10 @@ async def test_commands_answer_from_the_stores_where_nothing_runs(project: Proje
     status, told = await project.call("task", "show", "a")
     assert (status, "COMPLETE" in told) == (0, True)
     status, told = await project.call("task", "explain", "b")
-    assert (status, "ENDED" in told) == (0, True)
+    assert (status, "ENDED: has failed: the agent exited" in told) == (0, True)
     assert "ended: AGENT_ERROR: the agent exited with status 1" in told
+    told = (await project.call("task", "explain", "b", "--json"))[1]
+    assert json.loads(told)["attempts"][0]["reason"] == "FAILURE_REASON_AGENT_ERROR"
     status, told = await project.call("events", "--follow")
     assert status == 0
     times = [line.split()[0] for line in told.splitlines()]
@@ -171,12 +198,15 @@ async def test_tasks_are_steered_while_nothing_runs(project: Project) -> None:
     assert (status, json.loads(told.splitlines()[-1])) == (0, {"id": "mine", "existing": False})
     status, told = await project.call("task", "cancel", "mine")
     assert (status, told.splitlines()[-1]) == (0, "mine: CANCELLED")
+    await project.call("task", "add", "do more", "--id", "more", "--dep", "mine")
     status, told = await project.call("task", "retry", "mine")
-    assert (status, told.splitlines()[-1]) == (0, "mine: PENDING")
+    assert (status, told.splitlines()) == (0, ["mine: PENDING", "more: PENDING"])
     # A run that follows has the task, too.
-    status, told = await project.run(project.plan('id = "a"'))
+    await project.call("task", "add", "x", "--id", "z", "--label", "run=plan")
+    status, told = await project.run(project.plan('id = "a"'), "--only", "a")
     assert status == 0
-    assert "1 unfinished task without a plan may go on too: mine" in told
+    assert "of 'plan', stored by an earlier run, are not held back by --only and" in told
+    assert "2 unfinished tasks without a plan may go on too: mine, more" in told
 
 
 async def test_a_watched_plan_takes_up_what_is_added_to_it(project: Project) -> None:

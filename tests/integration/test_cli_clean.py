@@ -1,16 +1,19 @@
 """`coord clean`: what has landed goes, what has not stays until it is named."""
 
+import fcntl
 import json
 from pathlib import Path
 
 import psutil
 import pytest
+from coord_integrator.lock import remove_lock
 from coord_worker.names import claim
 
 from tests.integration.cli_project import AGENT, Project
 from tests.integration.repositories import git
 from tests.integration.waiting import gone, until
 
+KINDS = {"worktree", "branch", "kept work", "log", "report"}
 HALF = f"{AGENT}\ntest $COORD_TASK_ID != bad"
 
 
@@ -44,6 +47,7 @@ async def test_what_has_landed_goes_and_what_has_not_stays(project: Project) -> 
     assert len(git(project.repo, "worktree", "list").splitlines()) == 1
     assert [path for path in worktrees.iterdir() if path.name != ".removed"] == []
     assert [path.name for path in logs.iterdir()] == ["bad"]
+    assert "merging was paused" not in (await project.call("doctor"))[1]
 
 
 async def test_a_dry_run_removes_nothing(project: Project) -> None:
@@ -53,7 +57,7 @@ async def test_a_dry_run_removes_nothing(project: Project) -> None:
 
     told = json.loads(output)
     assert status == 0
-    assert {one["kind"] for one in told["removed"]} == {"worktree", "kept work", "log", "report"}
+    assert {one["kind"] for one in told["removed"]} == KINDS
     assert all(one["bytes"] for one in told["removed"] if one["kind"] == "worktree")
     assert refs(project) == before
     assert (project.folder / "state" / "worktrees" / "w1").exists()
@@ -76,12 +80,28 @@ async def test_a_report_stays_until_all_that_it_tells_of_has_landed(project: Pro
     assert list(reports.iterdir()) == []
 
 
-async def test_all_is_refused_while_something_has_not_landed(project: Project) -> None:
-    kept = await half_landed(project)
-    status, output = await project.call("clean", "--all")
-    assert (status, f"{kept}: has not landed" in output) == (1, True)
-    assert (project.folder / "state").is_dir()
+def everything(project: Project) -> list[str]:
+    """Return all refs, worktrees and files of Coord's."""
+    listed = git(project.repo, "worktree", "list").splitlines()
+    logs = (project.folder / "state" / "workers" / "logs").rglob("*")
+    return [*refs(project), *listed, *sorted(map(str, logs))]
 
+
+async def test_all_is_refused_and_removes_nothing_while_something_has_not_landed(
+    project: Project,
+) -> None:
+    await project.run(project.plan('id = "good"', 'id = "bad"\nretries = 0'), agent=HALF)
+    before = everything(project)
+    for flags in (("--dry-run",), ()):
+        status, output = await project.call("clean", "--all", *flags)
+        assert (status, "and nothing was removed" in output) == (1, True)
+        assert all(line.startswith("left") for line in output.splitlines()[:-1])
+        assert "left branch" not in output
+        assert everything(project) == before
+
+    await project.call("clean")
+    (kept,) = [ref for ref in refs(project) if ref.startswith("refs/coord/wip/")]
+    assert f"{kept}: has not landed" in output
     status, output = await project.call("clean", "--all", "--discard", f"{kept}x")
     assert (status, kept in refs(project)) == (2, True)
     status, output = await project.call("clean", "--all", "--discard", kept)
@@ -129,3 +149,58 @@ async def test_beside_running_services_worktrees_in_use_stay(project: Project) -
         assert (await project.call("clean", "--all"))[0] == 2
         status, output = await project.call("clean")
         assert (status, "removed worktree" in output) == (0, True)
+
+
+async def test_a_dry_run_says_what_the_real_one_does(project: Project) -> None:
+    await project.run(project.plan('id = "good"', 'id = "bad"\nretries = 0'), agent=HALF)
+    left = project.folder / "state" / "worktrees" / "w1" / "left.txt"
+    left.write_text("since the attempt's end")
+    for flags in ((), ("--all", "--discard", "REF", "--discard", "REF2")):
+        named = iter([ref for ref in refs(project) if "/wip/" in ref])
+        words = [next(named) if word.startswith("REF") else word for word in flags]
+        _, dry = await project.call("clean", "--json", "--dry-run", *words)
+        _, real = await project.call("clean", "--json", *words)
+        rows = [
+            {(one["kind"], one["name"]) for one in json.loads(told)["removed"]}
+            for told in (dry, real)
+        ]
+        assert rows[0] == rows[1]
+        assert len(rows[0]) > 1
+    assert refs(project) == []
+
+
+async def test_a_moved_worktree_is_left_and_shown(project: Project) -> None:
+    await project.run(project.plan('id = "a"'), "--workers", "1")
+    place, moved = project.folder / "state" / "worktrees" / "w1", project.folder / "moved"
+    git(project.repo, "worktree", "move", str(place), str(moved))
+    status, output = await project.call("clean")
+    assert f"left worktree {moved}" in output
+    assert f"git worktree remove {moved}" in output
+    assert (moved / "a.txt").exists()
+    assert (await project.call("clean", "--all"))[0] == 1
+    git(project.repo, "worktree", "remove", "--force", str(moved))
+    status, output = await project.call("clean", "--all")
+    assert (status, f"removed worktree without a folder {place}" in output) == (0, True)
+
+
+async def test_all_is_refused_where_another_state_folder_has_worktrees(project: Project) -> None:
+    await project.run(project.plan('id = "a"'))
+    other = ("--repo", str(project.repo), "--state", str(project.folder / "other"))
+    mine, project.where = project.where, other
+    await project.run(project.plan('id = "b"'))
+    status, output = await project.call("clean", "--all")
+    assert (status, f"--state {project.folder / 'state'}" in output) == (2, True)
+    project.where = mine
+    assert (await project.call("clean"))[0] == 0
+    project.where = other
+    assert (await project.call("clean", "--all"))[0] == 0
+
+
+def test_a_lock_that_somebody_holds_is_not_removed(tmp_path: Path) -> None:
+    path = tmp_path / "coord.lock"
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        remove_lock(tmp_path)
+        assert path.exists()
+    remove_lock(tmp_path)
+    assert not path.exists()

@@ -10,6 +10,7 @@ import pytest
 from tests.integration.cli_project import Project
 from tests.integration.repositories import git
 
+UNIT = "import unittest\nclass Test(unittest.TestCase): pass\n"
 OLD = (1_000_000_000, 1_000_000_000)
 
 
@@ -39,10 +40,13 @@ async def test_a_dead_gits_lock_is_moved_and_not_deleted(project: Project) -> No
     status, (found,) = await findings(project)
     assert (status, str(lock) in found["what"], lock.exists()) == (1, True, True)
 
+    moved = project.folder / "state" / "doctor"
+    moved.mkdir(parents=True)
+    (moved / "2-index.lock").write_text("an earlier one")
     status, (found,) = await findings(project, "--fix")
-    (kept,) = (project.folder / "state" / "doctor").iterdir()
     assert (status, found["fixed"], lock.exists()) == (0, True, False)
-    assert kept.read_text() == "half an index"
+    texts = {path.name: path.read_text() for path in moved.iterdir()}
+    assert texts == {"1-index.lock": "half an index", "2-index.lock": "an earlier one"}
 
 
 async def test_the_head_of_a_worktree_whose_folder_is_gone_is_kept(project: Project) -> None:
@@ -71,16 +75,6 @@ async def test_a_worktree_that_a_dead_git_has_left_locked_is_unlocked(project: P
     listed = git(project.repo, "worktree", "list", "--porcelain").split("\n\n")
     locked = [block.splitlines()[0] for block in listed if "\nlocked" in block]
     assert locked == [f"worktree {theirs}"]
-
-
-async def test_changes_that_wait_to_land_are_listed(project: Project) -> None:
-    plan = project.plan('id = "a"')
-    await project.run(plan, "--check", "false", "--stuck-after", "0.2")
-    status, output = await project.call("doctor")
-    assert status == 0, output
-    assert "note: 1 in the merge queue, not landed yet: a\n" in output
-    async with project.up("--check", "false"):
-        assert "in the merge queue" in (await project.call("doctor"))[1]
 
 
 async def test_a_key_that_others_can_read_is_closed(project: Project) -> None:
@@ -123,6 +117,14 @@ async def test_a_head_on_which_nothing_can_land_is_told(
         ({"pyproject.toml": "", "src/x.py": ""}, "PYTHONPATH=src python -m pytest -q", ""),
         ({"pyproject.toml": "", "uv.lock": ""}, "uv run pytest -q", "uv sync"),
         ({"tox.ini": ""}, "tox -q", ""),
+        ({"test_x.py": UNIT}, "python -m unittest discover", ""),
+        ({"tests/test_x.py": UNIT}, "python -m unittest discover -s tests", ""),
+        (
+            {"tests/__init__.py": "", "tests/test_x.py": UNIT, "src/x.py": "", "setup.py": ""},
+            "PYTHONPATH=src python -m unittest discover",
+            "",
+        ),
+        ({"tests/test_x.py": UNIT, "setup.cfg": "[tool:pytest]"}, "python -m pytest -q", ""),
         (
             {"package.json": '{"scripts": {"test": "node --test"}}', "package-lock.json": "{}"},
             "npm ci && npm test",
@@ -161,3 +163,10 @@ async def test_init_writes_new_files_only_and_a_plan_that_runs(project: Project)
     status, output = await project.call("init")
     assert (status, f"left as it is: {plan}" in output) == (0, True)
     assert plan.read_text() == "mine\n"
+
+
+async def test_init_says_that_a_first_commit_is_needed(project: Project) -> None:
+    assert "first commit" not in (await project.call("init", "--dry-run"))[1]
+    git(project.repo, "checkout", "-q", "--orphan", "new")
+    status, output = await project.call("init", "--dry-run")
+    assert (status, "make a first commit" in output) == (0, True)

@@ -20,14 +20,17 @@ def project(tmp_path: Path) -> Project:
 async def test_a_plan_is_run_landed_and_summed_up(project: Project) -> None:
     plan = project.plan('id = "a"\ntitle = "First"', 'id = "b"\ndeps = ["a"]')
     before = git(project.repo, "status", "--porcelain")
-    status, summary = await project.run_json(plan)
-    assert status == 0
+    status, told = await project.run(plan, "--json")
+    summary = json.loads(told.splitlines()[-1])
+    assert (status, "  a COMPLETE\n" in told) == (0, True)
     assert {"README", "a.txt", "b.txt"} <= project.landed()
     assert (summary["ending"], summary["landed"], summary["cost_usd"]) == ("finished", 2, 0.02)
     first = summary["tasks"][0]
     assert (first["id"], first["title"], first["cost_usd"]) == ("a", "First", 0.01)
     assert git(project.repo, "cat-file", "-t", first["commit"]) == "commit"
     assert git(project.repo, "status", "--porcelain") == before
+
+    assert "main, and with it your checkout, has all that has" in (await project.call("status"))[1]
 
     status, log = await project.call("logs", "b")
     assert (status, log) == (0, "at b\n")
@@ -63,6 +66,18 @@ async def test_a_run_whose_money_is_spent_ends_and_says_so(project: Project) -> 
     landed, left = summary["tasks"]
     assert (landed["state"], left["state"]) == ("COMPLETE", "PENDING")
     assert "the budget of run plan" in left["message"]
+    assert left["reason"] == "BUDGET_SPENT"
+    told = " ".join(Path(summary["report"]).read_text().split())
+    assert "- BUDGET_SPENT: raise `budget` below `[plan]`" in told
+    assert "- then the same command goes on with what is left" in told
+    told = (await project.call("task", "explain", "b"))[1]
+    assert "  BUDGET_SPENT: the budget of run plan" in told
+    assert "  NOT_RUNNING: " in told
+    status, told = await project.call("doctor")
+    assert (status, "wrong: the budget of plan is spent ($0.01 of $0.01)" in told) == (1, True)
+    plan = project.plan('id = "a"', 'id = "b"\ndeps = ["a"]', head=head.replace("0.01", "1"))
+    assert (await project.run(plan))[0] == 0
+    assert "budget of" not in (await project.call("doctor"))[1]
 
 
 async def test_the_first_interrupt_lets_agents_finish(project: Project) -> None:
@@ -106,8 +121,20 @@ async def test_after_a_kill_nothing_runs_on_and_the_same_command_finishes(
     run.kill()
     await run.communicate()
     await until(lambda: all(map(gone, [*pids, *workers])))
+    await nobody_is_said_to_run(project)
     status, summary = await project.run_json(plan)
     assert (status, summary["landed"]) == (0, 3)
+
+
+async def nobody_is_said_to_run(project: Project) -> None:
+    told = (await project.call("status"))[1]
+    assert ": not running, " in told
+    assert "2 tasks cut off at work; nothing goes on until `coord run` or `coord up`" in told
+    told = (await project.call("task", "explain", "a"))[1]
+    assert "NOT_RUNNING: its attempt was cut off, and no services run" in told
+    assert "LEASED" not in told
+    assert "no services run for this" in (await project.call("task", "explain", "c"))[1]
+    assert "note: 2 tasks cut off at work: a, b" in (await project.call("doctor"))[1]
 
 
 async def test_commands_talk_to_running_services(project: Project) -> None:
@@ -201,22 +228,12 @@ def test_the_environment_of_the_tests_has_no_settings() -> None:
     assert not [name for name in os.environ if name.startswith("COORD_")]
 
 
-async def test_a_red_target_ends_the_run_and_says_why(project: Project) -> None:
-    plan = project.plan('id = "a"')
-    status, summary = await project.run_json(
-        plan, "--check", "no-such-checker", "--stuck-after", "1"
-    )
-    assert (status, summary["ending"]) == (1, "stuck")
-    assert summary["tasks"][0]["state"] == "MERGING"
-    assert "merging is paused" in summary["tasks"][0]["message"]
-    assert "127" in summary["tasks"][0]["message"]
-
-
 async def test_a_checkout_that_was_left_behind_is_told_of(project: Project) -> None:
     (project.repo / "README").write_text("my own change\n")
     status, output = await project.run(project.plan('id = "a"'))
     assert status == 0
     assert "`git merge coord/main` brings them in" in output
+    assert "main lacks 2 landed commits: your checkout was" in (await project.call("status"))[1]
     assert (project.repo / "README").read_text() == "my own change\n"
 
 

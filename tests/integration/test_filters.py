@@ -47,11 +47,15 @@ async def test_a_filter_that_is_used_and_not_listed_is_refused(tmp_path: Path) -
 
 async def test_what_agents_configure_is_not_run(tmp_path: Path) -> None:
     rig = rig_at(tmp_path, "true", "up")
+    # Configured, but neither listed nor in use.
+    git(rig.repo, "config", "filter.down.clean", "tr a-z A-Z")
     async with running(rig):
         path = await rig.begin("w1", "t")
         git(path, "config", "filter.up.clean", "cat")
-        write(path, {"n.up": "NEW\n"})
+        write(path, {".gitattributes": "*.up filter=up\n*.d filter=down\n"})
+        write(path, {"n.up": "NEW\n", "n.d": "as it is\n"})
         await rig.submit("w1", "t")
         landed = await rig.ended("t")
 
     assert git(rig.repo, "show", f"{landed.landed_commit}:n.up") == "new"
+    assert git(rig.repo, "show", f"{landed.landed_commit}:n.d") == "as it is"

@@ -24,7 +24,8 @@ def emptied(folder: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    ("full", "end"), [("repo", "true"), ("state", "true"), ("state", "exit 1")]
+    ("full", "end"),
+    [("repo", "true"), ("repo", "exit 1"), ("state", "true"), ("state", "exit 1")],
 )
 async def test_a_run_waits_for_room_and_goes_on(tmp_path: Path, full: str, end: str) -> None:
     repo, folder = usual(tmp_path), tmp_path / full

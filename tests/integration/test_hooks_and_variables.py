@@ -117,7 +117,8 @@ async def test_env_files_reach_setup_check_and_agent_and_no_log(tmp_path: Path) 
 
     assert status == 0, output
     assert set(seen.read_text().splitlines()) == {"s3cret $HOME"}
-    assert len(seen.read_text().splitlines()) == 3
+    # The check of the target, the set-up, the agent, the check of the merged tree.
+    assert len(seen.read_text().splitlines()) == 4
     written = [path for path in (tmp_path / "state").rglob("*") if path.is_file()]
     assert [path for path in written if b"s3cret" in path.read_bytes()] == []
 

@@ -82,3 +82,14 @@ def test_a_folder_without_git_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CoordError) as caught:
         locate(tmp_path)
     assert caught.value.reason == "NOT_A_REPOSITORY"
+
+
+def test_a_git_that_is_killed_says_nothing_of_the_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "git").write_text("#!/bin/sh\nkill -9 $$\n")
+    (tmp_path / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(CoordError) as caught:
+        locate(tmp_path)
+    assert caught.value.reason == "GIT_ENDED"

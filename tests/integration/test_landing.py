@@ -138,11 +138,7 @@ async def test_a_red_target_pauses_merging_and_blames_nobody(tmp_path: Path) -> 
     park(rig.repo)
     async with running(rig):
         await rig.work("w1", "t", {"b.txt": "b\n"})
-
-        async def is_paused() -> bool:
-            return (await rig.merge_queue()).paused.code == "TARGET_RED"
-
-        await until(is_paused)
+        await rig.paused("TARGET_RED")
         paused = await rig.change("t")
         assert (await rig.task("t")).state == queue_pb2.TASK_STATE_MERGING
         git(rig.repo, "checkout", "-q", "main")
@@ -298,11 +294,7 @@ async def test_a_target_that_conflicts_with_what_has_landed_pauses(tmp_path: Pat
         await rig.work("w1", "one", {"a.txt": "one\nLANDED\nthree\n"})
         landed = await rig.ended("one")
         git(rig.repo, "commit", "-q", "-a", "-m", "mine")
-
-        async def is_paused() -> bool:
-            return (await rig.merge_queue()).paused.code == "TARGET_CONFLICT"
-
-        await until(is_paused)
+        await rig.paused("TARGET_CONFLICT")
         queue = await rig.merge_queue()
 
     assert "a.txt" in queue.paused.message
@@ -314,11 +306,7 @@ async def test_without_a_check_nothing_lands_unless_the_operator_says_so(tmp_pat
     park(rig.repo)
     async with running(rig):
         await rig.work("w1", "t", {"b.txt": "b\n"})
-
-        async def is_paused() -> bool:
-            return (await rig.merge_queue()).paused.code == "NO_CHECK"
-
-        await until(is_paused)
+        await rig.paused("NO_CHECK")
         waiting = await rig.change("t")
         rig.settings["no_check"] = True
         await rig.restart()

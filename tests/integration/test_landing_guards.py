@@ -1,5 +1,6 @@
 """What agents, users and checks cannot do to what lands, and what landings do not do to them."""
 
+import os
 from pathlib import Path
 
 import grpc.aio
@@ -204,11 +205,7 @@ async def test_merging_waits_while_a_checkout_has_the_landing_branch(tmp_path: P
     git(rig.repo, "worktree", "add", "-q", "-b", "coord/main", str(look))
     async with running(rig):
         await rig.work("w1", "t", {"b.txt": "b\n"})
-
-        async def is_paused() -> bool:
-            return (await rig.merge_queue()).paused.code == "BRANCH_CHECKED_OUT"
-
-        await until(is_paused)
+        await rig.paused("BRANCH_CHECKED_OUT")
         queue, status = await rig.merge_queue(), git(look, "status", "--porcelain")
         git(look, "checkout", "-q", "--detach")
         change = await rig.ended("t")
@@ -248,3 +245,15 @@ async def test_a_branch_in_the_way_of_coords_own_is_refused_at_the_start(
         await rig.start()
 
     assert refusal.value.reason == "BRANCH_IN_THE_WAY"
+
+
+async def test_a_git_that_is_killed_at_the_start_says_nothing_of_the_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = rig_at(tmp_path)
+    (tmp_path / "git").write_text("#!/bin/sh\nkill -9 $$\n")
+    (tmp_path / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(CoordError) as caught:
+        await rig.start()
+    assert caught.value.reason == "GIT_ENDED"

@@ -30,7 +30,7 @@ class Desk:
         snapshots = Snapshots(self.repository)
         await snapshots.open()
         head = git(self.worktree, "rev-parse", "HEAD")
-        taken = await snapshots.capture("w1", self.worktree, head)
+        taken = await snapshots.capture("w1", self.worktree, head, "work")
         assert await self.repository.own.text("rev-parse", f"{taken.commit}^") == head
         return taken.tree
 

@@ -75,9 +75,13 @@ async def test_the_next_attempt_starts_clean_and_what_was_left_is_kept(tmp_path:
         commit(rig.repo, {"later.txt": "later\n"})
         again = await setup(rig, "t", 2)
 
-    kept = wip(rig)
+    *kept, left = sorted(wip(rig), key=lambda ref: ref.endswith("-left"))
     assert len(kept) == 1
     assert kept[0].startswith("refs/coord/wip/w1/1-")
+    assert git(rig.repo, "show", f"{left}^1:a.txt") == "staged"
+    message = git(rig.repo, "log", "-1", "--format=%B", kept[0])
+    assert message.startswith("Unfinished work on ")
+    assert "Coord-Attempt: 1" in message
     for name, content in {"done.txt": "done", "a.txt": "on disk", "new.txt": "new"}.items():
         assert git(rig.repo, "show", f"{kept[0]}:{name}") == content
     assert again.base_commit == git(rig.repo, "rev-parse", "main")
@@ -85,6 +89,44 @@ async def test_the_next_attempt_starts_clean_and_what_was_left_is_kept(tmp_path:
     assert names_in(path) == [
         ".git", ".gitignore", "a.txt", "cache", "later.txt"
     ]  # fmt: skip
+
+
+async def test_commits_that_an_agent_takes_back_are_kept(tmp_path: Path) -> None:
+    async with running(rig_at(tmp_path)) as rig:
+        path = Path((await setup(rig, "t", 1)).path)
+        commit(path, {"first.txt": "first\n"})
+        git(path, "reset", "-q", "--hard", "HEAD~1")
+        commit(path, {"second.txt": "second\n"})
+        git(path, "commit", "-q", "--amend", "-m", "amended")
+        git(path, "checkout", "-q", "-b", "aside")
+        commit(path, {"third.txt": "third\n"})
+        git(path, "checkout", "-q", "coord/w1/t")
+        git(path, "branch", "-q", "-D", "aside")
+        await rig.snapshot("w1")
+        before = wip(rig)
+        await rig.snapshot("w1")
+        await setup(rig, "u", 2)
+        assert wip(rig) == before
+        (left,) = [ref for ref in before if ref.endswith("-left")]
+        shown = ("show", "--format=", "--name-only")
+        files = {git(rig.repo, *shown, f"{left}^{number}") for number in (1, 2, 3)}
+        assert files == {"first.txt", "second.txt", "third.txt"}
+        # What was cleaned up since is not the next attempt's to keep.
+        for ref in before:
+            git(rig.repo, "update-ref", "-d", ref)
+        git(rig.repo, "branch", "-q", "-D", "coord/w1/t")
+        await setup(rig, "v", 3)
+        assert wip(rig) == []
+
+
+async def test_what_is_staged_and_in_the_files_is_kept_once(tmp_path: Path) -> None:
+    async with running(rig_at(tmp_path)) as rig:
+        path = Path((await setup(rig, "t", 1)).path)
+        write(path, {"b.txt": "b\n", "c.txt": "not staged\n"})
+        git(path, "add", "b.txt")
+        git(path, "rm", "-q", "--cached", "a.txt")
+        assert await rig.snapshot("w1")
+    assert len(wip(rig)) == 1
 
 
 async def test_an_unfinished_rebase_a_detached_head_and_locks_do_not_stop_it(

@@ -12,7 +12,7 @@ from coord.v1 import (
 )
 from coord_cli.snapshot import Snapshot, time_left_ns
 from coord_cli.stuck import is_hopeless
-from coord_cli.view import Age, LiveView, PlainView, QuietView, draw, make_view
+from coord_cli.view import Age, LiveView, PlainView, draw, make_view
 from coord_worker.pool import WorkerState
 from rich.console import Console, Group
 
@@ -60,8 +60,10 @@ def snapshot(*tasks: queue_pb2.Task, slots: int = 1, paused: str = "") -> Snapsh
     return Snapshot("spring", tasks, [worker], changes, queue, balance, [bucket])
 
 
-def drawn(of: Snapshot, note: str = "", *, spent_before: int = 0, height: int = 44) -> str:
-    console = Console(file=io.StringIO(), width=120, markup=False, highlight=False)
+def drawn(
+    of: Snapshot, note: str = "", *, spent_before: int = 0, height: int = 44, width: int = 120
+) -> str:
+    console = Console(file=io.StringIO(), width=width, markup=False, highlight=False)
     pool = {"w1": WorkerState.RUNNING, "w2": WorkerState.RESTARTING}
     console.print(Group(*draw(of, pool, note, Age(MINUTE, spent_before), height)))
     text: str = console.file.getvalue()  # type: ignore[attr-defined]
@@ -104,6 +106,17 @@ def test_what_is_wrong_is_shown_first_and_in_a_low_terminal_too() -> None:
     assert "and 17 more" in text[-1]
 
 
+def test_in_80_columns_what_an_agent_says_gives_way_to_the_ids() -> None:
+    moment = snapshot(task("a", PENDING))
+    name = "refactor-the-module-of-many/and-its-tests-1"
+    (attempt,) = moment.workers[0].attempts
+    attempt.attempt.task_id = name
+    attempt.assigned_at.GetCurrentTime()
+    line = next(one for one in drawn(moment, width=80).splitlines() if name in one)
+    assert line.split()[:2] == ["w1", name]
+    assert line.rstrip().endswith("  half …")
+
+
 def test_the_rate_is_of_what_was_spent_since_the_beginning() -> None:
     assert "($30.00 an hour)" in drawn(snapshot(task("b", PENDING)), spent_before=10**9)
     assert "an hour" not in drawn(snapshot(task("b", PENDING)), spent_before=1_500_000_000)
@@ -131,11 +144,13 @@ def test_plain_output_tells_each_change_once(capsys: pytest.CaptureFixture[str])
     view, pool = PlainView(), {"w1": WorkerState.RUNNING}
     failed = task("b", queue_pb2.TASK_STATE_FAILED)
     failed.reason, failed.message = queue_pb2.FAILURE_REASON_TIMEOUT, "too slow\nmore"
+    cancelled = task("c", queue_pb2.TASK_STATE_CANCELLED)
+    cancelled.reason = queue_pb2.FAILURE_REASON_CANCELLED
     for moment in (
         snapshot(task("a", PENDING)),
         snapshot(task("a", RUNNING)),
         snapshot(task("a", RUNNING)),
-        snapshot(task("a", COMPLETE), failed),
+        snapshot(task("a", COMPLETE), failed, cancelled),
     ):
         view.show(moment, pool, "")
     view.show(moment, {"w1": WorkerState.GIVEN_UP}, "draining")
@@ -144,16 +159,17 @@ def test_plain_output_tells_each_change_once(capsys: pytest.CaptureFixture[str])
         "a RUNNING attempt 1 by w1",
         "a COMPLETE",
         "b FAILED (TIMEOUT: too slow)",
+        "c CANCELLED",
         "draining",
         "worker w1 given up",
     ]
 
 
 def test_the_view_suits_where_the_output_goes() -> None:
-    assert isinstance(make_view(Console(file=io.StringIO()), quiet=False), PlainView)
+    assert isinstance(make_view(Console(file=io.StringIO()), apart=False), PlainView)
     terminal = Console(file=io.StringIO(), force_terminal=True)
-    assert isinstance(make_view(terminal, quiet=False), LiveView)
-    assert type(make_view(terminal, quiet=True)) is QuietView
+    assert isinstance(make_view(terminal, apart=False), LiveView)
+    assert isinstance(make_view(terminal, apart=True), PlainView)
 
 
 @pytest.mark.parametrize(

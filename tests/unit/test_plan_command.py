@@ -50,8 +50,10 @@ def test_check_says_what_a_good_plan_amounts_to(plan: str) -> None:
     assert result.output == (
         "spring is good\n"
         "4 tasks in 3 levels; the widest has 2\n"
-        "critical path: 3 tasks, at most 1h 20m: a -> b -> d\n"
+        "critical path: 3 tasks, at most 1h 20m, or 4h 00m with all retries: a -> b -> d\n"
         "cost: at most $1.00\n"
+        "the plan's budget, $1.00, is less than its tasks' budgets together, $2.00: once it is"
+        " spent, nothing more is begun\n"
     )
     found = json.loads(call("check", plan, "--json").output)
     assert (found["tasks"], found["widest_level"], found["critical_path"]) == (
@@ -60,7 +62,7 @@ def test_check_says_what_a_good_plan_amounts_to(plan: str) -> None:
         ["a", "b", "d"],
     )
     assert (found["cost_usd_max"], found["task_budgets_usd"]) == (1.0, 2.0)
-    assert found["critical_path_s_max"] == 4800
+    assert (found["critical_path_s"], found["critical_path_s_max"]) == (4800, 3 * 4800)
 
 
 def test_check_says_where_nothing_limits_cost_and_time(tmp_path: Path) -> None:
@@ -69,6 +71,12 @@ def test_check_says_where_nothing_limits_cost_and_time(tmp_path: Path) -> None:
     output = call("check", str(path)).output
     assert "critical path: 1 task, no limit: a" in output
     assert "cost: no limit (1 task without a budget)" in output
+
+
+def test_a_field_that_is_like_no_other_is_told_with_those_that_there_are(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text("plan: {zzz: 1}\ntasks: [{id: a, prompt: x}]")
+    assert "plan.zzz is not known here; there are budget, name" in call("check", str(path)).output
 
 
 def test_check_tells_all_problems_and_exits_with_2(tmp_path: Path) -> None:
@@ -215,11 +223,16 @@ def test_an_imported_plan_is_good_and_no_file_is_written_over(tmp_path: Path) ->
     ("text", "message"),
     [
         ("", "it is not clear what this is"),
-        ("[]", "there are no issues in it"),
+        ("[]", "there are no JSON objects in it"),
         ("{x", "line 1 is not JSON"),
         ('{"a": 1}', "it is not clear what this is"),
-        ('{"id": "a", "title": "x", "status": "closed"}', "no issue is open"),
-        ('{"id": "a", "title": 7}', "these are no issues as beads writes them"),
+        ('{"id": "a", "title": "x", "status": "closed"}', "nothing in it is left to do"),
+        ('{"id": "a", "title": 7}', "this is not as beads writes it"),
+        ('{"workflow": {}}', "this is not as wfcommons writes it"),
+        ('{"number": 1e400, "title": "x"}', "inf is no number of an issue"),
+        ('{"number": 1, "title": "a\\u0000b"}', "a text has no NUL"),
+        ("[" * 5_000, "nested too deeply"),
+        ("[7]", "there are no JSON objects in it"),
     ],
 )
 def test_what_is_no_list_of_issues(text: str, message: str) -> None:

@@ -148,9 +148,14 @@ def test_a_plan_in_json_tells_problems_with_their_lines(tmp_path: Path) -> None:
         ("p.yaml", "plan: &x {}\ndefaults: *x\n", 1, "anchors and aliases are not for plans"),
         ("p.yaml", "- a\n", 1, "write fields here"),
         ("p.yaml", "plan:\n  1: a\n", 2, "a field's name must be text"),
-        ("p.yaml", "plan:\n  name: !!python/name:os.x y\n", 2, "could not determine a constructor"),
+        ("p.yaml", "plan:\n  name: !!python/name:os.x y\n", 2, "tags such as !!python/name:os.x"),
+        ("p.yaml", "tasks:\n- id: !!int x\n", 2, "tags such as !!int are not for plans"),
+        ("p.yaml", "plan:\n  budget: " + "9" * 5_000, 1, "cannot be read: "),
+        ("p.toml", "a = " + "[" * 5_000 + "]" * 5_000, 1, "nested too deeply"),
+        ("p.toml", "a = " + "9" * 5_000, 1, "cannot be read: "),
+        ("p.json", "9" * 5_000, 1, "cannot be read: "),
         ("p.yaml", "a: \x01", 1, "this is not YAML: "),
-        ("p.yml", "[" * 5_000, 1, "nested too deeply"),
+        ("p.yml", "[" * 1_200, 1, "nested too deeply"),
         ("p.json", "[" * 5_000 + "]" * 5_000, 1, "nested too deeply"),
         ("p.json", '{"a": 1,\n "a": 2}', 2, '"a" is already set on line 1'),
         ("p.json", "[]", 1, "a plan is an object"),
@@ -164,6 +169,30 @@ def test_what_has_not_the_form_of_a_plan(
     ((told_line, told_message), *_) = told(tmp_path / name, text)
     assert told_line == line
     assert message in told_message
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        (
+            "timeout: 99999999999999999999h",
+            "timeout: '99999999999999999999h' is longer than a year",
+        ),
+        ("timeout: 367d", "timeout: '367d' is longer than a year"),
+        ("budget: $99999999999", "budget: '$99999999999' is more than can be counted"),
+        ('prompt: "a\\0b"', "prompt: a text has no NUL"),
+        ('title: "\\ud800"', "title: a text has no halves of characters"),
+        ('labels: {x: "\\0"}', "labels.x: a text has no NUL"),
+        ("prompt_file: nul.txt", "prompt_file: cannot be read: a text has no NUL"),
+    ],
+)
+def test_what_no_service_would_take_is_told_before(
+    tmp_path: Path, field: str, message: str
+) -> None:
+    (tmp_path / "nul.txt").write_text("a\0b")
+    ((line, told_message),) = told(tmp_path / "p.yaml", f"tasks:\n- id: a\n  {field}\n")
+    assert line == 3
+    assert f"tasks[0].{message}" in told_message
 
 
 def test_words_that_older_yaml_reads_as_something_else_are_text(tmp_path: Path) -> None:

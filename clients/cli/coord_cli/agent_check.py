@@ -14,6 +14,9 @@ from coord_cli.command import UsageProblem
 from coord_cli.git import git, git_succeeds
 
 _EXECUTABLE = "100755"
+_INTERPRETERS = frozenset(
+    {"bash", "dash", "node", "perl", "python", "python3", "ruby", "sh", "zsh"}
+)
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,9 @@ class WorktreeStart:
         return self._setting("target")
 
     @property
-    def is_set_up(self) -> bool:
-        """Whether a command prepares them, which may bring any file."""
-        return bool(self._setting("setup"))
+    def setup(self) -> str:
+        """The command that prepares them, which may bring any file; empty for none."""
+        return self._setting("setup")
 
     def _setting(self, key: str) -> str:
         running = find(self.place)
@@ -81,8 +84,21 @@ def check_agent(name: str, args: Sequence[str], start: WorktreeStart) -> None:
     command = missing(agent, folder)
     if command:
         raise UsageProblem(_absence(name, command, folder, is_preset=bool(agent.executable)))
-    if path and start.repo is not None and not start.is_set_up:
-        _refuse_uncommitted(name, path, start)
+    script = path or (_script(name) if isinstance(agent, ShellAgent) else "")
+    if script and start.repo is not None and not start.setup:
+        _refuse_uncommitted(f"the agent {name!r}", script, start, runs_itself=bool(path))
+
+
+def check_setup(start: WorktreeStart) -> None:
+    """Check that the script that the set-up command names is there.
+
+    Raises:
+        UsageProblem: It is not committed.
+    """
+    path = _relative_path(start.setup)
+    script = path or _script(start.setup)
+    if script and start.repo is not None:
+        _refuse_uncommitted(f"the set-up {start.setup!r}", script, start, runs_itself=bool(path))
 
 
 def _absence(name: str, command: str, folder: Path, *, is_preset: bool) -> str:
@@ -109,14 +125,26 @@ def _relative_path(line: str) -> str:
     return os.path.normpath(first) if is_path and "=" not in first else ""
 
 
-def _refuse_uncommitted(name: str, path: str, start: WorktreeStart) -> None:
-    if _is_included(start.repo or Path(), path):
+def _script(line: str) -> str:
+    """Return the path of a script that a command gives to an interpreter; empty for others."""
+    try:
+        interpreter, script, *_ = shlex.split(line)
+    except ValueError:
+        return ""
+    is_path = script[:1] not in {"", "-", "/"} and not set(script) & set("$*<>|&;(")
+    return os.path.normpath(script) if is_path and interpreter in _INTERPRETERS else ""
+
+
+def _refuse_uncommitted(what: str, path: str, start: WorktreeStart, *, runs_itself: bool) -> None:
+    mode = start.mode(path)
+    is_there = mode == _EXECUTABLE if runs_itself else bool(mode)
+    if is_there or _is_included(start.repo or Path(), path):
         return
-    what = "is not committed as executable" if start.mode(path) else "is not committed"
+    lack = "is not committed as executable" if mode else "is not committed"
     where = f" on {start.target}" if start.target else ""
     raise UsageProblem(
-        f"the agent {name!r} {what}{where}: agents run in worktrees, which have only what is"
-        f" committed; commit {path}, or give an absolute path"
+        f"{what}: {path} {lack}{where}, and worktrees have only what is committed; commit it, or"
+        " give an absolute path"
     )
 
 

@@ -9,8 +9,11 @@ CURRENCY = "USD"
 _NANOS = 10**9
 _HOUR = 60 * MINUTE
 _UNITS = {"d": 24 * _HOUR, "h": _HOUR, "m": MINUTE, "s": SECOND, "ms": SECOND // 1000}
-_MONEY = re.compile(r"\$?\s*(\d+(?:\.\d{1,9})?)\s*(?:USD)?", re.IGNORECASE)
-_LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[dhms])")
+# More digits are more than the services take, in any unit.
+_MONEY = re.compile(r"\$?\s*(\d{1,30}(?:\.\d{1,9})?)\s*(?:USD)?", re.IGNORECASE)
+_LENGTH = re.compile(r"(\d{1,30}(?:\.\d+)?)\s*(ms|[dhms])")
+_NANOS_MAX = 2**62
+_LENGTH_MAX = 366 * 24 * _HOUR
 
 
 def parse_money(text: str) -> int:
@@ -22,7 +25,10 @@ def parse_money(text: str) -> int:
     found = _MONEY.fullmatch(text.strip())
     if found is None:
         raise ValueError(f"{text!r} is no amount of money; write it as '$0.50'")
-    return int(Decimal(found[1]) * _NANOS)
+    nanos = int(Decimal(found[1]) * _NANOS)
+    if nanos > _NANOS_MAX:
+        raise ValueError(f"{text!r} is more than can be counted: $4 billion at most")
+    return nanos
 
 
 def parse_length(text: str) -> int:
@@ -34,7 +40,10 @@ def parse_length(text: str) -> int:
     parts = _LENGTH.findall(text)
     if not parts or _LENGTH.sub("", text).strip():
         raise ValueError(f"{text!r} is no length of time; write it as '90s', '10m' or '1h30m'")
-    return sum(int(Decimal(number) * _UNITS[unit]) for number, unit in parts)
+    length = sum(int(Decimal(number) * _UNITS[unit]) for number, unit in parts)
+    if length > _LENGTH_MAX:
+        raise ValueError(f"{text!r} is longer than a year")
+    return length
 
 
 def format_money(nanos: int) -> str:
@@ -53,3 +62,13 @@ def format_length(ns: int) -> str:
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h {minutes:02}m" if hours else f"{minutes}m {seconds:02}s"
+
+
+def format_exact(ns: int) -> str:
+    """Return a length of time, in tenths of a second below ten seconds."""
+    return f"{ns / SECOND:.1f}s" if ns < 10 * SECOND else format_length(ns)
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number of things, such as `1 task` and `2 tasks`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

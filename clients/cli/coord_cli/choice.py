@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 from coord.v1 import queue_pb2
 
+from coord_cli.amounts import count
 from coord_cli.command import Services, UsageProblem
 from coord_cli.plan import RUN_LABEL, Plan
 from coord_cli.plan_graph import did_you_mean
@@ -86,10 +87,11 @@ async def others(plan: Plan, services: Services) -> list[str]:
     for run, number in Counter(spec.labels.get(RUN_LABEL, "") for spec in left).items():
         ids = [spec.id for spec in left if spec.labels.get(RUN_LABEL, "") == run]
         more = ", ..." if number > _SHOWN_MAX else ""
-        noun = "task" if number == 1 else "tasks"
-        whose = f"of {run!r} " if run else "without a plan "
+        whose = f"of {run!r}" if run else "without a plan"
+        if plan.chosen is not None and run == plan.name:
+            whose += ", stored by an earlier run, are not held back by --only and --until and"
         lines.append(
-            f"{number} unfinished {noun} {whose}may go on too:"
+            f"{count(number, 'unfinished task')} {whose} may go on too:"
             f" {', '.join(ids[:_SHOWN_MAX])}{more}; `coord task cancel` ends them"
         )
     return lines

@@ -1,22 +1,27 @@
 """`coord clean`: removes what runs have left, and nothing that has neither landed nor been kept."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import click
+from coord.errors import from_rpc
 from coord.v1 import coordinator_pb2, integrator_pb2, queue_pb2
 from coord_host import Overrides, Place, attach_or_start, find
+from coord_integrator.lock import remove_lock
 from coord_integrator.worktrees import delete_tree
 from coord_runtime import logs
 from coord_runtime.locks import FolderLock
 from coord_worker.folders import task_logs
 from coord_worker.names import claim
+from grpc.aio import AioRpcError
 
 from coord_cli.command import (
     EXIT_FAILED,
     Services,
     UsageProblem,
+    friendly_errors,
     json_option,
     place_options,
     run_async,
@@ -28,10 +33,12 @@ from coord_cli.remains import (
     LANDING,
     REPORT,
     Remain,
+    checked_out,
     delete_refs,
     folders_left,
     landing_left,
     logs_left,
+    other_states,
     refs_left,
     reports_left,
     size_of,
@@ -44,7 +51,7 @@ _PAGE = 1_000
 
 @dataclass(frozen=True)
 class Order:
-    """What the user has asked for."""
+    """What the user has asked for, and whether services ran then."""
 
     place: Place
     repo: Path
@@ -53,14 +60,25 @@ class Order:
     discard: Sequence[str]
     dry_run: bool
     as_json: bool
+    running: bool
 
 
 @dataclass
 class Tally:
-    """What went, and what stays and why."""
+    """What goes, and what stays and why.
+
+    Attributes:
+        workers: Those whose worktrees go.
+    """
 
     gone: list[Remain] = field(default_factory=list)
     kept: list[Remain] = field(default_factory=list)
+    workers: list[str] = field(default_factory=list)
+
+    def add(self, remains: Iterable[Remain]) -> None:
+        """Count what has a reason to stay as kept, and the rest as gone."""
+        for one in remains:
+            (self.kept if one.why else self.gone).append(one)
 
 
 @dataclass(frozen=True)
@@ -99,64 +117,116 @@ def clean(
     """
     logs.configure("error")
     repo = place.repo or Path()
-    order = Order(place, repo, target, everything, discard, dry_run, as_json)
+    with friendly_errors():
+        running = find(place) is not None
+    order = Order(place, repo, target, everything, discard, dry_run, as_json, running)
     run_async(lambda: _clean(order))
 
 
 async def _clean(order: Order) -> int:
-    if order.everything and find(order.place) is not None:
-        raise UsageProblem("--all: services are running here; end `coord up` or `coord run` first")
-    tally = Tally()
-    landed = await _with_services(order, tally)
-    _clean_refs(order, landed, tally)
-    _clean_logs(order, landed, tally)
     if order.everything:
-        tally.kept += landing_left(order.repo, landed.target)
-    _discard(order, tally)
-    refused = order.everything and any(one.why for one in tally.kept if one.kind != REPORT)
-    if order.everything and not refused:
-        _remove_state(order, tally)
+        _check_alone(order)
+    tally = Tally()
+    async with AsyncExitStack() as held:
+        services = await _services(order, held)
+        landed = await _look(order, services, tally, held)
+        _discard(order, tally)
+        refused = order.everything and any(one.kind != REPORT for one in tally.kept)
+        if refused:
+            tally.gone, tally.workers = [], []
+        elif order.everything:
+            _add_last(order, landed, tally)
+        if services is not None and not order.dry_run:
+            await _tear_down(services, tally.workers)
+    if not order.dry_run:
+        _remove(order, tally, everything=order.everything and not refused)
     _tell(order, tally, refused=refused)
     return EXIT_FAILED if refused else 0
 
 
-async def _with_services(order: Order, tally: Tally) -> Landed:
-    """Do what takes the services: keep and remove worktrees, and ask what has landed."""
+def _check_alone(order: Order) -> None:
+    if order.running:
+        raise UsageProblem("--all: services are running here; end `coord up` or `coord run` first")
+    for state in other_states(order.repo, order.place.state):
+        raise UsageProblem(
+            f"--all: Coord works on this repository from {state}, too; clean that first, with"
+            f" --state {state}"
+        )
+
+
+async def _services(order: Order, held: AsyncExitStack) -> Services | None:
+    """Return the services, started where none run; None where none ever ran."""
     if not (order.place.state / "integrator").is_dir():
+        return None
+    overrides: Overrides = {"integrator": {"target": order.target}} if order.target else {}
+    # What only answers assigns and lands nothing meanwhile.
+    opened = attach_or_start(
+        order.place, {} if order.running else overrides, idle=not order.running
+    )
+    host = await held.enter_async_context(opened)
+    return Services.of(order.place.project, host)
+
+
+async def _look(
+    order: Order, services: Services | None, tally: Tally, held: AsyncExitStack
+) -> Landed:
+    """Look at everything that is there. Nothing is removed, but what is in worktrees is kept."""
+    if services is None:
         target = order.target or git(order.repo, "symbolic-ref", "--quiet", "--short", "HEAD")
-        return Landed(target, target or "HEAD", f"coord/{target}")
-    # Without a check, services that are started here land nothing.
-    overrides: Overrides = {"integrator": {"check": "", "no_check": False}}
-    if order.target:
-        overrides["integrator"]["target"] = order.target
-    running = find(order.place) is not None
-    async with attach_or_start(order.place, {} if running else overrides) as host:
-        services = Services.of(order.place.project, host)
-        await _clean_worktrees(order, services, tally)
+        landed = Landed(target, target or "HEAD", f"coord/{target}")
+    else:
+        await _look_at_worktrees(order, services, tally, held)
         landed = await _landed(services)
-    if not running:
-        tally.kept += folders_left(order.place.state / "worktrees") if not order.dry_run else []
+    leaving = {one.name for one in tally.gone}
+    _look_at_refs(order, landed, tally, leaving)
+    _look_at_logs(order, landed, tally)
+    if order.everything:
+        tally.add(one for one in landing_left(order.repo, landed.target) if one.why)
+    if not order.running:
+        known = leaving.union(one.name for one in tally.kept)
+        folders = folders_left(order.place.state / "worktrees")
+        tally.add(one for one in folders if one.name not in known)
     return landed
 
 
-async def _clean_worktrees(order: Order, services: Services, tally: Tally) -> None:
-    project = services.project
-    listed = await services.integrator.ListWorktrees(
-        integrator_pb2.ListWorktreesRequest(project=project)
-    )
+async def _look_at_worktrees(
+    order: Order, services: Services, tally: Tally, held: AsyncExitStack
+) -> None:
+    request = integrator_pb2.ListWorktreesRequest(project=services.project)
     busy = await _busy(services)
-    for worktree in listed.worktrees:
+    places = checked_out(order.repo)
+    for worktree in (await services.integrator.ListWorktrees(request)).worktrees:
         # Held until it is gone: no worker of that name begins meanwhile.
         claimed = claim(work_folder(order.place), [worktree.worker])
         if claimed is None or worktree.worker in busy:
             tally.kept.append(Remain("worktree", worktree.path, why="its worker is at work"))
             continue
-        with claimed:
-            tally.gone.append(Remain("worktree", worktree.path, size_of(Path(worktree.path))))
-            if not order.dry_run:
-                await services.integrator.TeardownWorktree(
-                    integrator_pb2.TeardownWorktreeRequest(project=project, worker=worktree.worker)
-                )
+        held.enter_context(claimed)
+        place = places.get(f"refs/heads/{worktree.branch}", worktree.path)
+        remain = await _look_at_worktree(services, worktree, place)
+        tally.add([remain])
+        if not remain.why:
+            tally.workers.append(worktree.worker)
+
+
+async def _look_at_worktree(
+    services: Services, worktree: integrator_pb2.Worktree, place: str
+) -> Remain:
+    """Keep what is in a worktree; `place` is where git has its branch checked out."""
+    if place != worktree.path:
+        why = f"was moved there; take what you want, then: git worktree remove {place}"
+        return Remain("worktree", place, size_of(Path(place)), why)
+    request = integrator_pb2.SnapshotWorktreeRequest(
+        project=services.project, worker=worktree.worker
+    )
+    try:
+        await services.integrator.SnapshotWorktree(request)
+    except AioRpcError as error:
+        if (problem := from_rpc(error)).reason != "NOT_KEPT":
+            raise
+        return Remain("worktree", place, size_of(Path(place)), problem.message)
+    size = size_of(Path(place))
+    return Remain("worktree" if size else "worktree without a folder", place, size)
 
 
 async def _busy(services: Services) -> set[str]:
@@ -185,29 +255,20 @@ async def _landed(services: Services) -> Landed:
     return Landed(queue.target, queue.target_commit, branch, frozenset(refs), tasks)
 
 
-def _clean_refs(order: Order, landed: Landed, tally: Tally) -> None:
-    found = refs_left(order.repo, landed.tip, landed.branch, landed.refs)
-    if find(order.place) is not None:
+def _look_at_refs(order: Order, landed: Landed, tally: Tally, leaving: set[str]) -> None:
+    found = refs_left(order.repo, landed.tip, landed.branch, landed.refs, leaving)
+    if order.running or other_states(order.repo, order.place.state):
         # A branch that is there may be about to get its worktree.
         found = [_spare_branch(one) for one in found]
-    gone = [one for one in found if not one.why]
-    if not order.dry_run:
-        delete_refs(order.repo, gone)
-    tally.gone += gone
-    tally.kept += [one for one in found if one.why]
+    tally.add(found)
 
 
-def _clean_logs(order: Order, landed: Landed, tally: Tally) -> None:
-    """Remove the logs and the reports of what has landed, and the services' old log."""
+def _look_at_logs(order: Order, landed: Landed, tally: Tally) -> None:
+    """Look at the logs and the reports of what has landed, and the services' old log."""
     state = order.place.state
     logs = [task_logs(work_folder(order.place), task) for task in sorted(landed.tasks)]
-    found = logs_left([*logs, state / "run.log.1"])
-    found += reports_left(state / "reports", landed.tasks)
-    for one in found:
-        if one.why:
-            tally.kept.append(one)
-        else:
-            _remove_path(order, one, tally)
+    tally.add(logs_left([*logs, state / "run.log.1"]))
+    tally.add(reports_left(state / "reports", landed.tasks))
 
 
 def _spare_branch(remain: Remain) -> Remain:
@@ -217,53 +278,55 @@ def _spare_branch(remain: Remain) -> Remain:
 
 
 def _discard(order: Order, tally: Tally) -> None:
-    """Remove what the user has named, and nothing that he has not."""
+    """Let go what the user has named, and nothing that he has not."""
     named = {one.name: one for one in tally.kept if one.kind != "worktree"}
     for name in order.discard:
         remain = named.get(name)
         if remain is None:
             raise UsageProblem(f"--discard {name}: there is no such thing; see --dry-run --all")
         tally.kept.remove(remain)
-        if remain.commit and not order.dry_run:
-            delete_refs(order.repo, [remain])
-            tally.gone.append(remain)
-        else:
-            _remove_path(order, remain, tally)
+        tally.gone.append(remain)
 
 
-def _remove_path(order: Order, remain: Remain, tally: Tally) -> None:
-    path = Path(remain.name)
-    if path.is_file() and not order.dry_run:
-        path.unlink()
-    elif not order.dry_run:
-        delete_tree(path)
-    tally.gone.append(remain)
+def _add_last(order: Order, landed: Landed, tally: Tally) -> None:
+    """Add the rest: the state folder and the last refs. Nothing is in them that is nowhere else."""
+    state = order.place.state
+    tally.kept = []
+    tally.add(replace(one, why="") for one in landing_left(order.repo, landed.target))
+    commit = git(order.repo, "rev-parse", "--verify", "--quiet", LANDING)
+    if commit:
+        tally.gone.append(Remain("branch", LANDING, commit=commit))
+    if state.exists():
+        counted = sum(one.size for one in tally.gone)
+        tally.gone.append(Remain("folder", str(state), size_of(state) - counted))
 
 
-def _remove_state(order: Order, tally: Tally) -> None:
-    """Remove the rest: the state folder and the last refs. Nothing is in them that is nowhere else.
+async def _tear_down(services: Services, workers: Sequence[str]) -> None:
+    for worker in workers:
+        await services.integrator.TeardownWorktree(
+            integrator_pb2.TeardownWorktreeRequest(project=services.project, worker=worker)
+        )
+
+
+def _remove(order: Order, tally: Tally, *, everything: bool) -> None:
+    """Remove what is left of what goes, once the worktrees are gone.
 
     Whoever starts services meanwhile is refused by the lock, or begins anew.
     """
     state = order.place.state
-    last = [one for one in tally.kept if one.commit]
-    tally.kept = []
-    commit = git(order.repo, "rev-parse", "--verify", "--quiet", LANDING)
-    if commit:
-        last.append(Remain("branch", LANDING, commit=commit))
-    tally.gone += last
-    if state.exists():
-        tally.gone.append(Remain("folder", str(state), size_of(state)))
-    if order.dry_run:
-        return
-    delete_refs(order.repo, last)
-    if state.exists():
-        lock = FolderLock(state / "host")
-        delete_tree(state)
+    lock = FolderLock(state / "host") if everything and state.exists() else None
+    delete_refs(order.repo, [one for one in tally.gone if one.commit])
+    for path in (Path(one.name) for one in tally.gone if not one.commit):
+        if path.is_dir():
+            delete_tree(path)
+        else:
+            path.unlink(missing_ok=True)
+    if lock is not None:
         lock.release()
-    run_git(order.repo, "worktree", "prune")
-    folder = git(order.repo, "rev-parse", "--path-format=absolute", "--git-common-dir")
-    (Path(folder) / "coord.lock").unlink(missing_ok=True)
+    if everything:
+        run_git(order.repo, "worktree", "prune")
+        folder = git(order.repo, "rev-parse", "--path-format=absolute", "--git-common-dir")
+        remove_lock(Path(folder))
 
 
 def _tell(order: Order, tally: Tally, *, refused: bool) -> None:
@@ -275,11 +338,14 @@ def _tell(order: Order, tally: Tally, *, refused: bool) -> None:
         click.echo(f"{verb} {one.kind} {one.name}{_size(one)}")
     for one in tally.kept:
         click.echo(f"left {one.kind} {one.name}{_size(one)}{one.why and ': '}{one.why}")
-    total = sum(one.size for one in tally.gone)
-    click.echo(f"{verb} {len(tally.gone)}, {_amount(total)} in all; left {len(tally.kept)}")
-    if refused:
+    if not refused:
+        total = sum(one.size for one in tally.gone)
+        click.echo(f"{verb} {len(tally.gone)}, {_amount(total)} in all; left {len(tally.kept)}")
+    else:
         click.echo(
-            "coord: --all is refused: land what is left, or name each with --discard NAME", err=True
+            "coord: --all is refused, and nothing was removed: land what is left, or name each of"
+            " it, too, with --discard NAME",
+            err=True,
         )
 
 

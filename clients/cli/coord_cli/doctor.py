@@ -16,10 +16,10 @@ from coord_cli.command import (
     place_options,
 )
 from coord_cli.findings import Finding
-from coord_cli.findings_changes import change_findings
 from coord_cli.findings_machine import machine_findings
 from coord_cli.findings_repository import repository_findings
 from coord_cli.findings_state import state_findings
+from coord_cli.findings_work import work_findings
 from coord_cli.output import print_json
 
 
@@ -38,7 +38,7 @@ def doctor(*, place: Place, fix: bool, agent: str, as_json: bool) -> None:
         found = [*_findings(place, running=running), *_agent(agent, place)]
         if place.repo is not None and not any(one.wrong for one in found):
             # What is wrong may be what the stores cannot be asked for.
-            found += asyncio.run(change_findings(place)) if (place.state / "queue").is_dir() else []
+            found += _work(place, running=running)
         fixed = [one for one in found if fix and one.mend is not None]
         for one in fixed:
             if one.mend is not None:
@@ -56,6 +56,11 @@ def _findings(place: Place, *, running: bool) -> Iterator[Finding]:
     if place.repo is not None:
         yield from repository_findings(place, place.repo, running=running)
     yield from state_findings(place)
+
+
+def _work(place: Place, *, running: bool) -> list[Finding]:
+    there = (place.state / "queue").is_dir()
+    return asyncio.run(work_findings(place, running=running)) if there else []
 
 
 def _agent(name: str, place: Place) -> Iterator[Finding]:

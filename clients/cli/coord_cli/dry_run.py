@@ -10,9 +10,11 @@ from typing import Any
 import click
 from coord.times import duration_ns
 from coord.v1 import queue_pb2
+from coord_host import check_same, differences, find, last_overrides
 from coord_worker.agents import ShellAgent, missing
 
-from coord_cli.amounts import format_length, format_money
+from coord_cli.amounts import count, format_length, format_money
+from coord_cli.check_runs import ask_target
 from coord_cli.choice import check_needs
 from coord_cli.command import UsageProblem, looking
 from coord_cli.errand import Order
@@ -49,14 +51,19 @@ async def tell_dry_run(order: Order) -> int:
         UsageProblem: Something would hinder it.
     """
     await _check_repository(order)
+    _check_services(order)
     states = await _states(order)
     check_needs(order.plan, [name for name, state in states.items() if state == _LANDED])
     shape = shape_of(order.plan)
     steps = list(plan_steps(shape.tasks, states, order.crew.profiles, order.crew.agent))
+    check_first = bool(steps) and await _would_be_checked(order)
     if order.as_json:
-        print_json(_as_json(order, shape, steps, states))
+        print_json(_as_json(order, shape, steps, states) | {"target_check": check_first})
     else:
-        _print(order, shape, steps, states)
+        _print(shape, steps, states)
+        click.echo(_check_line(check_first=check_first))
+        number = count(len(steps), "task")
+        click.echo(f"{order.plan.name}: {number} would be run; nothing was started")
     return 0
 
 
@@ -68,6 +75,31 @@ async def _check_repository(order: Order) -> None:
     check = order.overrides.get("integrator", {}).get("check")
     if check and missing(ShellAgent(check), repo or Path()):
         raise UsageProblem(f"the check {check!r} is not there: {shlex.split(check)[0]} is unknown")
+
+
+def _check_services(order: Order) -> None:
+    """Refuse what a run would be refused for beside the services that run."""
+    endpoint = find(order.place)
+    if endpoint is not None:
+        check_same(endpoint, order.overrides)
+
+
+async def _would_be_checked(order: Order) -> bool:
+    """Tell whether the check would run on the target before the first agent starts."""
+    if order.overrides.get("integrator", {}).get("no_check"):
+        return False
+    if not (order.place.state / "queue").is_dir():
+        return True
+    if find(order.place) is None and differences(last_overrides(order.place), order.overrides):
+        return True
+    async with looking(order.place) as services:
+        return not (await ask_target(services, known_only=True)).green
+
+
+def _check_line(*, check_first: bool) -> str:
+    if check_first:
+        return "before the first agent starts, the check would run once on the target alone"
+    return "the check would not run before the first agent starts"
 
 
 async def _has_commit(repo: Path, name: str) -> bool:
@@ -154,7 +186,6 @@ def _step_json(step: Step) -> dict[str, Any]:
 
 
 def _print(
-    order: Order,
     shape: Shape,
     steps: Sequence[Step],
     states: Mapping[str, queue_pb2.TaskState],
@@ -167,7 +198,6 @@ def _print(
     ended = [task.id for task in shape.tasks if states.get(task.id) in FINAL]
     if ended:
         click.echo(f"ended in an earlier run: {', '.join(ended)}")
-    click.echo(f"{order.plan.name}: {len(steps)} tasks would be run; nothing was started")
 
 
 def _row(step: Step) -> tuple[str, ...]:

@@ -12,9 +12,11 @@ import grpc
 import grpc.aio
 from coord.environment import SYSTEM
 from coord.times import from_seconds
-from coord_host import Host, Overrides, Place, attach_or_start, find
+from coord.v1 import queue_pb2
+from coord_host import Host, Overrides, Place, attach_or_start, find, last_overrides, merged
 
 from coord_cli.adding import add_plan, retry_failed
+from coord_cli.check_runs import check_target
 from coord_cli.checkout_watch import CheckoutWatch
 from coord_cli.choice import check_needs, landed_tasks, others
 from coord_cli.command import EXIT_FAILED, EXIT_INTERRUPTED, Services
@@ -28,11 +30,11 @@ from coord_cli.job import (
     Patience,
 )
 from coord_cli.output import console, print_json
-from coord_cli.plan import Plan
+from coord_cli.plan import RUN_LABEL, Plan
 from coord_cli.report import Report, collect
 from coord_cli.report_files import default_folder, write_report
 from coord_cli.settings import require_check
-from coord_cli.snapshot import Snapshot, take
+from coord_cli.snapshot import FINAL, Snapshot, take, tasks_of
 from coord_cli.summary import as_json, print_summary, summarize
 from coord_cli.view import make_view
 from coord_cli.watch import PlanWatch
@@ -79,22 +81,15 @@ async def run_to_end(order: Order) -> int:
     while True:
         # Services that ran elsewhere may have gone: then others do, or this process does.
         async with attach_or_start(order.place, overrides) as host:
-            inherited = host.overrides
             outcome = await errand.go_on(host)
             if outcome is not None:
                 await host.drain(_HOST_DRAIN_S)
                 return _status(outcome)
+        click.echo("coord: the services have gone; the run goes on with others", err=True)
         overrides = order.overrides
         if find(order.place) is None:
-            overrides = _merged(inherited, overrides)
+            overrides = merged(last_overrides(order.place), overrides)
         require_check(order.place, overrides)
-
-
-def _merged(inherited: Overrides, asked: Overrides) -> Overrides:
-    """Return the settings of services that have gone, with those that were asked for on top."""
-    sections = {*inherited, *asked} - {"node"}
-    found = {name: inherited.get(name, {}) | asked.get(name, {}) for name in sections}
-    return found | {"node": asked["node"]} if "node" in asked else found
 
 
 class Errand:
@@ -144,11 +139,18 @@ class Errand:
     async def _begin(self, services: Services) -> None:
         if self._plan.chosen is not None:
             check_needs(self._plan, await landed_tasks(services))
+        if await self._has_work(services):
+            await check_target(services)
         await add_plan(self._plan, services)
         if self._order.retry_failed:
             await retry_failed(self._plan, services)
         for line in await others(self._plan, services):
             click.echo(f"coord: {line}", err=True)
+
+    async def _has_work(self, services: Services) -> bool:
+        states = [queue_pb2.TASK_STATE_COMPLETE] if self._order.retry_failed else list(FINAL)
+        ended = await tasks_of(services, labels={RUN_LABEL: self._plan.name}, states=states)
+        return not {task.id for task in self._plan.tasks} <= {task.spec.id for task in ended}
 
     async def _may_pass(self, code: grpc.StatusCode, host: Host) -> bool:
         """Return whether an error may come from the end of services elsewhere, after a while."""
@@ -175,7 +177,7 @@ class Errand:
             target = snapshot.merge_queue.target
             self._checkout = await asyncio.to_thread(CheckoutWatch, order.place.repo, target)
         pool = await make_pool(order.crew, order.place, host, services)
-        with _interrupts() as interrupts, make_view(console(), quiet=order.as_json) as view:
+        with _interrupts() as interrupts, make_view(console(), apart=order.as_json) as view:
             pool.start()
             try:
                 job = Job(
@@ -207,7 +209,7 @@ class Errand:
         latest = Outcome(outcome.ending, await self._look(services), outcome.stuck)
         strays = [] if self._checkout is None else await asyncio.to_thread(self._checkout.strays)
         summary = await summarize(services, order.place.repo, latest, elapsed_ns, strays)
-        report = await collect(services, summary)
+        report = await collect(services, summary, order.place.repo)
         folder = order.report or default_folder(order.place.state, plan.name)
         if order.as_json:
             print_json(as_json(summary) | {"report": _write(report, folder)})

@@ -1,5 +1,6 @@
 """What `coord doctor` looks for in a repository: its HEAD, locks, worktrees and Coord's refs."""
 
+import itertools
 import os
 from collections.abc import Iterator
 from functools import partial
@@ -10,6 +11,7 @@ from coord.environment import SYSTEM
 from coord.times import SECOND
 from coord_host import Place
 
+from coord_cli.amounts import count
 from coord_cli.findings import Finding
 from coord_cli.git import git, git_items, run_git
 
@@ -110,8 +112,8 @@ def _git_is_at_work() -> bool:
 
 def _move_away(path: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    number = sum(1 for _ in folder.iterdir()) + 1
-    (folder / f"{number}-{path.name}").write_bytes(path.read_bytes())
+    places = (folder / f"{number}-{path.name}" for number in itertools.count(1))
+    next(place for place in places if not place.exists()).write_bytes(path.read_bytes())
     path.unlink()
 
 
@@ -162,8 +164,8 @@ def _unlanded(repo: Path) -> Iterator[Finding]:
     ahead = git(repo, "rev-list", "--count", f"{branch}..refs/heads/coord/{branch}")
     if ahead not in {"", "0"}:
         yield Finding(
-            f"{branch} lacks {ahead} landed commits of coord/{branch}",
-            "they passed the check, but your branch does not have them",
+            f"{branch} lacks {count(int(ahead), 'landed commit')} of coord/{branch}",
+            "what has passed the check is not on your branch",
             f"git merge coord/{branch}",
             wrong=False,
         )
@@ -172,7 +174,8 @@ def _unlanded(repo: Path) -> Iterator[Finding]:
     kept = git(repo, "for-each-ref", *flags, "refs/coord/wip").splitlines()
     if kept:
         yield Finding(
-            f"{len(kept)} attempts' work is kept that has not landed, such as {kept[0]}",
+            f"the work of {count(len(kept), 'attempt')} is kept that has not landed, such as"
+            f" {kept[0]}",
             "failed and lost attempts stay reachable until you remove them",
             "look with git log REF; remove with `coord clean --discard REF`",
             wrong=False,

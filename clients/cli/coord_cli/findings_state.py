@@ -14,6 +14,7 @@ from coord_worker.leftovers import end_leftovers
 from coord_worker.names import claim
 from coord_worker.processes import members
 
+from coord_cli.amounts import count
 from coord_cli.crew import work_folder
 from coord_cli.findings import Finding
 
@@ -94,8 +95,8 @@ def _unkept(folder: Path) -> Iterator[Finding]:
     left = sorted(folder.iterdir()) if folder.is_dir() else []
     if left:
         yield Finding(
-            f"{len(left)} worktrees could not be kept as commits, such as {left[0]}",
-            "they hold work that is nowhere else",
+            f"{count(len(left), 'worktree')} could not be kept as a commit, such as {left[0]}",
+            "work is there that is nowhere else",
             "take what you want; `coord clean --discard FOLDER` removes one",
             wrong=False,
         )

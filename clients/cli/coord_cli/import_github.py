@@ -27,12 +27,16 @@ def read(records: list[Record]) -> Imported:
 
     Raises:
         KeyError: An issue has no number or no title.
+        TypeError: Its number is none.
     """
     imported, ids = Imported(), Ids()
+    issues = {_number(issue): issue for issue in records}
     open_ones = {
-        issue["number"]: issue for issue in records if issue.get("state", "OPEN").upper() == "OPEN"
+        number: issue
+        for number, issue in issues.items()
+        if issue.get("state", "OPEN").upper() == "OPEN"
     }
-    closed = {issue["number"] for issue in records} - set(open_ones)
+    closed = set(issues) - set(open_ones)
     unknown: list[str] = []
     for number, issue in open_ones.items():
         waits = list(dict.fromkeys(_waits(issue)))
@@ -44,6 +48,13 @@ def read(records: list[Record]) -> Imported:
         imported.content["tasks"].append(made)
     imported.leave_out(unknown, "since these issues are not in the file")
     return imported
+
+
+def _number(issue: Record) -> int:
+    number = issue["number"]
+    if type(number) is not int:
+        raise TypeError(f"{number!r} is no number of an issue")
+    return number
 
 
 def _waits(issue: Record) -> Iterator[int]:

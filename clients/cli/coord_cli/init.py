@@ -18,7 +18,8 @@ INCLUDE, PLAN = ".worktreeinclude", "plan.toml"
 _NEEDED = (".env", ".env.*", ".envrc", ".npmrc", "*.local", "*.local.*", "local.settings.json")
 _INCLUDE_HEAD = "# Ignored files that Coord copies into each worktree. Syntax as in .gitignore.\n"
 _PLAN_TEXT = """\
-# What is to be done: docs/plans.md has all fields.
+# What is to be done. `coord plan check plan.toml` tells what is wrong with it. A task may also
+# have prompt_file, deps, priority, category, capabilities, paths, retries, labels, expects_change.
 [defaults]
 timeout = "20m"
 # budget = "$0.50"                    # the most that one task may cost
@@ -64,7 +65,8 @@ def init(*, place: Place, dry_run: bool, as_json: bool) -> None:
     if as_json:
         print_json(_as_dict(drafts, new, proposal, command))
     else:
-        _tell(drafts, new, proposal, command, dry_run=dry_run)
+        needs_commit = not git(top, "rev-parse", "--verify", "--quiet", "HEAD")
+        _tell(drafts, new, proposal, command, needs_commit=needs_commit, dry_run=dry_run)
 
 
 def _checkout(place: Place) -> Path:
@@ -115,7 +117,13 @@ def _as_dict(
 
 
 def _tell(
-    drafts: list[Draft], new: list[Draft], proposal: Proposal | None, command: str, *, dry_run: bool
+    drafts: list[Draft],
+    new: list[Draft],
+    proposal: Proposal | None,
+    command: str,
+    *,
+    needs_commit: bool,
+    dry_run: bool,
 ) -> None:
     for draft in drafts:
         done = "would write" if dry_run else "wrote"
@@ -126,4 +134,6 @@ def _tell(
         click.echo("nothing here tells how the project is tested: put your command after --check")
     else:
         click.echo(f"{proposal.found} says how it is tested: {proposal.check}")
+    if needs_commit:
+        click.echo("there is no commit yet, and worktrees start from one: make a first commit")
     click.echo(f"next, once {PLAN} says what you want (and claude is your agent):\n    {command}")

@@ -5,10 +5,12 @@ import sys
 from pathlib import Path
 
 import click
-from coord.v1 import queue_pb2
+from coord.times import timestamp_ns
+from coord.v1 import integrator_pb2, queue_pb2
 from coord_host import Place, find
 from coord_worker.folders import log_path, task_logs
 
+from coord_cli.check_runs import last_judgement, run_lines, target_runs
 from coord_cli.command import (
     Services,
     UsageProblem,
@@ -28,7 +30,7 @@ _CHUNK_BYTES = 2**16
 
 
 @click.command()
-@click.argument("task")
+@click.argument("task", default="")
 @place_options
 @click.option("--follow", "-f", is_flag=True, help="Go on until the task has ended.")
 @click.option("--attempt", type=click.IntRange(1), help="Which attempt.  [default: the newest]")
@@ -39,9 +41,12 @@ def logs(
 ) -> None:
     """Print what the agent of a task, or the check of its change, has printed.
 
-    Needs no running services. As JSON: which attempt it is and where its log is kept; with --check
-    the runs of the check.
+    With --check and no TASK: what the check has printed on the target alone. Needs no running
+    services. As JSON: which attempt it is and where its log is kept; with --check the runs of the
+    check.
     """
+    if not task and not check:
+        raise click.UsageError("Missing argument 'TASK'.")
     if check:
         run_async(lambda: _checks(place, task, attempt, as_json=as_json))
     folder = work_folder(place)
@@ -60,26 +65,42 @@ def logs(
 
 async def _checks(place: Place, task: str, number: int | None, *, as_json: bool) -> None:
     async with looking(place) as services:
-        request = queue_pb2.GetTaskRequest(project=place.project, task_id=task)
-        attempts = (await services.queue.GetTask(request)).task.attempts
-        wanted = [one for one in attempts if number in {None, one.number}]
-        changes = [await change_of(services, task, one) for one in wanted]
-    runs = next((change.runs for change in reversed(changes) if change.runs), None)
-    if runs is None:
-        raise UsageProblem(f"no check has been run for {task!r}")
+        runs = await _change_runs(services, task, number) if task else await target_runs(services)
+    if not runs:
+        raise UsageProblem(
+            f"no check has been run for {repr(task) if task else 'the target alone'}"
+        )
     if as_json:
         print_json([as_dict(run) for run in runs])
         return
     for run in runs:
-        verdict = "green" if run.passed else f"red, exit status {run.exit_status}"
-        click.echo(f"--- {verdict}, on tree {run.tree[:10]}")
-        click.echo(run.output)
+        for line in run_lines(run):
+            click.echo(line)
+
+
+async def _change_runs(
+    services: Services, task: str, number: int | None
+) -> list[integrator_pb2.CheckRun]:
+    """Return the runs that have decided last on a task's change, or why it has to wait."""
+    request = queue_pb2.GetTaskRequest(project=services.project, task_id=task)
+    found = (await services.queue.GetTask(request)).task
+    wanted = [one for one in found.attempts if number in {None, one.number}]
+    changes = [await change_of(services, task, one) for one in wanted]
+    runs = next((last_judgement(one.runs) for one in reversed(changes) if one.runs), [])
+    if found.state != queue_pb2.TASK_STATE_MERGING or number is not None:
+        return runs
+    since_ns = timestamp_ns(runs[0].judged_at) if runs else 0
+    later = await target_runs(services)
+    return runs + [run for run in later if timestamp_ns(run.judged_at) > since_ns]
 
 
 def _missing(folder: Path, task: str, attempt: int | None) -> str:
     if attempt is not None and _newest(folder, task):
         return f"{task!r} has no attempt {attempt} here; its newest is {_newest(folder, task)}"
-    return f"no worker of this project has a log of {task!r}"
+    return (
+        f"no worker of this project has a log of {task!r}: none has begun it, or `coord clean` has"
+        " removed the log, as it does once a task is complete"
+    )
 
 
 def _newest(folder: Path, task: str) -> int:

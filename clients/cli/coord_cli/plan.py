@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from coord_cli.plan_graph import cycles, did_you_mean, show_cycle
 from coord_cli.plan_problems import PlanError, Problem, explain
 from coord_cli.plan_source import Source, read
-from coord_cli.plan_tables import PlanFile, ProfileTable, TaskTable
+from coord_cli.plan_tables import PlanFile, ProfileTable, TaskTable, check_text
 from coord_cli.plan_text import Place
 from coord_cli.profiles import BUILT_IN, Profile
 
@@ -133,8 +133,8 @@ def _prompt(task: TaskTable, folder: Path) -> str:
     prompt = task.prompt or ""
     if task.prompt_file is not None:
         try:
-            prompt = (folder / task.prompt_file).read_text("utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
+            prompt = check_text((folder / task.prompt_file).read_text("utf-8-sig"))
+        except (OSError, ValueError) as error:
             raise ValueError(f"cannot be read: {error}") from error
     size = len(prompt.encode())
     if size > _PROMPT_BYTES_MAX:

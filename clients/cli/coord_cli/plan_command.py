@@ -1,7 +1,7 @@
 """`coord plan`: checking, drawing and importing plans. Nothing is started or stored by it."""
 
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO
 
 import click
 
@@ -57,13 +57,13 @@ def graph(*, plan: Path, form: str, as_json: bool) -> None:
 
 
 @plan_group.command("import")
-@click.argument("file", type=click.File("r"))
+@click.argument("file", type=click.File("rb"))
 @click.option("--from", "form", type=click.Choice(FORMS), help="Its form.  [default: as it looks]")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File of the plan.")
 @click.option("--force", is_flag=True, help="Write over the file.")
 @json_option
 def import_(
-    *, file: TextIO, form: str | None, output: Path | None, force: bool, as_json: bool
+    *, file: BinaryIO, form: str | None, output: Path | None, force: bool, as_json: bool
 ) -> None:
     """Make a plan of issues: those of beads (issues.jsonl) or of GitHub.
 

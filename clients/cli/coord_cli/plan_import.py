@@ -7,11 +7,14 @@ from typing import Any
 
 import click
 import yaml
+from pydantic import ValidationError
 
 from coord_cli import import_beads, import_github, import_wfcommons
 from coord_cli.command import UsageProblem
 from coord_cli.imported import Imported, Record
 from coord_cli.plan_graph import cycles, show_cycle
+from coord_cli.plan_problems import explain
+from coord_cli.plan_tables import TaskTable
 
 _READERS: Mapping[str, Callable[[list[Record]], Imported]] = {
     "beads": import_beads.read,
@@ -21,27 +24,47 @@ _READERS: Mapping[str, Callable[[list[Record]], Imported]] = {
 FORMS = tuple(_READERS)
 
 
-def import_plan(text: str, form: str | None) -> Imported:
+def import_plan(data: bytes, form: str | None) -> Imported:
     """Return the plan that a text amounts to.
 
     Args:
-        text: What another tool has written.
+        data: What another tool has written, in UTF-8.
         form: One of FORMS; None to go by how the text looks.
 
     Raises:
         UsageProblem: It has not that form, or holds nothing that is open.
     """
-    records = _records(text)
-    form = form or _guess(records)
     try:
-        imported = _READERS[form](records)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UsageProblem(f"these are no issues as {form} writes them: {error!r}") from error
+        records = _records(data.decode("utf-8-sig"))
+        form = form or _guess(records)
+        imported = _read(records, form)
+    except UnicodeDecodeError as error:
+        raise UsageProblem(f"this is no text: {error}") from error
+    except RecursionError as error:
+        raise UsageProblem("this is nested too deeply for a plan") from error
     if not imported.content["tasks"]:
-        raise UsageProblem("no issue is open: there is nothing to make a plan of")
+        raise UsageProblem("nothing in it is left to do: there is nothing to make a plan of")
     deps = {task["id"]: task.get("deps", []) for task in imported.content["tasks"]}
     imported.notes += [f"break this cycle: {show_cycle(cycle)}" for cycle in cycles(deps)]
     return imported
+
+
+def _read(records: list[Record], form: str) -> Imported:
+    try:
+        imported = _READERS[form](records)
+        _check_tasks(imported)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UsageProblem(f"this is not as {form} writes it: {error!r}") from error
+    return imported
+
+
+def _check_tasks(imported: Imported) -> None:
+    """Raise ValueError where a task holds what no plan may."""
+    for task in imported.content["tasks"]:
+        try:
+            TaskTable.model_validate(task)
+        except ValidationError as error:
+            raise ValueError(explain(error.errors(include_url=False)[0])) from error
 
 
 def _records(text: str) -> list[Record]:
@@ -54,7 +77,7 @@ def _records(text: str) -> list[Record]:
         return [_record(line, number) for number, line in _lines(text)]
     found = whole if isinstance(whole, list) else [whole]
     if not found or not all(isinstance(one, dict) for one in found):
-        raise UsageProblem("there are no issues in it")
+        raise UsageProblem("there are no JSON objects in it")
     return found
 
 
@@ -69,7 +92,7 @@ def _record(line: str, number: int) -> Record:
     except ValueError as error:
         raise UsageProblem(f"line {number} is not JSON: {error}") from error
     if not isinstance(found, dict):
-        raise UsageProblem(f"line {number} is no issue")
+        raise UsageProblem(f"line {number} is no JSON object")
     return found
 
 

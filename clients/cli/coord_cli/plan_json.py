@@ -14,14 +14,14 @@ def parse(text: str) -> Parsed:
 
     Raises:
         FormError: It is not JSON, or has a key twice.
+        RecursionError: It is nested too deeply.
+        ValueError: A number in it has too many digits.
     """
     try:
         raw = json.loads(text)
         lines = _Walk(text).lines
     except json.JSONDecodeError as error:
         raise FormError(error.lineno, f"this is not JSON: {error.msg}") from error
-    except RecursionError as error:
-        raise FormError(1, "this is nested too deeply for a plan") from error
     if not isinstance(raw, dict):
         raise FormError(1, "a plan is an object with `tasks`")
     return Parsed(raw, lines)

@@ -52,7 +52,7 @@ class Problem:
 
     Attributes:
         path: In which file.
-        line: Where in it.
+        line: Where in it; 0 for the file as a whole.
         message: What, and where that is clear, what to do.
     """
 
@@ -66,8 +66,7 @@ class PlanError(Exception):
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = sorted(problems, key=lambda problem: (problem.path, problem.line))
-        lines = (f"{one.path}:{one.line}: {one.message}" for one in self.problems)
-        super().__init__("\n".join(lines))
+        super().__init__("\n".join(map(_told, self.problems)))
 
     def as_json(self) -> list[dict[str, Any]]:
         """Return the problems for programs."""
@@ -77,12 +76,18 @@ class PlanError(Exception):
         ]
 
 
+def _told(problem: Problem) -> str:
+    where = f"{problem.path}:{problem.line}" if problem.line else str(problem.path)
+    return f"{where}: {problem.message}"
+
+
 def explain(error: Any) -> str:
     """Return what a validation error says to who has written the plan."""
     place, kind = error["loc"], error["type"]
     field = _dotted(place)
     if kind == "extra_forbidden":
-        hint = did_you_mean(str(place[-1]), _known_fields(place[:-1]))
+        known = sorted(_known_fields(place[:-1]))
+        hint = did_you_mean(str(place[-1]), known) or f"; there are {', '.join(known)}"
         return f"{field} {_MESSAGES[kind]}{hint}"
     if kind == "string_pattern_mismatch":
         return f"{field} may not be {error['input']!r}: it must match {error['ctx']['pattern']}"

@@ -1,16 +1,19 @@
 """The shape of a plan: what waits for what, and the most that it may cost and take."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from coord.times import duration_ns
 from coord.v1 import queue_pb2
 
-from coord_cli.amounts import format_length, format_money
+from coord_cli.amounts import count, format_length, format_money
 from coord_cli.plan import Plan
 from coord_cli.plan_graph import levels, longest_chain
 from coord_cli.plan_specs import task_specs
+
+# What the contract says where a plan says nothing.
+_ATTEMPTS_DEFAULT = 3
 
 
 @dataclass(frozen=True)
@@ -21,8 +24,9 @@ class Shape:
         tasks: Its tasks, each after what it depends on.
         levels: Their ids by level: what is in one level waits only for what is in those before.
         chain: The ids of one of the longest chains of dependencies.
-        chain_ns: How long that chain takes where each task runs into its time limit; None where one
-            has none.
+        chain_ns: How long that chain takes where each task lands at the end of its time limit, at
+            the first attempt; None where one has no limit.
+        chain_ns_max: The same where each uses up all its attempts.
         cap_nanos: The most that the plan lets all tasks cost; None where it says nothing.
         budgets_nanos: The sum of the tasks' own budgets.
         uncapped: How many tasks have no budget of their own.
@@ -32,6 +36,7 @@ class Shape:
     levels: Sequence[Sequence[str]]
     chain: Sequence[str]
     chain_ns: int | None
+    chain_ns_max: int | None
     cap_nanos: int | None
     budgets_nanos: int
     uncapped: int
@@ -55,15 +60,22 @@ def shape_of(plan: Plan) -> Shape:
     deps = {spec.id: list(spec.deps) for spec in specs.values()}
     chain = longest_chain(deps)
     timeouts = [duration_ns(specs[task].timeout) for task in chain]
+    most = [_attempts_ns(specs[task]) for task in chain]
     return Shape(
         tasks=list(specs.values()),
         levels=_by_level(levels(deps)),
         chain=chain,
         chain_ns=sum(timeouts) if all(timeouts) else None,
+        chain_ns_max=sum(most) if all(timeouts) else None,
         cap_nanos=plan.content.plan.budget,
         budgets_nanos=sum(spec.budget.nanos for spec in specs.values()),
         uncapped=sum(not spec.HasField("budget") for spec in specs.values()),
     )
+
+
+def _attempts_ns(spec: queue_pb2.TaskSpec) -> int:
+    attempts = spec.retry_policy.max_attempts or _ATTEMPTS_DEFAULT
+    return attempts * duration_ns(spec.timeout)
 
 
 def _by_level(depth: dict[str, int]) -> list[list[str]]:
@@ -81,7 +93,8 @@ def shape_json(shape: Shape) -> dict[str, Any]:
         "levels": len(shape.levels),
         "widest_level": shape.widest,
         "critical_path": list(shape.chain),
-        "critical_path_s_max": None if shape.chain_ns is None else shape.chain_ns / 1e9,
+        "critical_path_s": _seconds(shape.chain_ns),
+        "critical_path_s_max": _seconds(shape.chain_ns_max),
         "budget_usd": None if shape.cap_nanos is None else shape.cap_nanos / 1e9,
         "task_budgets_usd": shape.budgets_nanos / 1e9,
         "tasks_without_budget": shape.uncapped,
@@ -89,23 +102,42 @@ def shape_json(shape: Shape) -> dict[str, Any]:
     }
 
 
+def _seconds(ns: int | None) -> float | None:
+    return None if ns is None else ns / 1e9
+
+
 def shape_lines(shape: Shape) -> list[str]:
     """Return a shape for people."""
     most = shape.cost_nanos_max
     cost = "no limit" if most is None else f"at most {format_money(most)}"
     if shape.uncapped:
-        cost += f" ({_count(shape.uncapped, 'task')} without a budget)"
-    time = "no limit" if shape.chain_ns is None else f"at most {format_length(shape.chain_ns)}"
-    tasks, number = _count(len(shape.tasks), "task"), _count(len(shape.levels), "level")
+        cost += f" ({count(shape.uncapped, 'task')} without a budget)"
+    tasks, number = count(len(shape.tasks), "task"), count(len(shape.levels), "level")
     return [
         f"{tasks} in {number}; the widest has {shape.widest}",
-        f"critical path: {_count(len(shape.chain), 'task')}, {time}: {_short(shape.chain)}",
+        f"critical path: {count(len(shape.chain), 'task')}, {_time(shape)}: {_short(shape.chain)}",
         f"cost: {cost}",
+        *_short_of_money(shape),
     ]
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def _time(shape: Shape) -> str:
+    if shape.chain_ns is None or shape.chain_ns_max is None:
+        return "no limit"
+    once = f"at most {format_length(shape.chain_ns)}"
+    if shape.chain_ns_max == shape.chain_ns:
+        return once
+    return f"{once}, or {format_length(shape.chain_ns_max)} with all retries"
+
+
+def _short_of_money(shape: Shape) -> Iterator[str]:
+    """Yield that the plan's budget does not do for all of its tasks' budgets, where that is so."""
+    cap = shape.cap_nanos
+    if cap is not None and cap < shape.budgets_nanos:
+        yield (
+            f"the plan's budget, {format_money(cap)}, is less than its tasks' budgets together,"
+            f" {format_money(shape.budgets_nanos)}: once it is spent, nothing more is begun"
+        )
 
 
 def _short(chain: Sequence[str]) -> str:

@@ -105,5 +105,10 @@ def _read_file(path: Path, form: Callable[[str], Parsed]) -> Parsed:
         return form(path.read_text("utf-8-sig"))
     except FormError as error:
         raise PlanError([Problem(path, error.line, error.message)]) from error
-    except (OSError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise PlanError([Problem(path, 1, "this is nested too deeply for a plan")]) from error
+    except OSError as error:
+        raise PlanError([Problem(path, 0, f"cannot be read: {error.strerror}")]) from error
+    except ValueError as error:
+        # Such as bytes that are no text, or a number of more digits than Python takes.
         raise PlanError([Problem(path, 1, f"cannot be read: {error}")]) from error

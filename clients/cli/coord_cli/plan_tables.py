@@ -3,6 +3,7 @@
 from typing import Annotated, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -17,10 +18,25 @@ _ID = r"^[A-Za-z0-9._:/@+-]{1,128}$"
 _NAME = r"^[A-Za-z0-9_-]{1,64}$"
 
 
+def check_text(text: str) -> str:
+    """Return a text that every service and every agent can be given.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if "\0" in text:
+        raise ValueError("a text has no NUL")
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        raise ValueError("a text has no halves of characters, such as \\ud800")
+    return text
+
+
 def _money(value: object) -> object:
     if isinstance(value, str):
         return parse_money(value)
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool):
+        return parse_money(str(value))
+    if isinstance(value, float):
         return parse_money(f"{value:.9f}")
     raise ValueError("write an amount of money as '$0.50'")
 
@@ -33,6 +49,7 @@ def _length(value: object) -> object:
     raise ValueError("write a length of time as '90s', '10m' or '1h30m'")
 
 
+Text = Annotated[str, AfterValidator(check_text)]
 Id = Annotated[str, StringConstraints(pattern=_ID)]
 Name = Annotated[str, StringConstraints(pattern=_NAME)]
 Money = Annotated[int, BeforeValidator(_money), Field(gt=0)]
@@ -59,11 +76,11 @@ class TaskFields(Table):
     priority: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] | None = None
     category: Name | None = None
     capabilities: list[Name] | None = None
-    paths: list[str] | None = None
+    paths: list[Text] | None = None
     timeout: Length | None = None
     retries: Annotated[int, Field(ge=0, le=99)] | None = None
     budget: Money | None = None
-    labels: dict[str, str] | None = None
+    labels: dict[Text, Text] | None = None
     expects_change: bool | None = None
 
 
@@ -71,9 +88,9 @@ class TaskTable(TaskFields):
     """One of `[[tasks]]`."""
 
     id: Id
-    title: Annotated[str, StringConstraints(max_length=1_024)] = ""
-    prompt: str | None = None
-    prompt_file: str | None = None
+    title: Annotated[Text, StringConstraints(max_length=1_024)] = ""
+    prompt: Text | None = None
+    prompt_file: Text | None = None
     deps: list[Id] = []
 
 
@@ -82,7 +99,7 @@ class ProfileTable(Table):
 
     capabilities: list[Name] = []
     preferences: dict[Name, Annotated[float, Field(ge=0, le=1, strict=False)]] = {}
-    agent: str = ""
+    agent: Text = ""
 
 
 class LimitTable(Table):

@@ -22,6 +22,8 @@ def parse(text: str) -> Parsed:
 
     Raises:
         FormError: It is not TOML.
+        RecursionError: It is nested too deeply.
+        ValueError: A number in it has too many digits.
     """
     try:
         raw = tomllib.loads(text)

@@ -1,7 +1,7 @@
 """Plans in YAML, with the line on which each value is set.
 
-Plain values are read as YAML 1.2 says, so that `no`, `12:30` and `2026-01-31` are text. Anchors and
-aliases are refused: a few lines of them can stand for gigabytes.
+Plain values are read as YAML 1.2 says, so that `no`, `12:30` and `2026-01-31` are text. Tags are
+refused, and so are anchors and aliases: a few lines of them can stand for gigabytes.
 """
 
 import re
@@ -41,6 +41,8 @@ def parse(text: str) -> Parsed:
 
     Raises:
         FormError: It is not YAML, has a key twice, or is no mapping of plain data.
+        RecursionError: It is nested too deeply.
+        ValueError: A number in it has too many digits.
     """
     try:
         return _parse(text)
@@ -49,8 +51,6 @@ def parse(text: str) -> Parsed:
         raise FormError(line, f"this is not YAML: {error.problem}") from error
     except yaml.YAMLError as error:
         raise FormError(1, f"this is not YAML: {error}") from error
-    except RecursionError as error:
-        raise FormError(1, "this is nested too deeply for a plan") from error
 
 
 def _parse(text: str) -> Parsed:
@@ -80,6 +80,7 @@ class _Walk:
         if id(node) in self._seen:
             raise FormError(_line(node), "anchors and aliases are not for plans; use `defaults`")
         self._seen.add(id(node))
+        self._refuse_tag(node)
         self.lines.setdefault(place, _line(node))
         if isinstance(node, MappingNode):
             return self._mapping(node, place)
@@ -98,7 +99,15 @@ class _Walk:
             found[key] = self.value(value_node, (*place, key))
         return found
 
+    def _refuse_tag(self, node: Node) -> None:
+        plain = isinstance(node, ScalarNode) and node.style is None
+        usual = self._loader.resolve(type(node), node.value, (plain, True))  # type: ignore[no-untyped-call]
+        if node.tag != usual:
+            tag = node.tag.replace("tag:yaml.org,2002:", "!!")
+            raise FormError(_line(node), f"tags such as {tag} are not for plans")
+
     def _key(self, node: Node) -> str:
+        self._refuse_tag(node)
         key = self._loader.construct_object(node) if isinstance(node, ScalarNode) else None
         if not isinstance(key, str):
             raise FormError(_line(node), "a field's name must be text; put it in quotes")

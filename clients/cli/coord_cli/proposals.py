@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _MAKE_TARGETS = re.compile(r"^(test|check)\s*:(?!=)", re.MULTILINE)
+_UNIT_TEST = re.compile(r"^\s*(import|from) unittest\b", re.MULTILINE)
+_PYTHON = ("pyproject.toml", "tox.ini", "setup.py", "setup.cfg", "pytest.ini")
 _NODE_INSTALLS = {
     "package-lock.json": ("npm ci", "npm test"),
     "pnpm-lock.yaml": ("pnpm install --frozen-lockfile", "pnpm test"),
@@ -63,10 +65,10 @@ def _make(top: Path) -> Proposal | None:
 
 def _node(top: Path) -> Proposal | None:
     try:
-        scripts = json.loads(_text(top / "package.json") or "{}").get("scripts", {})
-    except (ValueError, AttributeError):
+        script = json.loads(_text(top / "package.json") or "{}").get("scripts", {}).get("test")
+    except (ValueError, AttributeError, RecursionError):
         return None
-    if not scripts.get("test") or _NO_TEST in scripts["test"]:
+    if not script or _NO_TEST in str(script):
         return None
     for lock, (install, test) in _NODE_INSTALLS.items():
         if (top / lock).is_file():
@@ -75,17 +77,29 @@ def _node(top: Path) -> Proposal | None:
 
 
 def _python(top: Path) -> Proposal | None:
-    files = ("pyproject.toml", "tox.ini", "setup.py", "setup.cfg", "pytest.ini")
-    found = next((name for name in files if (top / name).is_file()), None)
-    if found is None:
-        return None
-    if (top / "uv.lock").is_file():
+    found = next((name for name in _PYTHON if (top / name).is_file()), None)
+    if (top / "uv.lock").is_file() and found:
         return Proposal("uv.lock", "uv run pytest -q", "uv sync")
     if (top / "tox.ini").is_file():
         return Proposal("tox.ini", "tox -q")
     # An editable install would test the user's checkout rather than the merged tree.
     path = "PYTHONPATH=src " if (top / "src").is_dir() else ""
-    return Proposal(found, f"{path}python -m pytest -q")
+    if unit_test := _unit_test(top):
+        is_package = unit_test.with_name("__init__.py").is_file() or unit_test.parent == top
+        start = "" if is_package else f" -s {unit_test.parent.name}"
+        check = f"{path}python -m unittest discover{start}"
+        return Proposal(str(unit_test.relative_to(top)), check)
+    return Proposal(found, f"{path}python -m pytest -q") if found else None
+
+
+def _unit_test(top: Path) -> Path | None:
+    """Return a test for the standard library's runner; None where there is none, or pytest is."""
+    folders = (top, top / "test", top / "tests")
+    texts = {path: _text(path) for folder in folders for path in sorted(folder.glob("test*.py"))}
+    settings = (_text(top / name) for name in _PYTHON)
+    if any("pytest" in text for text in (*texts.values(), *settings)):
+        return None
+    return next((path for path, text in texts.items() if _UNIT_TEST.search(text)), None)
 
 
 def _plain(top: Path) -> Proposal | None:

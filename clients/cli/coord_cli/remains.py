@@ -5,7 +5,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from coord_host import locate
+
 from coord_cli.git import git, git_items, git_succeeds, run_git
+from coord_cli.kept_work import LEFT_BEHIND
 
 LANDING = "refs/coord/landing"
 REPORT = "report"
@@ -33,20 +36,25 @@ class Remain:
     commit: str = ""
 
 
-def refs_left(repo: Path, tip: str, landing_branch: str, landed: Collection[str]) -> list[Remain]:
+def refs_left(
+    repo: Path, tip: str, landing_branch: str, landed: Collection[str], leaving: Collection[str]
+) -> list[Remain]:
     """Return Coord's refs in a repository, but for the landing branch.
 
     Args:
         repo: The repository.
         tip: The newest landed commit, or a branch: what it contains has landed.
         landing_branch: The branch that landings move.
-        landed: The wip refs of changes that have landed in another form, as by squashing.
+        landed: The wip refs of changes that have landed in another form, as by squashing. What
+            their attempts have left behind goes with them.
+        leaving: The worktrees that are about to be removed.
     """
-    used = _checked_out(repo)
+    used = {ref for ref, place in checked_out(repo).items() if place not in leaving}
     gone = {ref for ref, _ in _own_refs(repo, f"--merged={tip}")}.union(landed)
+    attempts = {_attempt(ref) for ref in landed}
     skipped = {LANDING, f"{_HEADS}{landing_branch}"}
     return [
-        _judge(ref, commit, landed=ref in gone, used=ref in used)
+        _judge(ref, commit, landed=ref in gone or _is_left_by(ref, attempts), used=ref in used)
         for ref, commit in _own_refs(repo)
         if ref not in skipped
     ]
@@ -111,7 +119,9 @@ def delete_refs(repo: Path, remains: Sequence[Remain]) -> None:
     Raises:
         OSError: Git has refused; nothing was deleted then.
     """
-    lines = "".join(f"delete {one.name} {one.commit}\n" for one in remains)
+    there = set(_own_refs(repo))
+    left = [one for one in remains if (one.name, one.commit) in there]
+    lines = "".join(f"delete {one.name} {one.commit}\n" for one in left)
     done = run_git(repo, "update-ref", "--stdin", stdin=lines)
     if done.returncode != 0:
         raise OSError(f"git has not deleted Coord's refs: {done.stderr.strip()}")
@@ -129,12 +139,40 @@ def _own_refs(repo: Path, *flags: str) -> list[tuple[str, str]]:
     return [(ref, commit) for ref, _, commit in (line.partition(" ") for line in lines)]
 
 
+def _attempt(wip_ref: str) -> str:
+    """Return the beginning of a wip ref that names worker and fencing token."""
+    folder, _, name = wip_ref.rpartition("/")
+    return f"{folder}/{name.partition('-')[0]}"
+
+
+def _is_left_by(ref: str, attempts: Collection[str]) -> bool:
+    return ref.endswith(LEFT_BEHIND) and _attempt(ref) in attempts
+
+
 def _judge(ref: str, commit: str, *, landed: bool, used: bool) -> Remain:
     kind = "kept work" if ref.startswith(_WIP) else "branch"
     why = "" if landed else "has not landed"
     return Remain(kind, ref, why="is checked out" if used else why, commit=commit)
 
 
-def _checked_out(repo: Path) -> set[str]:
-    items = git_items(repo, "worktree", "list", "--porcelain", "-z")
-    return {item.removeprefix("branch ") for item in items if item.startswith("branch ")}
+def checked_out(repo: Path) -> dict[str, str]:
+    """Return where each branch is checked out, by its full name."""
+    found, place = {}, ""
+    for item in git_items(repo, "worktree", "list", "--porcelain", "-z"):
+        key, _, value = item.partition(" ")
+        if key == "worktree":
+            place = value
+        elif key == "branch":
+            found[value] = place
+    return found
+
+
+def other_states(repo: Path, state: Path) -> list[Path]:
+    """Return other state folders from which Coord works on a repository.
+
+    That is the usual one, and those that have worktrees of it now.
+    """
+    states = {Path(place).parent.parent for place in checked_out(repo).values()}
+    states.add(locate(repo).state)
+    mine = state.resolve()
+    return sorted(one for one in states if (one / "integrator").is_dir() and one.resolve() != mine)

@@ -1,27 +1,32 @@
 """What came of a run in full: every attempt, every check."""
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import grpc
 import grpc.aio
 from coord.times import timestamp_ns
-from coord.v1 import integrator_pb2, queue_pb2
+from coord.v1 import integrator_pb2, ledger_pb2, queue_pb2
 
+from coord_cli.check_runs import last_judgement
 from coord_cli.command import Services
+from coord_cli.kept_work import kept_ref, kept_work
 from coord_cli.output import failure_name
 from coord_cli.summary import Summary, TaskLine, entries_of
 
 _AT_ONCE = 64
+_WORKER = ledger_pb2.SCOPE_KIND_WORKER
 
 
 @dataclass(frozen=True)
 class CheckLine:
-    """One run of the check. `output` is the end of what it printed."""
+    """One run of the check, on the merged tree or on the target's. `output` is its end."""
 
     passed: bool
+    of_target: bool
     exit_status: int
     elapsed_ns: int
     output: str
@@ -37,10 +42,10 @@ class AttemptLine:
         result: `landed`, `no change`, `open`, or why it failed.
         message: What was said of it.
         elapsed_ns: How long it had the task, the wait for its landing included.
-        cost_nanos: What it has cost, in billionths of a dollar; None where the ledger cannot tell.
+        cost_nanos: What it has cost, in billionths of a dollar.
         commit: The commit that it landed; empty for none.
         kept: The ref that keeps its work; empty where it left none.
-        checks: The checks that were run for its change.
+        checks: The runs of the check that have decided on its change.
     """
 
     number: int
@@ -48,7 +53,7 @@ class AttemptLine:
     result: str
     message: str
     elapsed_ns: int
-    cost_nanos: int | None
+    cost_nanos: int
     commit: str
     kept: str
     checks: Sequence[CheckLine]
@@ -70,33 +75,59 @@ class Report:
     tasks: Sequence[TaskReport]
 
 
-async def collect(services: Services, summary: Summary) -> Report:
-    """Ask the services for all that is in a report."""
-    costs: dict[str, int] = defaultdict(int)
+async def collect(services: Services, summary: Summary, repo: Path | None) -> Report:
+    """Ask the services, and git in the repository, for all that is in a report."""
+    entries: dict[str, list[ledger_pb2.LedgerEntry]] = defaultdict(list)
     for entry in await entries_of(services, summary.run):
-        costs[entry.reservation_id] += entry.amount.nanos
+        entries[_scope(entry, ledger_pb2.SCOPE_KIND_TASK)].append(entry)
+    kept = await asyncio.to_thread(kept_work, repo)
     few = asyncio.Semaphore(_AT_ONCE)
 
     async def report(task: TaskLine) -> TaskReport:
         async with few:
-            return TaskReport(task, await _attempts(services, task, costs))
+            return TaskReport(task, await _attempts(services, task, entries[task.id], kept))
 
     return Report(summary, await asyncio.gather(*map(report, summary.tasks)))
 
 
-async def _attempts(services: Services, task: TaskLine, costs: dict[str, int]) -> list[AttemptLine]:
+async def _attempts(
+    services: Services,
+    task: TaskLine,
+    entries: Sequence[ledger_pb2.LedgerEntry],
+    kept: Mapping[tuple[str, int], str],
+) -> list[AttemptLine]:
     if not task.attempts:
         return []
     request = queue_pb2.GetTaskRequest(project=services.project, task_id=task.id)
     found = (await services.queue.GetTask(request)).task
+    costs = attempt_costs(found.attempts, entries)
     lines = []
     for attempt in found.attempts:
         change = await change_of(services, task.id, attempt)
-        alone = task.cost_nanos if len(found.attempts) == 1 else None
-        lines.append(
-            _line(found, attempt, change, costs.get(f"{task.id}@{attempt.fencing_token}", alone))
-        )
+        line = _line(found, attempt, change, costs[attempt.number])
+        lines.append(replace(line, kept=change.wip_ref or kept_ref(kept, attempt)))
     return lines
+
+
+def attempt_costs(
+    attempts: Sequence[queue_pb2.Attempt], entries: Iterable[ledger_pb2.LedgerEntry]
+) -> Counter[int]:
+    """Return what each attempt at a task has cost, by its number, in billionths of a dollar.
+
+    What a worker has spent is that of the attempt that it was given last: a killed one's costs are
+    booked before the next begins.
+    """
+    costs: Counter[int] = Counter()
+    for entry in entries:
+        posted_ns, worker = timestamp_ns(entry.posted_at), _scope(entry, _WORKER)
+        before = [one for one in attempts if timestamp_ns(one.assigned_at) <= posted_ns]
+        mine = [one for one in before if one.worker == worker] or before or list(attempts)
+        costs[mine[-1].number] += entry.amount.nanos
+    return costs
+
+
+def _scope(entry: ledger_pb2.LedgerEntry, kind: ledger_pb2.ScopeKind) -> str:
+    return next((scope.id for scope in entry.scopes if scope.kind == kind), "")
 
 
 async def change_of(
@@ -117,7 +148,7 @@ def _line(
     task: queue_pb2.Task,
     attempt: queue_pb2.Attempt,
     change: integrator_pb2.Change,
-    cost_nanos: int | None,
+    cost_nanos: int,
 ) -> AttemptLine:
     begun_ns = timestamp_ns(attempt.started_at) or timestamp_ns(attempt.assigned_at)
     ended_ns = timestamp_ns(attempt.ended_at) or begun_ns
@@ -130,7 +161,7 @@ def _line(
         cost_nanos=cost_nanos,
         commit=change.landed_commit,
         kept=change.wip_ref,
-        checks=[_check(run) for run in change.runs],
+        checks=[_check(run) for run in last_judgement(change.runs)],
     )
 
 
@@ -145,4 +176,4 @@ def _result(task: queue_pb2.Task, attempt: queue_pb2.Attempt, change: integrator
 
 def _check(run: integrator_pb2.CheckRun) -> CheckLine:
     elapsed_ns = timestamp_ns(run.ended_at) - timestamp_ns(run.started_at)
-    return CheckLine(run.passed, run.exit_status, max(elapsed_ns, 0), run.output)
+    return CheckLine(run.passed, run.of_target, run.exit_status, max(elapsed_ns, 0), run.output)

@@ -10,11 +10,14 @@ from urllib.parse import quote
 from coord.environment import SYSTEM
 from coord_worker.folders import encode
 
-from coord_cli.amounts import format_length, format_money
+from coord_cli.amounts import format_exact, format_money
 from coord_cli.report import AttemptLine, Report, TaskReport
 from coord_cli.summary import as_json, headline, hints
 
-_ATTEMPTS = ("task", "attempt", "worker", "result", "time", "cost", "commit", "checks", "message")
+_ATTEMPTS = (
+    *("task", "attempt", "worker", "result", "time", "cost"),
+    *("commit", "checks", "kept as", "message"),
+)
 _CELL_CHARS_MAX = 300
 
 
@@ -55,19 +58,19 @@ def _report_json(report: Report) -> dict[str, Any]:
 
 
 def _attempt_json(task: TaskReport, attempt: AttemptLine) -> dict[str, Any]:
-    cost = attempt.cost_nanos
     return {
         "number": attempt.number,
         "worker": attempt.worker,
         "result": attempt.result,
         "message": attempt.message,
         "elapsed_s": round(attempt.elapsed_ns / 1e9, 3),
-        "cost_usd": None if cost is None else cost / 1e9,
+        "cost_usd": attempt.cost_nanos / 1e9,
         "commit": attempt.commit,
         "kept": attempt.kept,
         "checks": [
             {
                 "passed": check.passed,
+                "of_target": check.of_target,
                 "exit_status": check.exit_status,
                 "elapsed_s": round(check.elapsed_ns / 1e9, 3),
                 "output": _check_path(task, attempt, number),
@@ -98,7 +101,7 @@ def _markdown(report: Report) -> Iterator[str]:
 def _checks_line(report: Report) -> str:
     checks = [check for task in report.tasks for one in task.attempts for check in one.checks]
     red = sum(not check.passed for check in checks)
-    time = format_length(sum(check.elapsed_ns for check in checks))
+    time = format_exact(sum(check.elapsed_ns for check in checks))
     attempts = sum(len(task.attempts) for task in report.tasks)
     return f"Attempts: {attempts}. Checks: {len(checks)} in {time}, {red} of them red."
 
@@ -123,10 +126,11 @@ def _attempt_rows(report: Report) -> list[tuple[str, ...]]:
             str(one.number),
             one.worker,
             one.result,
-            format_length(one.elapsed_ns),
-            "" if one.cost_nanos is None else format_money(one.cost_nanos),
+            format_exact(one.elapsed_ns),
+            format_money(one.cost_nanos),
             one.commit[:10],
             ", ".join(_check_cells(task, one)),
+            "" if one.commit else one.kept,
             one.message,
         )
         for task in report.tasks
@@ -137,8 +141,10 @@ def _attempt_rows(report: Report) -> list[tuple[str, ...]]:
 def _check_cells(task: TaskReport, attempt: AttemptLine) -> Iterator[str]:
     for number, check in enumerate(attempt.checks, start=1):
         verdict = "green" if check.passed else "red"
+        what = f"target {verdict}" if check.of_target else verdict
+        again = " again" if number > 1 and not check.of_target else ""
         path = _check_path(task, attempt, number)
-        yield f"[{verdict} in {format_length(check.elapsed_ns)}]({quote(path)})"
+        yield f"[{what}{again} in {format_exact(check.elapsed_ns)}]({quote(path)})"
 
 
 def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:

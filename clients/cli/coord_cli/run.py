@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from coord_host import Overrides, Place
 
-from coord_cli.agent_check import WorktreeStart
+from coord_cli.agent_check import WorktreeStart, check_setup
 from coord_cli.choice import choose
 from coord_cli.command import friendly_errors, json_option, place_options, run_async
 from coord_cli.crew import AGENT_HELP, PROVIDER_HELP, Crew
@@ -106,7 +106,9 @@ def run(
             return chosen
 
         loaded = load()
-        crew.check(WorktreeStart(place, overrides))
+        start = WorktreeStart(place, overrides)
+        crew.check(start)
+        check_setup(start)
         require_check(place, overrides)
     order = Order(
         place,

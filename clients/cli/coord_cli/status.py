@@ -7,15 +7,11 @@ import click
 from coord.v1 import coordinator_pb2, integrator_pb2, ledger_pb2, queue_pb2
 from coord_host import Place, find
 
-from coord_cli.amounts import format_money
+from coord_cli.amounts import count, format_money
 from coord_cli.command import Services, json_option, looking, place_options, run_async
 from coord_cli.output import as_dict, print_json, print_table, state_name
-
-_MOVING = (
-    integrator_pb2.CHANGE_STATE_QUEUED,
-    integrator_pb2.CHANGE_STATE_CHECKING,
-    integrator_pb2.CHANGE_STATE_LANDING,
-)
+from coord_cli.snapshot import FINAL, MOVING, WORKING
+from coord_cli.summary import checkout_line, commits_behind
 
 
 @click.command()
@@ -30,11 +26,15 @@ async def _status(place: Place, *, as_json: bool) -> None:
     running = find(place) is not None
     async with looking(place) as services:
         answers = await _ask(services)
+    queue = answers["merging"].merge_queue
+    behind = await commits_behind(place.repo, queue)
     if as_json:
         told = {name: as_dict(answer) for name, answer in answers.items()}
-        print_json({"running": running, **told})
+        print_json({"running": running, "target_behind": behind, **told})
     else:
         _print(place, answers, running=running)
+        if queue.landing_branch != queue.target:
+            click.echo(checkout_line(queue.target, queue.landing_branch, behind))
 
 
 async def _ask(services: Services) -> dict[str, Any]:
@@ -51,7 +51,7 @@ async def _ask(services: Services) -> dict[str, Any]:
             coordinator_pb2.ListWorkersRequest(project=project)
         ),
         "merging": await services.integrator.ListChanges(
-            integrator_pb2.ListChangesRequest(project=project, page_size=100, states=_MOVING)
+            integrator_pb2.ListChangesRequest(project=project, page_size=100, states=MOVING)
         ),
         "cost": await services.ledger.GetBalance(
             ledger_pb2.GetBalanceRequest(project=project, scope=scope)
@@ -69,12 +69,21 @@ def _print(place: Place, answers: dict[str, Any], *, running: bool) -> None:
         click.echo(f"everything is stopped until `coord resume`: {why}")
     counts = [(state_name(one.state), str(one.count)) for one in answers["queue"].counts]
     print_table(("tasks", ""), counts)
+    if not running and any(one.count for one in answers["queue"].counts if one.state not in FINAL):
+        click.echo(_idle_line(answers["queue"]))
     click.echo()
     print_table(("worker", "", "task", "progress"), map(_worker_row, answers["workers"].workers))
     _print_merging(answers["merging"])
     held = Counter(one.reason.message for one in answers["status"].held)
     for message, number in held.most_common():
         click.echo(f"held back: {number} ready: {message}")
+
+
+def _idle_line(stats: queue_pb2.GetQueueStatsResponse) -> str:
+    """Say what becomes of work while nobody runs."""
+    cut_off = sum(one.count for one in stats.counts if one.state in WORKING)
+    was = f"{count(cut_off, 'task')} cut off at work; " if cut_off else ""
+    return f"{was}nothing goes on until `coord run` or `coord up`"
 
 
 def _worker_row(worker: coordinator_pb2.Worker) -> tuple[str, ...]:

@@ -10,9 +10,9 @@ from typing import Any
 import click
 import grpc.aio
 from coord.errors import from_rpc
-from coord.v1 import integrator_pb2, ledger_pb2, queue_pb2
+from coord.v1 import common_pb2, integrator_pb2, ledger_pb2, queue_pb2
 
-from coord_cli.amounts import format_length, format_money
+from coord_cli.amounts import count, format_length, format_money
 from coord_cli.checkout_watch import Stray
 from coord_cli.command import Services
 from coord_cli.job import Ending, Outcome
@@ -87,14 +87,14 @@ async def summarize(
     snapshot = outcome.snapshot
     costs = await _costs(services, snapshot.run)
     commits = await _commits(services)
-    reasons = {task: reason.message for task, reason in outcome.stuck.items()}
+    reasons = {task: (_cause(one), one.message) for task, one in outcome.stuck.items()}
     lines = []
     for task in snapshot.tasks:
         attempt = task.attempts[-1] if task.attempts else queue_pb2.Attempt()
         code, message = _why(task, reasons)
         if not message and task.state not in _ENDED and len(reasons) < _ASKED_MAX:
             message = await _explained(services, task.spec.id, outcome.ending)
-            reasons[task.spec.id] = message
+            reasons[task.spec.id] = code, message
         lines.append(
             TaskLine(
                 id=task.spec.id,
@@ -116,12 +116,12 @@ async def summarize(
         spent,
         snapshot.merge_queue.landing_branch,
         snapshot.merge_queue.target,
-        await _behind(repo, snapshot.merge_queue),
+        await commits_behind(repo, snapshot.merge_queue),
         strays,
     )
 
 
-async def _behind(repo: Path | None, queue: integrator_pb2.MergeQueue) -> int:
+async def commits_behind(repo: Path | None, queue: integrator_pb2.MergeQueue) -> int:
     """Return how many landed commits the target does not have; 0 also where git cannot tell."""
     if repo is None or queue.landing_branch == queue.target:
         return 0
@@ -143,10 +143,15 @@ _ENDED = {
 }
 
 
-def _why(task: queue_pb2.Task, stuck: Mapping[str, str]) -> tuple[str, str]:
+def _why(task: queue_pb2.Task, stuck: Mapping[str, tuple[str, str]]) -> tuple[str, str]:
     if task.state in _ENDED:
         return failure_name(task.reason), task.message
-    return "", stuck.get(task.spec.id, "")
+    return stuck.get(task.spec.id, ("", ""))
+
+
+def _cause(reason: common_pb2.Reason) -> str:
+    """Return the code of what holds a task up; that merging is paused has a cause of its own."""
+    return reason.metadata.get("cause", reason.code)
 
 
 async def _explained(services: Services, task_id: str, ending: Ending) -> str:
@@ -273,21 +278,28 @@ def hints(summary: Summary) -> Iterable[str]:
     """Yield what the user may do next."""
     if summary.strays:
         yield _stray_hint(summary.strays)
-    if summary.behind:
-        yield (
-            f"{summary.target} lacks {summary.behind} of the landed commits: your checkout was left"
-            f" as it is; `git merge {summary.branch}` brings them in"
-        )
+    beside = summary.branch != summary.target and any(task.commit for task in summary.landed)
+    if summary.behind or beside:
+        yield checkout_line(summary.target, summary.branch, summary.behind)
     failed = [task for task in summary.left if task.state in {"FAILED", "ABORTED", "CANCELLED"}]
     for reason in sorted({task.reason for task in summary.left} & set(NEXT_STEPS)):
         yield f"{reason}: {NEXT_STEPS[reason]}"
-    held = next((task for task in summary.left if task.state == "MERGING"), None)
-    if held and summary.ending is Ending.STUCK:
-        yield f"`coord logs --check {held.id}` shows what the check printed"
     if failed:
         yield "`coord logs TASK` shows what an agent printed; --retry-failed tries again"
     if len(failed) < len(summary.left):
-        yield "the same command goes on with what is left"
+        held = any(task.reason in NEXT_STEPS for task in summary.left if task not in failed)
+        first = "then " if held else ""
+        yield f"{first}the same command goes on with what is left"
+
+
+def checkout_line(target: str, branch: str, behind: int) -> str:
+    """Say whether the user's checkout has what has landed beside it."""
+    if not behind:
+        return f"{target}, and with it your checkout, has all that has landed"
+    return (
+        f"{target} lacks {count(behind, 'landed commit')}: your checkout was left as it is;"
+        f" `git merge {branch}` brings them in"
+    )
 
 
 def _stray_hint(strays: Sequence[Stray]) -> str:

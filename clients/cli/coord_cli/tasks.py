@@ -1,7 +1,7 @@
 """`coord task`: adding, seeing and steering single tasks."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -11,11 +11,13 @@ from coord_host import Place
 
 from coord_cli.command import (
     EXIT_FAILED,
+    Services,
     json_option,
     looking,
     place_options,
     run_async,
 )
+from coord_cli.kept_work import kept_ref, kept_work
 from coord_cli.output import as_dict, failure_name, print_json, print_table, state_name
 from coord_cli.parameters import LENGTH, MONEY
 from coord_cli.plan_specs import money
@@ -143,7 +145,7 @@ def _print_tasks(tasks: Iterable[queue_pb2.Task], *, as_json: bool) -> None:
         )
         for one in tasks
     )
-    print_table(("task", "state", "attempts", "worker", ""), rows)
+    print_table(("task", "state", "attempts", "worker", "message or title"), rows)
 
 
 @task.command()
@@ -160,12 +162,12 @@ def show(*, task_id: str, place: Place, as_json: bool) -> None:
         if as_json:
             print_json(as_dict(found))
         else:
-            _print_task(found)
+            _print_task(found, kept_work(place.repo))
 
     run_async(body)
 
 
-def _print_task(found: queue_pb2.Task) -> None:
+def _print_task(found: queue_pb2.Task, kept: Mapping[tuple[str, int], str]) -> None:
     click.echo(f"{found.spec.id}: {found.spec.title}")
     click.echo(f"{state_name(found.state)} {failure_name(found.reason)} {found.message}".rstrip())
     if found.spec.deps:
@@ -176,6 +178,9 @@ def _print_task(found: queue_pb2.Task) -> None:
         for one in found.attempts
     )
     print_table(("attempt", "worker", "ended", "message", "progress"), rows)
+    for one in found.attempts:
+        if one.reason and (ref := kept_ref(kept, one)):
+            click.echo(f"the work of attempt {one.number} is kept: git log {ref}")
 
 
 @task.command()
@@ -192,15 +197,18 @@ def explain(*, task_id: str, place: Place, as_json: bool) -> None:
             named = queue_pb2.GetTaskRequest(project=place.project, task_id=task_id)
             attempts = (await services.queue.GetTask(named)).task.attempts
         if as_json:
-            print_json(as_dict(answer))
+            print_json(as_dict(answer) | {"attempts": [as_dict(one) for one in attempts]})
             return
         click.echo(f"{task_id}: {state_name(answer.state)}")
         for reason in answer.reasons:
             click.echo(f"  {reason.code}: {reason.message}")
+        kept = kept_work(place.repo)
         for one in attempts:
             if one.reason:
-                why = f"{failure_name(one.reason)}: {one.message}"
+                why = ": ".join(filter(None, (failure_name(one.reason), one.message)))
                 click.echo(f"  attempt {one.number} by {one.worker} ended: {why}")
+            if one.reason and (ref := kept_ref(kept, one)):
+                click.echo(f"  its work is kept: git log {ref}")
 
     run_async(body)
 
@@ -210,15 +218,24 @@ def explain(*, task_id: str, place: Place, as_json: bool) -> None:
 @place_options
 @json_option
 def retry(*, task_ids: Sequence[str], place: Place, as_json: bool) -> None:
-    """Make tasks that ended without success ready again."""
+    """Make tasks that ended without success ready again, and what was aborted because of them."""
 
     async def body() -> int:
         async with looking(place) as services:
+            before = await _aborted(services)
             request = queue_pb2.RetryTasksRequest(project=place.project, task_ids=task_ids)
-            answer = await services.queue.RetryTasks(request)
-        return _print_results(answer.results, as_json=as_json)
+            results = list((await services.queue.RetryTasks(request)).results)
+            revived = before - await _aborted(services) - set(task_ids)
+        pending = queue_pb2.TASK_STATE_PENDING
+        results += [queue_pb2.ReportResult(task_id=one, state=pending) for one in sorted(revived)]
+        return _print_results(results, as_json=as_json)
 
     run_async(body)
+
+
+async def _aborted(services: Services) -> set[str]:
+    stored = await tasks_of(services, states=[queue_pb2.TASK_STATE_ABORTED])
+    return {task.spec.id for task in stored}
 
 
 @task.command()

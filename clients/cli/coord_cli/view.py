@@ -64,30 +64,18 @@ class View(Protocol):
         """Leave the terminal as it was."""
 
 
-def make_view(console: Console, *, quiet: bool) -> View:
-    """Return the view that suits where the output goes."""
-    if quiet:
-        return QuietView()
+def make_view(console: Console, *, apart: bool) -> View:
+    """Return the view that suits where the output goes; with `apart` that is not for progress."""
+    if apart:
+        return PlainView(to_error=True)
     return LiveView(console) if console.is_terminal else PlainView()
 
 
-class QuietView:
-    """Shows nothing: the end alone is of interest."""
-
-    def show(self, snapshot: Snapshot, pool: PoolStates, note: str) -> None:
-        """Show nothing."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Do nothing."""
-
-
-class PlainView(QuietView):
+class PlainView:
     """Prints a line for each change, for logs."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, to_error: bool = False) -> None:
+        self._to_error = to_error
         self._begun_ns = SYSTEM.monotonic_ns()
         self._told: dict[str, str] = {}
         self._note = ""
@@ -111,7 +99,13 @@ class PlainView(QuietView):
 
     def _print(self, line: str) -> None:
         age_s = (SYSTEM.monotonic_ns() - self._begun_ns) / 1e9
-        click.echo(f"{age_s:8.1f}s  {line}")
+        click.echo(f"{age_s:8.1f}s  {line}", err=self._to_error)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Do nothing."""
 
 
 def _change(task: queue_pb2.Task) -> str:
@@ -121,7 +115,9 @@ def _change(task: queue_pb2.Task) -> str:
         parts.append(f"attempt {attempt.number} by {attempt.worker}")
     reason = failure_name(task.reason or attempt.reason)
     if reason and task.state != queue_pb2.TASK_STATE_COMPLETE:
-        parts.append(f"({reason}: {_first_line(task.message or attempt.message)})")
+        why = _first_line(task.message or attempt.message)
+        if why or reason != state_name(task.state):
+            parts.append(f"({reason}: {why})" if why else f"({reason})")
     return " ".join(parts)
 
 
@@ -240,7 +236,11 @@ def _failed(tasks: Sequence[queue_pb2.Task]) -> Iterator[Text]:
 
 
 def _workers(snapshot: Snapshot, pool: PoolStates, now_ns: int, rows: int) -> RenderableType:
-    table = Table("worker", "task", "attempt", "for", "spent", "", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for column in ("worker", "task", "attempt", "for", "spent"):
+        # Where it is narrow, what an agent says gives way: ids may differ at their ends only.
+        table.add_column(column, no_wrap=True)
+    table.add_column()
     numbers = {task.spec.id: _attempt_number(task) for task in snapshot.tasks}
     known = {worker.name: worker for worker in snapshot.workers}
     names = [*pool, *(name for name, worker in known.items() if worker.connected)]
@@ -248,7 +248,9 @@ def _workers(snapshot: Snapshot, pool: PoolStates, now_ns: int, rows: int) -> Re
     for name in shown[:rows]:
         worker = known.get(name)
         if worker is None or not worker.connected or not worker.attempts:
-            table.add_row(name, Text(_idle(name, worker, pool), style="dim"))
+            state, why = _idle(name, worker, pool)
+            why_text = Text(why, style="dim", no_wrap=True)
+            table.add_row(name, Text(state, style="dim"), "", "", "", why_text)
             continue
         for attempt in worker.attempts:
             number = numbers.get(attempt.attempt.task_id, "")
@@ -262,13 +264,13 @@ def _attempt_number(task: queue_pb2.Task) -> str:
     return str(task.attempts[-1].number) if task.attempts else ""
 
 
-def _idle(name: str, worker: coordinator_pb2.Worker | None, pool: PoolStates) -> str:
-    if worker is not None and worker.reason.code in {"AGENT_UNAVAILABLE", "RATE_LIMITED"}:
-        return _first_line(worker.reason.message)
+def _idle(name: str, worker: coordinator_pb2.Worker | None, pool: PoolStates) -> tuple[str, str]:
+    """Return the state of a worker without a task, and why that is so where it needs saying."""
     connected = worker is not None and worker.connected
-    if connected or name not in pool:
-        return "idle"
-    return pool[name].value
+    state = "idle" if connected or name not in pool else pool[name].value
+    if worker is not None and worker.reason.code in {"AGENT_UNAVAILABLE", "RATE_LIMITED"}:
+        return state, _first_line(worker.reason.message)
+    return state, ""
 
 
 def _attempt_cells(attempt: coordinator_pb2.WorkerAttempt, now_ns: int) -> tuple[Text | str, ...]:

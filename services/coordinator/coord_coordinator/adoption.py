@@ -104,7 +104,9 @@ class Adoption:
         for task in await self._tasks_of(worker.name):
             attempt = _attempt(task)
             if held.pop(attempt.token, None) is not None or attempt.token in sent:
-                self._fleet.give(worker, kept.get(attempt.token, attempt))
+                known = kept.get(attempt.token, attempt)
+                known.started = True
+                self._fleet.give(worker, known)
             elif task.state != queue_pb2.TASK_STATE_MERGING:
                 await self._disown(worker, task, attempt)
         for stale in held.values():

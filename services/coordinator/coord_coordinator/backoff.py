@@ -1,7 +1,7 @@
 """Which workers are given nothing for a while, since their provider has said so."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from coord.environment import Environment
@@ -12,6 +12,8 @@ from coord_coordinator.workers import Worker
 
 # A limit that is named later is asked about again now and then: it may have been raised.
 _LONGEST_NS = 3600 * SECOND
+# Above that a user wants to know what can be done.
+_LONG_NS = 120 * SECOND
 # What a provider refuses, it refuses within seconds.
 _PROBE_NS = 5 * SECOND
 
@@ -22,18 +24,18 @@ class _Limit:
 
     Attributes:
         until_ns: Until when its workers are given nothing.
-        probe: Who was given a task first after it, alone; empty before that.
+        probes: Who has been given a task after it, with nobody's answer yet.
     """
 
     until_ns: int
-    probe: str = ""
+    probes: list[str] = field(default_factory=list)
 
 
 class Backoff:
     """The limits that workers have hit, by provider. In memory: a restart asks the provider anew.
 
-    When a limit has ended, one worker tries it alone. The others follow as soon as that one has
-    reported something, or has gone on for some seconds.
+    When a limit has ended, one worker tries it alone, and every few seconds one more. All others
+    follow as soon as one of them has reported something.
 
     Args:
         environment: Time.
@@ -42,6 +44,11 @@ class Backoff:
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
         self._limits: dict[str, _Limit] = {}
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether nobody is held back."""
+        return not self._limits
 
     def limit(self, worker: Worker, not_before_ns: int) -> bool:
         """Note a limit of a worker's provider, for at most an hour.
@@ -56,26 +63,22 @@ class Backoff:
         wait_ns = min(not_before_ns - self._environment.now_ns(), _LONGEST_NS)
         key = _key(worker)
         before = self._limits.get(key)
-        was_ns = 0 if before is None or before.probe else self.wait_ns(worker)
+        was_ns = 0 if before is None or before.probes else self.wait_ns(worker)
         if wait_ns > was_ns:
             self._limits[key] = _Limit(self._environment.monotonic_ns() + wait_ns)
         return was_ns <= 0 < wait_ns
 
     def begin(self, worker: Worker) -> None:
-        """Note that a worker was given a task: after a limit, that is the probe."""
+        """Note that a worker was given a task: after a limit, that is a probe."""
         limit = self._limits.get(_key(worker))
-        if limit is None:
-            return
-        if limit.probe:
-            del self._limits[_key(worker)]
-        else:
-            limit.probe = worker.name
+        if limit is not None:
+            limit.probes.append(worker.name)
             limit.until_ns = self._environment.monotonic_ns() + _PROBE_NS
 
     def pass_probe(self, worker: Worker) -> bool:
         """Note that a worker's provider has answered; return whether others waited for that."""
         limit = self._limits.get(_key(worker))
-        if limit is None or limit.probe != worker.name:
+        if limit is None or worker.name not in limit.probes:
             return False
         del self._limits[_key(worker)]
         return True
@@ -92,13 +95,15 @@ class Backoff:
         if wait_ns == 0:
             return None
         until = datetime.fromtimestamp((self._environment.now_ns() + wait_ns) // SECOND, UTC)
-        seconds, probe = wait_ns / SECOND, self._limits[_key(worker)].probe
+        seconds, probes = wait_ns / SECOND, self._limits[_key(worker)].probes
         message = f"{_key(worker)} is rate limited until {until:%H:%M:%S} UTC ({seconds:.1f} s)"
-        if probe:
+        if probes:
             message = (
-                f"the limit of {_key(worker)} has ended; {probe} tries it first, the others follow"
-                f" in {seconds:.1f} s at the latest"
+                f"the limit of {_key(worker)} has ended; {', '.join(probes)} tries it first, the"
+                f" next follows in {seconds:.1f} s, and all once there is an answer"
             )
+        elif wait_ns > _LONG_NS:
+            message += "; its agent said so: where it is wrong, start the services again"
         return common_pb2.Reason(
             code="RATE_LIMITED",
             message=message,

@@ -8,6 +8,7 @@ from coord.v1 import coordinator_pb2 as pb
 
 from coord_coordinator.dispatch import Dispatch
 from coord_coordinator.fleet import Fleet
+from coord_coordinator.money import Money
 from coord_coordinator.services import Services
 
 _CHANGE_CODES = {
@@ -15,14 +16,9 @@ _CHANGE_CODES = {
     integrator_pb2.CHANGE_STATE_CHECKING: ("CHANGE_CHECKING", "its merged tree is under check"),
     integrator_pb2.CHANGE_STATE_LANDING: ("CHANGE_CHECKING", "its merged tree is green and lands"),
 }
-_OPEN = frozenset(
-    {
-        queue_pb2.TASK_STATE_ASSIGNED,
-        queue_pb2.TASK_STATE_MERGING,
-        queue_pb2.TASK_STATE_PENDING,
-        queue_pb2.TASK_STATE_RUNNING,
-    }
-)
+_AT_WORK = frozenset({queue_pb2.TASK_STATE_ASSIGNED, queue_pb2.TASK_STATE_RUNNING})
+_OPEN = _AT_WORK | {queue_pb2.TASK_STATE_MERGING, queue_pb2.TASK_STATE_PENDING}
+_START = "`coord run` with its plan starts them and goes on, and so does `coord up`"
 
 
 class Explainer:
@@ -33,16 +29,19 @@ class Explainer:
         fleet: Fleet,
         services: Services,
         dispatch: Dispatch,
+        money: Money,
         *,
         has_repository: bool,
+        is_idle: Callable[[], bool],
         full_disk: Callable[[], str],
     ) -> None:
         self._fleet = fleet
         self._project = fleet.project
         self._has_repository = has_repository
-        self._full_disk = full_disk
+        self._is_idle, self._full_disk = is_idle, full_disk
         self._services = services
         self._dispatch = dispatch
+        self._money = money
 
     async def explain(self, task_id: str) -> pb.ExplainDispatchResponse:
         """Explain one task.
@@ -54,9 +53,11 @@ class Explainer:
         answer = await self._services.ask(self._services.queue.ExplainTask, request)
         reasons = list(answer.reasons)
         if any(reason.code == "READY" for reason in reasons):
-            reasons = [await self._ready(task_id)]
+            reasons = await self._ready(task_id)
         elif answer.state == queue_pb2.TASK_STATE_MERGING:
             reasons = await self._merging(task_id)
+        if answer.state in _OPEN and self._is_idle():
+            reasons = _idle(answer.state, reasons)
         if answer.state in _OPEN and (full := await self._full()) and not self._at_work(task_id):
             reasons = [full, *reasons]
         return pb.ExplainDispatchResponse(state=answer.state, reasons=reasons)
@@ -67,8 +68,7 @@ class Explainer:
             return common_pb2.Reason(code="DISK_FULL", message=full)
         if not self._has_repository:
             return None
-        paused = (await self._changes()).merge_queue.paused
-        return paused if paused.code == "DISK_FULL" else None
+        return await self._services.full_repository(self._project)
 
     def _at_work(self, task_id: str) -> bool:
         """Tell whether an agent works on a task: it needs no room to come to its end."""
@@ -79,11 +79,14 @@ class Explainer:
             if worker.connected
         )
 
-    async def _ready(self, task_id: str) -> common_pb2.Reason:
+    async def _ready(self, task_id: str) -> list[common_pb2.Reason]:
         held = self._dispatch.held.get(task_id)
         task = await self._task(task_id)
+        if self._is_idle():
+            shortage = await self._money.shortage(task.spec)
+            return [] if shortage is None else [shortage]
         now = self._dispatch.obstacle(task.spec)
-        return now if held is None or now.code != "READY" else held
+        return [now if held is None or now.code != "READY" else held]
 
     async def _merging(self, task_id: str) -> list[common_pb2.Reason]:
         token = (await self._task(task_id)).attempts[-1].fencing_token
@@ -116,3 +119,12 @@ class Explainer:
     async def _task(self, task_id: str) -> queue_pb2.Task:
         request = queue_pb2.GetTaskRequest(project=self._project, task_id=task_id)
         return (await self._services.ask(self._services.queue.GetTask, request)).task
+
+
+def _idle(state: queue_pb2.TaskState, reasons: list[common_pb2.Reason]) -> list[common_pb2.Reason]:
+    """Add that nobody runs; what the queue knows of an attempt at work is not true any more."""
+    message = f"no services run for this project, so nothing goes on: {_START}"
+    if state in _AT_WORK:
+        message = f"its attempt was cut off, and no services run for this project: {_START}"
+    known = [] if state in _AT_WORK else reasons
+    return [*known, common_pb2.Reason(code="NOT_RUNNING", message=message)]

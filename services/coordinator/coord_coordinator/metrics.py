@@ -10,6 +10,7 @@ class CoordinatorMetrics:
         claims_held: Claims that are held.
         claims_waiting: Claims that wait for others.
         messages_routed: Messages that a recipient has acknowledged.
+        dispatched: Attempts that were given to workers, by the strategy that chose.
         steals_tried: Attempts that were called back from a worker's queue for an idle one.
         steals_won: Those that the idle worker got.
     """
@@ -24,6 +25,12 @@ class CoordinatorMetrics:
         self.messages_routed = Counter(
             "coord_coordinator_messages_routed",
             "Messages between workers that a recipient has acknowledged.",
+            registry=registry,
+        )
+        self.dispatched = Counter(
+            "coord_coordinator_dispatched",
+            "Attempts that were given to workers.",
+            ["strategy"],
             registry=registry,
         )
         self.steals_tried = Counter(

@@ -115,16 +115,23 @@ class CoordinatorService(Service):
             halt=halt,
             claims=claims,
             stealing=stealing,
+            metrics=metrics,
         )
-        reports.hand_over = self._dispatch.hand_over
+        reports.hand_over = self._dispatch.move
         self._liveness = Liveness(
-            fleet, services, reports, adoption, claims=claims, settings=settings
+            fleet, services, reports, adoption, claims=claims, money=money, settings=settings
         )
         self._streams = Streams(
             fleet, reports, adoption, asks, settings=settings, lifecycle=lambda: self._lifecycle
         )
         self._explainer = Explainer(
-            fleet, services, self._dispatch, has_repository=settings.repository, full_disk=full
+            fleet,
+            services,
+            self._dispatch,
+            money,
+            has_repository=settings.repository,
+            is_idle=lambda: self._lifecycle == pb.LIFECYCLE_INIT,
+            full_disk=full,
         )
         self._events = MergedEvents(services, store)
         self._loops: list[asyncio.Task[None]] = []
@@ -149,6 +156,7 @@ class CoordinatorService(Service):
         loops = (
             self._dispatch.run(),
             self._liveness.run(),
+            self._liveness.watch_workers(),
             self._liveness.watch_tasks(),
             self._liveness.watch_budgets(),
             self._take_up(),

@@ -5,7 +5,9 @@ consent, and the queue's compare-and-swap moves the task under a new fencing tok
 meanwhile stays; Started ends the recall.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from coord.times import SECOND
 from coord.v1 import common_pb2, queue_pb2
@@ -19,6 +21,8 @@ from coord_coordinator.workers import Worker, WorkerAttempt
 
 # A recall that is not answered in this time stands in nobody's way any more.
 _PATIENCE_NS = 5 * SECOND
+
+_Queue = tuple[Worker, list[WorkerAttempt]]
 
 
 @dataclass(frozen=True)
@@ -44,23 +48,14 @@ class Stealing:
 
     async def recall(self) -> None:
         """Ask the workers with the fullest queues for a task for each free slot of others."""
-        self._forget_old()
-        victims = [one for one in self._fleet.workers.values() if one.connected and _waiting(one)]
-        asked = {recall.victim for recall in self._recalls.values()}
-        for thief in self._fleet.free():
+        self._forget_answered()
+        queues = self._queues()
+        for thief in self._fleet.free() if queues else ():
             coming = sum(recall.thief == thief.name for recall in self._recalls.values())
-            for _ in range(thief.free_slots - coming):
-                choices = [one for one in victims if one.name not in asked and one is not thief]
-                fitting = [(one, attempt) for one in choices if (attempt := _for(thief, one))]
-                if not fitting:
-                    break
-                victim, attempt = max(fitting, key=lambda pair: len(_waiting(pair[0])))
-                asked.add(victim.name)
+            loot = islice(_loot(thief, queues), max(thief.free_slots - coming, 0))
+            for victim, attempt in list(loot):
+                queues = [queue for queue in queues if queue[0] is not victim]
                 await self._ask(thief, victim, attempt)
-
-    def started(self, attempt: WorkerAttempt) -> None:
-        """Note that an attempt has started where it is."""
-        self._recalls.pop(attempt.token, None)
 
     async def take(self, attempt: WorkerAttempt) -> tuple[Worker, queue_pb2.Lease] | None:
         """Move an attempt that its victim has let go; return who has it now.
@@ -83,6 +78,17 @@ class Stealing:
         await self._tell(thief, recall.victim, attempt, "STOLEN")
         return thief, response.results[0].lease
 
+    def _queues(self) -> list[_Queue]:
+        """Return what waits at workers that can be asked for it, the fullest queue first."""
+        asked = {recall.victim for recall in self._recalls.values()}
+        queues = (
+            (one, waiting)
+            for one in self._fleet.workers.values()
+            if one.connected and one.version > 1 and one.name not in asked
+            if (waiting := waiting_at(one))
+        )
+        return sorted(queues, key=lambda queue: len(queue[1]), reverse=True)
+
     async def _ask(self, thief: Worker, victim: Worker, attempt: WorkerAttempt) -> None:
         until_ns = self._fleet.environment.monotonic_ns() + _PATIENCE_NS
         self._recalls[attempt.token] = _Recall(thief.name, victim.name, until_ns)
@@ -95,20 +101,36 @@ class Stealing:
         metadata = {"task": attempt.ref.task_id, "from": victim, "to": thief.name}
         await self._fleet.announce(thief, common_pb2.Reason(code=code, metadata=metadata))
 
-    def _forget_old(self) -> None:
+    def _forget_answered(self) -> None:
+        """Forget what has started or ended where it was, and what was not answered in time."""
         now_ns = self._fleet.environment.monotonic_ns()
         self._recalls = {
-            token: recall for token, recall in self._recalls.items() if recall.until_ns > now_ns
+            token: recall
+            for token, recall in self._recalls.items()
+            if recall.until_ns > now_ns and self._may_come(recall.victim, token)
         }
 
+    def _may_come(self, victim: str, token: int) -> bool:
+        worker = self._fleet.workers.get(victim)
+        attempt = worker.attempts.get(token) if worker else None
+        return attempt is not None and not attempt.running
 
-def _waiting(worker: Worker) -> list[WorkerAttempt]:
+
+def waiting_at(worker: Worker) -> list[WorkerAttempt]:
     """Return what waits at a worker behind its slots, in the order in which it will start it."""
-    delivered = [one for one in worker.attempts.values() if not one.ending]
-    return [one for one in delivered[worker.hello.slots :] if one.started and not one.running]
+    begun = sum(one.running for one in worker.attempts.values())
+    not_begun = [
+        one
+        for one in worker.attempts.values()
+        if one.started and not one.running and not one.ending
+    ]
+    return not_begun[max(worker.hello.slots - begun, 0) :]
 
 
-def _for(thief: Worker, victim: Worker) -> WorkerAttempt | None:
-    """Return what a victim would start last of what a thief may have."""
-    fitting = (one for one in reversed(_waiting(victim)) if misfit(thief, one.spec) is None)
-    return next(fitting, None)
+def _loot(thief: Worker, queues: Iterable[_Queue]) -> Iterator[tuple[Worker, WorkerAttempt]]:
+    """Yield what each victim would start last of what a thief may have."""
+    for victim, waiting in queues:
+        fitting = (one for one in reversed(waiting) if misfit(thief, one.spec) is None)
+        attempt = next(fitting, None)
+        if attempt is not None and victim is not thief:
+            yield victim, attempt

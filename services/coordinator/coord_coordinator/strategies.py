@@ -1,118 +1,130 @@
 """Who gets a task: choices among workers that may have it and have room."""
 
+from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from itertools import chain, islice
+from math import inf
+from typing import ClassVar
 
 from coord.v1 import queue_pb2
 
+from coord_coordinator.fitness import misfit
 from coord_coordinator.workers import Worker
 
 _PATHS_MAX = 10_000
+# What comes first outweighs all that follows: a free slot, preference, known paths, then load.
+_FREE, _PREFERENCE, _KNOWN = 1e9, 1e6, 1e3
 
 
-@dataclass(frozen=True)
-class Score:
-    """How well a worker suits a task.
-
-    Attributes:
-        value: Higher is better, within one strategy.
-        why: What it comes from, for people.
-    """
-
-    value: float
-    why: str
-
-
-class Strategy(Protocol):
-    """Chooses a worker for a task.
+class Strategy(ABC):
+    """Gives a task to the worker of the highest score; equals take turns, by name.
 
     Attributes:
         name: What operators call it.
         queues: Whether tasks queue at workers whose slots are taken, as far as they prefetch.
     """
 
-    name: str
-    queues: bool
-
-    def choose(self, task: queue_pb2.TaskSpec, workers: Sequence[Worker]) -> Worker | None:
-        """Return one of `workers`, which all may have the task now; None where there are none."""
-
-    def score(self, task: queue_pb2.TaskSpec, worker: Worker) -> Score:
-        """Explain how a worker suits a task."""
-
-
-class Turns:
-    """Takes names in turn: the first one after the last, in the order of names."""
+    name: ClassVar[str]
+    queues: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self._last = ""
 
-    def take(self, workers: Iterable[Worker]) -> Worker:
-        """Return the worker whose turn it is; there is one at least."""
-        chosen = min(workers, key=lambda one: (one.name <= self._last, one.name))
-        self._last = chosen.name
+    @abstractmethod
+    def score(self, task: queue_pb2.TaskSpec, worker: Worker) -> float:
+        """Tell how well a worker suits a task: higher is better, within one strategy."""
+
+    @abstractmethod
+    def why(self, task: queue_pb2.TaskSpec, worker: Worker) -> str:
+        """Tell what the score comes from, for people."""
+
+    def choose(self, task: queue_pb2.TaskSpec, workers: Sequence[Worker]) -> Worker | None:
+        """Return one of `workers` that may have the task; None where none may.
+
+        Args:
+            task: The task.
+            workers: Who has room, by name.
+        """
+        turn = bisect_right(workers, self._last, key=lambda one: one.name)
+        best, chosen, bound = -inf, None, self.bound(task, workers)
+        for worker in chain(islice(workers, turn, None), islice(workers, turn)):
+            score = self.score(task, worker)
+            if score > best and misfit(worker, task) is None:
+                best, chosen = score, worker
+                if score >= bound:
+                    break
+        if chosen is not None:
+            self._last = chosen.name
+            self.note(task, chosen)
         return chosen
 
+    def bound(self, task: queue_pb2.TaskSpec, workers: Sequence[Worker]) -> float:
+        """Return a score that no worker passes: who has it need not be compared with the rest."""
+        del task, workers
+        return inf
 
-class RoundRobin:
+    def note(self, task: queue_pb2.TaskSpec, worker: Worker) -> None:
+        """Note who has a task now."""
+        del task, worker
+
+
+class RoundRobin(Strategy):
     """Workers in turn."""
 
     name = "round_robin"
-    queues = False
 
-    def __init__(self) -> None:
-        self._turns = Turns()
-
-    def choose(self, task: queue_pb2.TaskSpec, workers: Sequence[Worker]) -> Worker | None:
-        """Return the worker whose turn it is."""
-        del task
-        return self._turns.take(workers) if workers else None
-
-    def score(self, task: queue_pb2.TaskSpec, worker: Worker) -> Score:
-        """Explain that every worker is as good as another."""
+    def score(self, task: queue_pb2.TaskSpec, worker: Worker) -> float:
+        """Tell that every worker is as good as another."""
         del task, worker
-        return Score(0.0, "workers take turns")
+        return 0.0
+
+    def why(self, task: queue_pb2.TaskSpec, worker: Worker) -> str:
+        """Tell that every worker is as good as another."""
+        del task, worker
+        return "workers take turns"
+
+    def bound(self, task: queue_pb2.TaskSpec, workers: Sequence[Worker]) -> float:
+        """Return what every worker has."""
+        del task, workers
+        return 0.0
 
 
-class Capability:
+class Capability(Strategy):
     """The worker that prefers the task most, then who knows its paths, then the least loaded.
 
-    Among equals, in turn. A task is preferred by the sum of the weights that a worker gives its
-    category and the capabilities that it requires.
+    A task is preferred by the sum of the weights that a worker gives its category and the
+    capabilities that it requires.
     """
 
     name = "capability"
-    queues = False
 
     def __init__(self) -> None:
-        self._turns = Turns()
+        super().__init__()
         self._places = Places()
 
-    def choose(self, task: queue_pb2.TaskSpec, workers: Sequence[Worker]) -> Worker | None:
-        """Return the worker that suits the task best."""
-        if not workers:
-            return None
-        ranks = [self._rank(task, one) for one in workers]
-        best = max(ranks)
-        equals = [one for one, rank in zip(workers, ranks, strict=True) if rank == best]
-        chosen = self._turns.take(equals)
-        self._places.note(task, chosen)
-        return chosen
+    def score(self, task: queue_pb2.TaskSpec, worker: Worker) -> float:
+        """Weigh preference, known paths and load; earlier ones outweigh later ones."""
+        known = _KNOWN * self._places.known(task, worker)
+        return _PREFERENCE * _preference(task, worker) + known - worker.load
 
-    def score(self, task: queue_pb2.TaskSpec, worker: Worker) -> Score:
-        """Explain preference, known paths and load; earlier ones outweigh later ones."""
-        preference, known, spare = self._rank(task, worker)
-        why = f"preference {preference:g}, {known:.0%} of its paths known, load {-spare:.0%}"
-        return Score(1_000_000 * preference + 1_000 * known + spare, why)
+    def why(self, task: queue_pb2.TaskSpec, worker: Worker) -> str:
+        """Tell preference, known paths and load."""
+        preference, known = _preference(task, worker), self._places.known(task, worker)
+        return f"preference {preference:g}, {known:.0%} of its paths known, load {worker.load:.0%}"
 
-    def _rank(self, task: queue_pb2.TaskSpec, worker: Worker) -> tuple[float, float, float]:
-        return _preference(task, worker), self._places.known(task, worker), -worker.load
+    def bound(self, task: queue_pb2.TaskSpec, workers: Sequence[Worker]) -> float:
+        """Return what an idle worker has, where nobody prefers anything or knows a path."""
+        return inf if task.paths or any(one.has_preferences for one in workers) else 0.0
+
+    def note(self, task: queue_pb2.TaskSpec, worker: Worker) -> None:
+        """Remember who has the task's paths."""
+        self._places.note(task, worker)
 
 
 class WorkStealing(Capability):
-    """As `Capability`, but tasks queue at workers, and idle ones take from the fullest queue.
+    """As `Capability`, but tasks queue where no slot is free, and idle workers take from queues.
 
     The taking is that of Blumofe and Leiserson, "Scheduling multithreaded computations by work
     stealing", 1999, but from the fullest queue instead of a random one: the coordinator knows them
@@ -121,6 +133,19 @@ class WorkStealing(Capability):
 
     name = "work_stealing"
     queues = True
+
+    def score(self, task: queue_pb2.TaskSpec, worker: Worker) -> float:
+        """Weigh a free slot above all that `Capability` weighs."""
+        return super().score(task, worker) + (_FREE if worker.free_slots > 0 else 0.0)
+
+    def bound(self, task: queue_pb2.TaskSpec, workers: Sequence[Worker]) -> float:
+        """Return what an idle worker has, where nobody prefers anything or knows a path."""
+        return _FREE + super().bound(task, workers)
+
+    def why(self, task: queue_pb2.TaskSpec, worker: Worker) -> str:
+        """Tell whether a slot is free, then what `Capability` tells."""
+        place = "a free slot" if worker.free_slots > 0 else "a place in its queue"
+        return f"{place}, {super().why(task, worker)}"
 
 
 class Places:
@@ -152,7 +177,7 @@ STRATEGIES: dict[str, Callable[[], Strategy]] = {
 
 
 def _preference(task: queue_pb2.TaskSpec, worker: Worker) -> float:
-    weights = worker.hello.preferences
-    if not weights:
+    if not worker.has_preferences:
         return 0.0
+    weights = worker.hello.preferences
     return sum(weights.get(what, 0.0) for what in {task.category, *task.required_capabilities})

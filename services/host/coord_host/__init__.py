@@ -1,7 +1,16 @@
 """Composes the services: all in one process, or one process each."""
 
-from coord_host.endpoint import Endpoint, find
-from coord_host.host import Host, Overrides, attach_or_look, attach_or_start, start
+from coord_host.endpoint import Endpoint, find, last_overrides
+from coord_host.host import (
+    Host,
+    Overrides,
+    attach_or_look,
+    attach_or_start,
+    check_same,
+    differences,
+    merged,
+    start,
+)
 from coord_host.places import Place, locate
 from coord_host.serving import serve
 from coord_host.split import start_split
@@ -13,8 +22,12 @@ __all__ = [
     "Place",
     "attach_or_look",
     "attach_or_start",
+    "check_same",
+    "differences",
     "find",
+    "last_overrides",
     "locate",
+    "merged",
     "serve",
     "start",
     "start_split",

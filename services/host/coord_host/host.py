@@ -143,7 +143,7 @@ async def attach_or_start(
             endpoint = find(place) if error.reason == "FOLDER_LOCKED" else None
             if endpoint is None:
                 raise
-    _check_same(endpoint, overrides)
+    check_same(endpoint, overrides)
     attached = Attached(place, endpoint)
     try:
         yield attached
@@ -160,14 +160,15 @@ async def start(
     Args:
         place: The project.
         overrides: Settings by section.
-        idle: Only answer, with the settings of the last time, and let nobody else attach.
+        idle: Only answer, with the settings of the last time below `overrides`, and let nobody else
+            attach.
     """
     if not idle:
         _check_room(place.state)
     lock = FolderLock(place.state / "host")
     try:
         if idle:
-            overrides = last_overrides(place) | {"node": {"metrics": ""}}
+            overrides = merged(last_overrides(place), overrides) | {"node": {"metrics": ""}}
         flags = settings_for(place, overrides)
         plan = NodePlan(services_of(place), place.project, place.state, flags=flags, idle=idle)
         node = await Node.start(plan)
@@ -224,13 +225,30 @@ def _endpoint(place: Place, node: Node, overrides: Overrides) -> Endpoint:
     )
 
 
-def _check_same(endpoint: Endpoint, overrides: Overrides) -> None:
-    for section, key in _BINDING:
-        wanted = overrides.get(section, {}).get(key)
-        running = endpoint.overrides.get(section, {}).get(key)
-        if wanted is not None and wanted != running:
-            raise failed_precondition(
-                "RUNNING_OTHERWISE",
-                f"the running services (process {endpoint.pid}) have {key} = {running!r}, not"
-                f" {wanted!r}; end them first, or leave --{key.replace('_', '-')} as it is",
-            )
+def check_same(endpoint: Endpoint, overrides: Overrides) -> None:
+    """Refuse what running services were not started with.
+
+    Raises:
+        CoordError: FAILED_PRECONDITION with reason RUNNING_OTHERWISE.
+    """
+    for key, running, wanted in differences(endpoint.overrides, overrides):
+        raise failed_precondition(
+            "RUNNING_OTHERWISE",
+            f"the running services (process {endpoint.pid}) have {key} = {running!r}, not"
+            f" {wanted!r}; end them first, or leave --{key.replace('_', '-')} as it is",
+        )
+
+
+def merged(there: Overrides, asked: Overrides) -> Overrides:
+    """Return the settings that were there, with those that were asked for on top."""
+    sections = {*there, *asked}
+    return {name: there.get(name, {}) | asked.get(name, {}) for name in sections}
+
+
+def differences(there: Overrides, asked: Overrides) -> list[tuple[str, Any, Any]]:
+    """Return which of the settings that bind were asked for otherwise: key, value there, asked."""
+    values = [
+        (key, there.get(section, {}).get(key), asked.get(section, {}).get(key))
+        for section, key in _BINDING
+    ]
+    return [one for one in values if one[2] is not None and one[1] != one[2]]

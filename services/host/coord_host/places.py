@@ -7,7 +7,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from coord.errors import invalid_argument
+from coord.errors import invalid_argument, unavailable
+from coord.times import SECOND
 
 _HASH_DIGITS = 10
 _NAME_MAX = 80
@@ -37,7 +38,8 @@ def locate(repo: Path | None, state: Path | None = None) -> Place:
     XDG state folder, unless `state` names another folder.
 
     Raises:
-        CoordError: INVALID_ARGUMENT with reason NOT_A_REPOSITORY.
+        CoordError: INVALID_ARGUMENT with reason NOT_A_REPOSITORY; UNAVAILABLE with reason GIT_ENDED
+            where git was killed while it was asked.
     """
     if repo is None:
         return Place(_DEFAULT_PROJECT, None, state or _state_root() / _DEFAULT_PROJECT)
@@ -59,6 +61,10 @@ def _git(repo: Path, question: str) -> str:
     except FileNotFoundError:
         raise invalid_argument("NO_GIT", "git is not installed; Coord needs git 2.39+") from None
     except subprocess.CalledProcessError as error:
+        if error.returncode < 0:
+            # That says nothing of the repository.
+            message = f"git was ended by signal {-error.returncode} in {repo}; try again"
+            raise unavailable("GIT_ENDED", message, retry_after_ns=SECOND) from None
         raise invalid_argument(
             "NOT_A_REPOSITORY",
             f"{repo} is not (in) a git repository; name one with --repo: {error.stderr.strip()}",

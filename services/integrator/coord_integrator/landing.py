@@ -8,12 +8,11 @@ A change in CHECKING that nobody checks, as after a crash, is QUEUED again. One 
 finished by comparing the branch with what was recorded before the branch was to move.
 """
 
+import asyncio
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import structlog
-from coord.environment import Environment
-from coord.times import SECOND
 from coord.v1 import common_pb2, integrator_pb2, queue_pb2
 from coord_runtime.checks import MESSAGE_BYTES_MAX
 
@@ -22,6 +21,7 @@ from coord_integrator.checkout import CheckoutFollower
 from coord_integrator.git import GitError
 from coord_integrator.merging import Merge, Merger, clip
 from coord_integrator.metrics import IntegratorMetrics
+from coord_integrator.pauses import Pauses
 from coord_integrator.queue_link import QueueLink
 from coord_integrator.repository import Repository
 from coord_integrator.store import ChangeRow, IntegratorStore, Move, Report
@@ -38,26 +38,9 @@ _REJECTED = integrator_pb2.CHANGE_STATE_REJECTED
 _EMPTY = integrator_pb2.CHANGE_STATE_EMPTY
 _STALE = integrator_pb2.CHANGE_STATE_STALE
 
-_PAUSED = "PAUSED"
 _PATHS_SHOWN = 10
-_RECHECK_S_MIN, _RECHECK_S_MAX = 5, 600
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class Blockage:
-    """Why nothing lands, for as long as the target stands where it does.
-
-    Attributes:
-        standing: Where the target stood.
-        until_ns: When to look again all the same, on the monotonic clock.
-        wait_s: How long that was from the last look.
-    """
-
-    standing: Standing
-    until_ns: int
-    wait_s: int
 
 
 @dataclass(frozen=True)
@@ -71,7 +54,7 @@ class Parts:
     judge: Judge
     queue: QueueLink
     checkout: CheckoutFollower
-    environment: Environment
+    pauses: Pauses
     metrics: IntegratorMetrics
 
 
@@ -83,13 +66,46 @@ class MergeQueue:
         self._squash = squash
         self._store = parts.store
         self._may_land = may_land
-        self._blockage: Blockage | None = None
+        self._pauses = parts.pauses
+        # One check runs at a time.
+        self._lock = asyncio.Lock()
 
     async def step(self) -> bool:
         """Do the next thing; False where there is nothing to do for now.
 
         On a full disk that is so: a check that fails there says nothing about a change.
         """
+        async with self._lock:
+            return await self._step()
+
+    async def is_target_green(self) -> bool:
+        """Tell whether the check is known to be green on the target as it stands.
+
+        Where it is yet to be merged with what has landed, that merge is checked by itself.
+        """
+        standing = await self._parts.target.read()
+        if standing is None or standing.diverged:
+            return True
+        return await self._parts.judge.is_vouched_for(standing.tip)
+
+    async def check_target(self) -> common_pb2.Reason | None:
+        """Check the target as it stands, without any change; return why nothing lands if it is red.
+
+        Raises:
+            CoordError: UNAVAILABLE with reason DISK_FULL.
+        """
+        async with self._lock:
+            standing = await self._parts.target.read()
+            if standing is None or standing.diverged:
+                return None
+            verdict = await self._recheck(standing)
+            if verdict.outcome is not Outcome.GREEN:
+                return _red(verdict, standing, self._parts.target.branch)
+            if self._pauses.is_red:
+                await self._pauses.end()
+            return None
+
+    async def _step(self) -> bool:
         if self._parts.repository.full_disk():
             return False
         await self._parts.checkout.repair()
@@ -97,7 +113,7 @@ class MergeQueue:
             await self._finish(row)
         for _, row in self._store.list_changes((_CHECKING,)):
             await self._move(row, (_CHECKING,), Move(_QUEUED, message="its check is started anew"))
-        if self._is_paused():
+        if self._pauses.is_held:
             return False
         standing = await self._stand()
         if standing is None:
@@ -108,17 +124,6 @@ class MergeQueue:
             return False
         await self._take(waiting[0], standing)
         return True
-
-    async def hold(self, message: str) -> None:
-        """Let nothing land until `let_go`. A step must not be under way."""
-        self._blockage = None
-        await self._store.pause(common_pb2.Reason(code=_PAUSED, message=message))
-        log.info("merging is paused", why=message)
-
-    async def let_go(self) -> None:
-        """End a `hold`."""
-        if self._is_paused():
-            await self._go_on()
 
     async def bring_along(self) -> None:
         """Bring the user's checkout to what has landed, where that can be done cleanly."""
@@ -133,17 +138,17 @@ class MergeQueue:
     async def _stand(self) -> Standing | None:
         """Return where the target stands, ready for a landing; None where nothing may land."""
         if not self._may_land:
-            await self.pause("NO_CHECK", _NO_CHECK)
+            await self._pauses.begin("NO_CHECK", _NO_CHECK)
             return None
         standing = await self._parts.target.read()
         if standing is None:
-            await self.pause("NO_TARGET", _no_target(self._parts.target.branch))
+            await self._pauses.begin("NO_TARGET", _no_target(self._parts.target.branch))
             return None
-        if self._is_blocked(standing) or await self._is_held(standing):
+        if self._pauses.is_blocked(standing) or await self._is_held(standing):
             return None
         if not await self._is_sound(standing):
             return None
-        await self._go_on()
+        await self._pauses.end()
         return replace(standing, at=standing.tip)
 
     async def _is_held(self, standing: Standing) -> bool:
@@ -153,7 +158,7 @@ class MergeQueue:
             message = (
                 f"{standing.branch} is checked out in {holder}: check out something else there"
             )
-            await self.pause("BRANCH_CHECKED_OUT", message)
+            await self._pauses.begin("BRANCH_CHECKED_OUT", message)
         return bool(holder)
 
     async def _is_sound(self, standing: Standing) -> bool:
@@ -163,33 +168,16 @@ class MergeQueue:
         if standing.diverged:
             await self._join(standing)
             return False
-        if self._is_red_pause() and not await self._recheck(standing):
+        if self._pauses.is_red and (await self._recheck(standing)).outcome is not Outcome.GREEN:
             return False
         return await self._parts.target.follow(standing)
 
-    def _is_blocked(self, standing: Standing) -> bool:
-        blockage = self._blockage
-        if blockage is None or blockage.standing != standing:
-            return False
-        return self._parts.environment.monotonic_ns() < blockage.until_ns
-
-    def _is_red_pause(self) -> bool:
-        return self._paused_code() == "TARGET_RED"
-
-    def _is_paused(self) -> bool:
-        return self._paused_code() == _PAUSED
-
-    def _paused_code(self) -> str:
-        paused = self._store.paused()
-        return "" if paused is None else paused.code
-
-    async def _recheck(self, standing: Standing) -> bool:
-        """Tell whether a target that was red is green by now."""
+    async def _recheck(self, standing: Standing) -> Verdict:
+        """Judge the target alone; nothing lands while it is red."""
         verdict = await self._parts.judge.judge("", standing.tip, standing.tip)
-        if verdict.outcome is Outcome.GREEN:
-            return True
-        await self._block(standing, "TARGET_RED", verdict.message)
-        return False
+        if verdict.outcome is not Outcome.GREEN:
+            await self._pauses.block(standing, "TARGET_RED", verdict.message)
+        return verdict
 
     async def _settle_foreign(self, standing: Standing) -> bool:
         """Keep what somebody else has put on `coord/<target>`, so that the branch may move back.
@@ -220,14 +208,14 @@ class MergeQueue:
         merge = await parts.merger.merge(standing.tip, standing.target, labels)
         if merge.conflicts:
             message = f"{branch} has commits that conflict with what has landed: {_paths(merge)}"
-            await self._block(standing, "TARGET_CONFLICT", message)
+            await self._pauses.block(standing, "TARGET_CONFLICT", message)
             return
         parents = (standing.tip, standing.target)
         commit = await parts.merger.commit(merge.tree, parents, f"Merge branch '{branch}'\n")
         verdict = await parts.judge.judge("", commit, commit)
         if verdict.outcome is not Outcome.GREEN:
             message = f"merged with what has landed, {branch} is red: {verdict.message}"
-            await self._block(standing, "TARGET_RED", message)
+            await self._pauses.block(standing, "TARGET_RED", message)
             return
         await parts.repository.hand_over(commit, names.LANDING)
         source = standing.at or None
@@ -260,7 +248,7 @@ class MergeQueue:
             await self._reject_red(row, verdict)
         else:
             await self._move(row, (_CHECKING,), Move(_QUEUED, message=verdict.message))
-            await self._block(standing, "TARGET_RED", verdict.message)
+            await self._pauses.block(standing, "TARGET_RED", verdict.message)
 
     async def _land(self, row: ChangeRow, standing: Standing, merged: str, message: str) -> None:
         move = Move(
@@ -301,7 +289,7 @@ class MergeQueue:
         parts, branch, commit = self._parts, row.landing_branch, row.change.landed_commit
         await parts.repository.hand_over(commit, names.LANDING)
         moved = False
-        if not self._is_paused() and not await parts.target.holder(branch):
+        if not self._pauses.is_held and not await parts.target.holder(branch):
             async with parts.target.about_to_move(branch, commit):
                 directive = (await parts.queue.renew([row.change.attempt]))[0]
                 if directive != queue_pb2.LEASE_DIRECTIVE_CONTINUE:
@@ -310,7 +298,7 @@ class MergeQueue:
                 source, why = row.landing_from or None, f"land {row.change.change_id}"
                 moved = await parts.repository.move_branch(branch, commit, source, why)
         if not moved:
-            why = "merging is paused" if self._is_paused() else "the target has moved on"
+            why = "merging is paused" if self._pauses.is_held else "the target has moved on"
             await self._move(row, (_LANDING,), Move(_QUEUED, message=why))
         return moved
 
@@ -362,28 +350,6 @@ class MergeQueue:
             log.info("change", change=row.change.change_id, state=name, why=move.message)
         return moved
 
-    async def pause(self, code: str, message: str) -> None:
-        """Record why nothing lands for now, unless it was the operator's will already."""
-        if self._is_paused():
-            return
-        reason = common_pb2.Reason(code=code, message=clip(message, MESSAGE_BYTES_MAX))
-        if await self._store.pause(reason):
-            log.warning("merging is paused", code=code, why=message)
-
-    async def _block(self, standing: Standing, code: str, message: str) -> None:
-        """Pause until the target moves, and look again after growing waits."""
-        last = self._blockage
-        grown = last.wait_s * 2 if last and last.standing == standing else _RECHECK_S_MIN
-        wait_s = min(grown, _RECHECK_S_MAX)
-        until_ns = self._parts.environment.monotonic_ns() + wait_s * SECOND
-        self._blockage = Blockage(standing, until_ns, wait_s)
-        await self.pause(code, message)
-
-    async def _go_on(self) -> None:
-        self._blockage = None
-        if await self._store.pause(None):
-            log.info("merging goes on")
-
 
 _NO_CHECK = (
     "no check is configured, so no tree can be known to be green: set integrator.check to the"
@@ -393,6 +359,12 @@ _NO_CHECK = (
 
 def _no_target(branch: str) -> str:
     return f"the repository has no branch {branch!r}: make it, or set integrator.target"
+
+
+def _red(verdict: Verdict, standing: Standing, target: str) -> common_pb2.Reason:
+    branch = target if standing.tip == standing.target else standing.branch
+    where = {"branch": branch, "commit": standing.tip}
+    return common_pb2.Reason(code="TARGET_RED", message=verdict.message, metadata=where)
 
 
 def _paths(merge: Merge) -> str:

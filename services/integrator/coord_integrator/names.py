@@ -49,6 +49,11 @@ def wip_ref(worker: str, token: int, commit: str) -> str:
     return f"{WIP}/{component(worker)}/{token}-{commit[:16]}"
 
 
+def left_ref(worker: str, token: int, commit: str) -> str:
+    """Return the ref that keeps what an attempt has staged or taken back."""
+    return f"{wip_ref(worker, token, commit)}-left"
+
+
 def foreign_ref(target: str, commit: str) -> str:
     """Return the ref that keeps what somebody else has put on the landing branch of a target."""
     return f"{WIP}/%foreign/{component(target)}-{commit[:16]}"

@@ -69,4 +69,9 @@ MIGRATIONS = [
         PRIMARY KEY (project, branch)
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE runs ADD COLUMN of_target INTEGER NOT NULL DEFAULT 0;
+    UPDATE runs SET of_target = 1 WHERE change_id = '';
+    CREATE INDEX runs_of_target ON runs (project, number) WHERE of_target;
+    """,
 ]

@@ -6,7 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
-from coord.errors import CoordError, failed_precondition, invalid_argument, not_found
+from coord.errors import (
+    CoordError,
+    failed_precondition,
+    invalid_argument,
+    not_found,
+    unavailable,
+)
+from coord.times import SECOND
 from coord.v1 import common_pb2
 from coord.v1 import integrator_pb2 as pb
 from coord_runtime.calls import Call
@@ -15,11 +22,13 @@ from coord_runtime.checks import (
     check_attempt,
     check_money,
     check_one_of,
+    check_range,
     check_text,
     check_worker,
     invalid_field,
     page_size,
 )
+from coord_runtime.paging import next_page_token, page_start
 from coord_runtime.service import Service, ServiceContext
 
 from coord_integrator import names
@@ -35,6 +44,7 @@ from coord_integrator.leases import LeaseKeeper, Reporter
 from coord_integrator.loops import Loop
 from coord_integrator.merging import Merger
 from coord_integrator.metrics import IntegratorMetrics
+from coord_integrator.pauses import Pauses
 from coord_integrator.queue_link import QueueLink
 from coord_integrator.repository import Repository
 from coord_integrator.room import check_writable
@@ -53,6 +63,8 @@ T = TypeVar("T")
 _HEADS = "refs/heads/"
 _TITLE_BYTES_MAX = 1_024
 _FOLLOW_EVERY = 10
+# Each run has up to 64 KiB of output.
+_RUNS_DEFAULT, _RUNS_MAX = 2, 20
 
 
 @dataclass(frozen=True)
@@ -65,6 +77,7 @@ class Rooms:
     conflicts: Conflicts
     submissions: Submissions
     merging: MergeQueue
+    pauses: Pauses
     judge: Judge
     keeper: LeaseKeeper
     reporter: Reporter
@@ -96,7 +109,8 @@ class IntegratorService(Service):
         Raises:
             CoordError: INVALID_ARGUMENT with reason NO_REPOSITORY or NO_TARGET;
                 FAILED_PRECONDITION with reason BRANCH_IN_THE_WAY, DISK_FULL,
-                FILTER_NOT_LISTED or NOT_WRITABLE.
+                FILTER_NOT_LISTED or NOT_WRITABLE; UNAVAILABLE with reason GIT_ENDED where git was
+                killed while it was asked.
         """
         settings = context.settings(IntegratorSettings)
         folder = context.folder.resolve()
@@ -147,6 +161,18 @@ class IntegratorService(Service):
         check_worker("worker", request.worker)
         return await self._to_its_end(self._rooms.conflicts.check(request.worker))
 
+    async def check_target(
+        self, request: pb.CheckTargetRequest, call: Call
+    ) -> pb.CheckTargetResponse:
+        """Check the target as it stands, unless it is known to be green."""
+        del call
+        merging = self._rooms.merging
+        green = await merging.is_target_green()
+        if green or request.known_only:
+            return pb.CheckTargetResponse(green=green)
+        reason = await self._to_its_end(merging.check_target())
+        return pb.CheckTargetResponse(green=reason is None, reason=reason)
+
     async def get_change(self, request: pb.GetChangeRequest, call: Call) -> pb.GetChangeResponse:
         """Return one change with its runs."""
         del call
@@ -175,6 +201,20 @@ class IntegratorService(Service):
             merge_queue=await self._merge_queue(),
         )
 
+    async def list_target_runs(
+        self, request: pb.ListTargetRunsRequest, call: Call
+    ) -> pb.ListTargetRunsResponse:
+        """List the runs of the check on the target alone, newest first."""
+        del call
+        check_range("page_size", request.page_size, 0, _RUNS_MAX)
+        size, before = request.page_size or _RUNS_DEFAULT, page_start(request)
+        found = self._rooms.store.target_runs(before=before[0] if before else None, limit=size + 1)
+        more = len(found) > size
+        return pb.ListTargetRunsResponse(
+            runs=[run for _, run in found[:size]],
+            next_page_token=next_page_token(request, [found[size - 1][0]]) if more else "",
+        )
+
     async def list_worktrees(
         self, request: pb.ListWorktreesRequest, call: Call
     ) -> pb.ListWorktreesResponse:
@@ -199,7 +239,7 @@ class IntegratorService(Service):
     ) -> pb.ResumeMergingResponse:
         """Let changes land again."""
         del request, call
-        await self._rooms.merging.let_go()
+        await self._rooms.pauses.let_go()
         self._merging.wake()
         return pb.ResumeMergingResponse()
 
@@ -264,7 +304,7 @@ class IntegratorService(Service):
     async def _pause(self, message: str) -> None:
         """Cut off the step that is under way, so that none lands after the answer."""
         runs = await self._merging.stop()
-        await self._rooms.merging.hold(message)
+        await self._rooms.pauses.hold(message)
         if runs:
             self._merging.start()
 
@@ -287,7 +327,7 @@ class IntegratorService(Service):
             if not busy and self._steps % _FOLLOW_EVERY == 0:
                 await rooms.merging.bring_along()
         except GitError as error:
-            await rooms.merging.pause("GIT_FAILED", str(error))
+            await rooms.pauses.begin("GIT_FAILED", str(error))
             raise
         finally:
             self._reporting.wake()
@@ -330,9 +370,8 @@ async def _furnish(
         target=target,
         settings=settings,
     )
-    parts = Parts(
-        repository, store, target, merger, judge, queue, checkout, context.environment, metrics
-    )
+    pauses = Pauses(store, context.environment)
+    parts = Parts(repository, store, target, merger, judge, queue, checkout, pauses, metrics)
     may_land = bool(settings.check) or settings.no_check
     merging = MergeQueue(parts, may_land=may_land, squash=settings.history == "squash")
     return Rooms(
@@ -342,6 +381,7 @@ async def _furnish(
         Conflicts(repository, attempts, store),
         submissions,
         merging,
+        pauses,
         judge,
         LeaseKeeper(store, queue, merging, judge),
         Reporter(store, queue),
@@ -379,4 +419,7 @@ def _worktrees(context: ServiceContext) -> Path:
 
 
 def _no_repository(path: Path, error: Exception) -> CoordError:
+    if isinstance(error, GitError) and error.status < 0:
+        # That says nothing of the repository.
+        return unavailable("GIT_ENDED", f"git was killed: {error}", retry_after_ns=SECOND)
     return invalid_argument("NO_REPOSITORY", f"{path} is not a git repository: {error}")

@@ -72,21 +72,20 @@ class Snapshots:
         """
         shutil.copy2(index, self._indexes / names.component(worker))
 
-    async def capture(self, worker: str, folder: Path, head: str, title: str = "") -> Capture:
+    async def capture(self, worker: str, folder: Path, head: str, message: str) -> Capture:
         """Take what is in a folder.
 
         Args:
             worker: Whose folder; names the index.
             folder: The top folder.
             head: The commit of the user's repository that it stands on.
-            title: The commit's message; by default it names the worker.
+            message: The commit's message.
 
         Raises:
             GitError: where something cannot be read, or does not hold still. Nothing is kept then.
         """
         await self._repository.bring(head, f"{names.HEADS}/{names.component(worker)}")
         tree = await self.tree_of(worker, folder, head)
-        message = title or f"coord: what worker {worker} had"
         own = self._repository.own
         commit = await own.text("commit-tree", tree, "-p", head, "-m", message)
         return Capture(head, tree, commit, tree != await self._repository.tree(head))

@@ -140,16 +140,27 @@ class SqliteIntegratorStore:
         rows = self._rows(query, self._project, after, *states, limit)
         return [(row[0], _change_row(row)) for row in rows]
 
-    async def add_run(self, change_id: str, run: integrator_pb2.CheckRun, command: str) -> None:
+    def target_runs(
+        self, *, before: int | None, limit: int
+    ) -> list[tuple[int, integrator_pb2.CheckRun]]:
+        """Return runs on the target alone with their numbers, newest first."""
+        query = (
+            "SELECT number, body FROM runs WHERE project = ? AND of_target"
+            " AND number < coalesce(?, number + 1) ORDER BY number DESC LIMIT ?"
+        )
+        rows = self._rows(query, self._project, before, limit)
+        return [(number, integrator_pb2.CheckRun.FromString(body)) for number, body in rows]
+
+    async def add_run(self, change_id: str, run: integrator_pb2.CheckRun) -> None:
         """Record a run of the check. A green one vouches for its tree from then on."""
 
         def add(transaction: Transaction) -> None:
             transaction.sql.execute(
-                "INSERT INTO runs (project, change_id, body) VALUES (?, ?, ?)",
-                (self._project, change_id, run.SerializeToString()),
+                "INSERT INTO runs (project, change_id, body, of_target) VALUES (?, ?, ?, ?)",
+                (self._project, change_id, run.SerializeToString(), run.of_target),
             )
             if run.passed:
-                row = (self._project, run.tree, command)
+                row = (self._project, run.tree, run.command)
                 transaction.sql.execute("INSERT OR IGNORE INTO greens VALUES (?, ?, ?)", row)
 
         await self._database.write(add)

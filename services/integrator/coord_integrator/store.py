@@ -46,7 +46,8 @@ class WorktreeRow:
     @property
     def place(self) -> Place:
         """What its files are known by."""
-        return Place(self.worker, self.token, self.branch, self.base)
+        task = self.fence_task if self.ready else ""
+        return Place(self.worker, self.token, self.branch, self.base, task)
 
 
 @dataclass(frozen=True)
@@ -187,8 +188,21 @@ class IntegratorStore(Protocol):
             limit: The most to return; negative: all.
         """
 
-    async def add_run(self, change_id: str, run: integrator_pb2.CheckRun, command: str) -> None:
-        """Record a run of the check. A green one vouches for its tree from then on."""
+    def target_runs(
+        self, *, before: int | None, limit: int
+    ) -> list[tuple[int, integrator_pb2.CheckRun]]:
+        """Return runs on the target alone with their numbers, newest first.
+
+        Args:
+            before: Only runs with a smaller number; None for all.
+            limit: The most to return.
+        """
+
+    async def add_run(self, change_id: str, run: integrator_pb2.CheckRun) -> None:
+        """Record a run of the check, for a change or (empty) for none.
+
+        A green one vouches for its tree from then on.
+        """
 
     def is_green(self, tree: str, command: str) -> bool:
         """Tell whether the check has been green on a tree."""

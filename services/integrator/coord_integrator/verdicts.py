@@ -5,7 +5,7 @@ Before a change is blamed, its tree has been red twice, and the tree that it mer
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from coord.environment import Environment
@@ -44,6 +44,15 @@ class Verdict:
     output: str = ""
 
 
+@dataclass(frozen=True)
+class _Judgement:
+    """What a run is made for: a change (empty: none), a tree of the target's, and since when."""
+
+    change_id: str
+    of_target: bool
+    begun_ns: int
+
+
 class CheckStoppedError(Exception):
     """The change has ended while its check ran."""
 
@@ -64,6 +73,12 @@ class Judge:
         self._metrics = metrics
         self._current: tuple[str, asyncio.Task[CommandResult]] | None = None
 
+    async def is_vouched_for(self, commit: str) -> bool:
+        """Tell whether the check is known to be green on a commit's tree, or there is no check."""
+        tree = await self._checker.repository.tree(commit)
+        command = self._checker.command
+        return not command or self._store.is_green(tree, command)
+
     async def judge(self, change_id: str, merged: str, tip: str) -> Verdict:
         """Judge a merged commit.
 
@@ -76,15 +91,16 @@ class Judge:
             CheckStoppedError: where `stop` was called for the change.
             CoordError: UNAVAILABLE with reason DISK_FULL where that may be why the check is red.
         """
-        if await self._is_vouched_for(merged):
+        if await self.is_vouched_for(merged):
             return Verdict(Outcome.GREEN)
-        first = await self._run(change_id, merged)
+        part = _Judgement(change_id, merged == tip, self._environment.now_ns())
+        first = await self._run(part, merged)
         if first.passed:
             return Verdict(Outcome.GREEN)
-        second = await self._run(change_id, merged)
+        second = await self._run(part, merged)
         if second.passed:
             return Verdict(Outcome.GREEN, FLAKY)
-        if merged == tip or not await self._is_green(change_id, tip):
+        if merged == tip or not await self._is_green(replace(part, of_target=True), tip):
             return Verdict(Outcome.TARGET_RED, _how("the target", second), second.output)
         return Verdict(Outcome.RED, _how("the merged tree", second), second.output)
 
@@ -93,18 +109,13 @@ class Judge:
         if self._current is not None and self._current[0] == change_id:
             self._current[1].cancel()
 
-    async def _is_vouched_for(self, commit: str) -> bool:
-        tree = await self._checker.repository.tree(commit)
-        command = self._checker.command
-        return not command or self._store.is_green(tree, command)
+    async def _is_green(self, part: _Judgement, commit: str) -> bool:
+        return await self.is_vouched_for(commit) or (await self._run(part, commit)).passed
 
-    async def _is_green(self, change_id: str, commit: str) -> bool:
-        return await self._is_vouched_for(commit) or (await self._run(change_id, commit)).passed
-
-    async def _run(self, change_id: str, commit: str) -> CommandResult:
+    async def _run(self, part: _Judgement, commit: str) -> CommandResult:
         tree = await self._checker.repository.tree(commit)
         begin_ns, begin = self._environment.now_ns(), self._environment.monotonic_ns()
-        result = await self._stoppable(change_id, commit)
+        result = await self._stoppable(part.change_id, commit)
         if not result.passed and (full := self._checker.repository.full_disk()):
             raise unavailable("DISK_FULL", full, retry_after_ns=SECOND)
         seconds = (self._environment.monotonic_ns() - begin) / SECOND
@@ -116,8 +127,11 @@ class Judge:
             output=result.output,
             started_at=timestamp(begin_ns),
             ended_at=timestamp(self._environment.now_ns()),
+            command=self._checker.command,
+            of_target=part.of_target,
+            judged_at=timestamp(part.begun_ns),
         )
-        await self._store.add_run(change_id, run, self._checker.command)
+        await self._store.add_run(part.change_id, run)
         return result
 
     async def _stoppable(self, change_id: str, commit: str) -> CommandResult:

@@ -5,7 +5,6 @@ folder that git does not know any more is read all the same.
 """
 
 import asyncio
-import fcntl
 import itertools
 import os
 import shutil
@@ -18,6 +17,8 @@ import structlog
 
 from coord_integrator import names
 from coord_integrator.git import Git, GitError, join
+from coord_integrator.left_behind import LeftBehind
+from coord_integrator.lock import try_lock
 from coord_integrator.repository import Repository
 from coord_integrator.snapshot import Capture, Snapshots
 from coord_integrator.submodules import refuse_work
@@ -52,12 +53,14 @@ class Place:
         token: Fencing token of the attempt that it served last.
         branch: Its branch, without `refs/heads/`; empty for a new one.
         base: The commit that the branch started from; empty for a new one.
+        task: The task of that attempt; empty where only the branch tells.
     """
 
     worker: str
     token: int
     branch: str = ""
     base: str = ""
+    task: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class Worktrees:
         self._target = target
         self._repository = repository
         self._snapshots = snapshots
+        self._left_behind = LeftBehind(repository)
         self._root = root.resolve()
         self._aside = self._root / ".removed"
         self._lock = asyncio.Lock()
@@ -91,7 +95,8 @@ class Worktrees:
         Args:
             place: The worktree.
             tip: The newest landed commit; stands in for a base where none is recorded.
-            title: The commit's message, where there is something to commit.
+            title: The commit's message, where there is something to commit; by default it names
+                task, worker and attempt.
 
         Where the folder is gone, what was committed in it counts.
 
@@ -185,9 +190,13 @@ class Worktrees:
     async def _keep_folder(
         self, place: Place, tip: str, folder: Path, title: str = ""
     ) -> Kept | None:
-        head = await self._head(folder) or await self._last_head(place, tip)
+        known = await self._head(folder)
+        head = known or await self._last_head(place, tip)
         await refuse_work(self._git(folder), place.base or tip)
-        capture = await self._snapshots.capture(place.worker, folder, head, title)
+        message = title or _unfinished(place)
+        capture = await self._snapshots.capture(place.worker, folder, head, message)
+        if known is not None:
+            await self._keep_left_behind(place, folder, capture)
         if not capture.changed and capture.head == place.base:
             return None
         ref = names.wip_ref(place.worker, place.token, capture.commit)
@@ -195,6 +204,13 @@ class Worktrees:
         kept = earlier or Kept(ref, capture)
         await self._repository.keep(kept.capture.commit, kept.ref)
         return kept
+
+    async def _keep_left_behind(self, place: Place, folder: Path, capture: Capture) -> None:
+        commit = await self._left_behind.find(place.worker, self._git(folder), capture)
+        if commit is not None:
+            ref = names.left_ref(place.worker, place.token, commit)
+            await self._repository.bring(commit, ref)
+            await self._repository.keep(commit, ref)
 
     async def _keep_commits(self, place: Place) -> Kept | None:
         """Keep the branch of a worktree whose folder is gone."""
@@ -260,6 +276,7 @@ class Worktrees:
             await _trust_no_flags(inside)
             await inside.run("checkout", "-q", "-f", "--no-track", "-B", branch, tip)
             await inside.run("clean", "-ffdq")
+            await asyncio.to_thread(_begin_reflog, own_folder)
             self._snapshots.adopt(worker, own_folder / "index")
             return await self._is_exact(worker, tip)
         except (GitError, OSError) as error:
@@ -282,6 +299,7 @@ class Worktrees:
         await git.with_options(*_WHOLE_INDEX).run("worktree", "add", "-q", *arguments)
         inside = git.at(folder)
         own_folder = Path(await inside.text("rev-parse", "--absolute-git-dir"))
+        await asyncio.to_thread(_begin_reflog, own_folder)
         self._snapshots.adopt(place.worker, own_folder / "index")
 
     async def _forget(self, git: Git, folder: Path) -> None:
@@ -320,24 +338,20 @@ class Worktrees:
         under it inherits it, so that it outlives a kill of this process until that git has ended.
         """
         async with self._lock:
-            descriptor = os.open(self._repository.common_folder / "coord.lock", _LOCK_FLAGS, 0o644)
+            while (descriptor := try_lock(self._repository.common_folder)) is None:  # noqa: ASYNC110 - another process's lock.
+                await asyncio.sleep(_LOCK_POLL_S)
             try:
-                while not _try_lock(descriptor):  # noqa: ASYNC110 - another process's lock.
-                    await asyncio.sleep(_LOCK_POLL_S)
                 yield self._repository.user.holding(descriptor)
             finally:
                 os.close(descriptor)
 
 
-_LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+def _unfinished(place: Place) -> str:
+    trailers = [f"Coord-Worker: {place.worker}", f"Coord-Attempt: {place.token}"]
+    if place.task:
+        trailers.insert(0, f"Coord-Task: {place.task}")
+    title = f"Unfinished work on {place.task or place.branch or 'an unknown task'}"
+    return "\n".join([title, "", *trailers, ""])
 
 
 def delete_tree(folder: Path) -> None:
@@ -350,6 +364,13 @@ def delete_tree(folder: Path) -> None:
         function(path)
 
     shutil.rmtree(folder, onerror=open_up)
+
+
+def _begin_reflog(own_folder: Path) -> None:
+    """Let a worktree's reflog tell of one attempt alone; git goes on with one that is there."""
+    log = own_folder / "logs" / "HEAD"
+    log.parent.mkdir(exist_ok=True)
+    log.write_bytes(b"")
 
 
 def _drop_unfinished(own_folder: Path) -> None:

@@ -9,6 +9,11 @@ from coord.v1 import queue_pb2 as pb
 from coord_queue.reports import name
 
 DEPS_SHOWN = 100
+_ENDINGS = {
+    pb.TASK_STATE_FAILED: "has failed",
+    pb.TASK_STATE_CANCELLED: "was cancelled",
+    pb.TASK_STATE_ABORTED: "was aborted",
+}
 
 
 def explain(
@@ -43,7 +48,7 @@ def _pending(
     reasons = [
         _reason(
             "WAITS_FOR_DEPENDENCY",
-            f"waits for {dep}, which is {name(state)}",
+            f"waits for {dep}, which {_standing(state)}",
             task_id=dep,
             state=pb.TaskState.Name(state),
         )
@@ -70,10 +75,14 @@ def _leased(attempt: pb.Attempt, state: pb.TaskState) -> common_pb2.Reason:
 
 
 def _ended(task: pb.Task) -> common_pb2.Reason:
-    message = f"is {name(task.state)}"
+    message = _standing(task.state)
     if task.message:
         message += f": {task.message}"
     return _reason("ENDED", message, reason=pb.FailureReason.Name(task.reason))
+
+
+def _standing(state: pb.TaskState) -> str:
+    return _ENDINGS.get(state, f"is {name(state)}")
 
 
 def _reason(code: str, message: str, **metadata: str) -> common_pb2.Reason:

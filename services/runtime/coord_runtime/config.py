@@ -64,7 +64,7 @@ def load(settings: type[S], flags: Sections, file: Path | None = None) -> S:
 def _read(file: Path) -> Sections:
     try:
         return tomllib.loads(file.read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise invalid_argument("INVALID_SETTING", f"{file}: {error}") from None
 
 

@@ -87,20 +87,26 @@ class Change(_message.Message):
     def __init__(self, change_id: _Optional[str] = ..., attempt: _Optional[_Union[_common_pb2.AttemptRef, _Mapping]] = ..., worker: _Optional[str] = ..., state: _Optional[_Union[ChangeState, str]] = ..., head_commit: _Optional[str] = ..., base_commit: _Optional[str] = ..., wip_ref: _Optional[str] = ..., landed_commit: _Optional[str] = ..., message: _Optional[str] = ..., detail: _Optional[str] = ..., submitted_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., changed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., runs: _Optional[_Iterable[_Union[CheckRun, _Mapping]]] = ..., lines_added: _Optional[int] = ..., lines_removed: _Optional[int] = ...) -> None: ...
 
 class CheckRun(_message.Message):
-    __slots__ = ("tree", "passed", "exit_status", "output", "started_at", "ended_at")
+    __slots__ = ("tree", "passed", "exit_status", "output", "started_at", "ended_at", "command", "of_target", "judged_at")
     TREE_FIELD_NUMBER: _ClassVar[int]
     PASSED_FIELD_NUMBER: _ClassVar[int]
     EXIT_STATUS_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_FIELD_NUMBER: _ClassVar[int]
     STARTED_AT_FIELD_NUMBER: _ClassVar[int]
     ENDED_AT_FIELD_NUMBER: _ClassVar[int]
+    COMMAND_FIELD_NUMBER: _ClassVar[int]
+    OF_TARGET_FIELD_NUMBER: _ClassVar[int]
+    JUDGED_AT_FIELD_NUMBER: _ClassVar[int]
     tree: str
     passed: bool
     exit_status: int
     output: str
     started_at: _timestamp_pb2.Timestamp
     ended_at: _timestamp_pb2.Timestamp
-    def __init__(self, tree: _Optional[str] = ..., passed: _Optional[bool] = ..., exit_status: _Optional[int] = ..., output: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    command: str
+    of_target: bool
+    judged_at: _timestamp_pb2.Timestamp
+    def __init__(self, tree: _Optional[str] = ..., passed: _Optional[bool] = ..., exit_status: _Optional[int] = ..., output: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., command: _Optional[str] = ..., of_target: _Optional[bool] = ..., judged_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class MergeQueue(_message.Message):
     __slots__ = ("target", "landing_branch", "target_commit", "paused")
@@ -142,6 +148,22 @@ class WorktreeConflict(_message.Message):
     hunks: str
     def __init__(self, worker: _Optional[str] = ..., attempt: _Optional[_Union[_common_pb2.AttemptRef, _Mapping]] = ..., paths: _Optional[_Iterable[str]] = ..., hunks: _Optional[str] = ...) -> None: ...
 
+class CheckTargetRequest(_message.Message):
+    __slots__ = ("project", "known_only")
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_ONLY_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    known_only: bool
+    def __init__(self, project: _Optional[str] = ..., known_only: _Optional[bool] = ...) -> None: ...
+
+class CheckTargetResponse(_message.Message):
+    __slots__ = ("green", "reason")
+    GREEN_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    green: bool
+    reason: _common_pb2.Reason
+    def __init__(self, green: _Optional[bool] = ..., reason: _Optional[_Union[_common_pb2.Reason, _Mapping]] = ...) -> None: ...
+
 class GetChangeRequest(_message.Message):
     __slots__ = ("project", "change_id")
     PROJECT_FIELD_NUMBER: _ClassVar[int]
@@ -177,6 +199,24 @@ class ListChangesResponse(_message.Message):
     next_page_token: str
     merge_queue: MergeQueue
     def __init__(self, changes: _Optional[_Iterable[_Union[Change, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., merge_queue: _Optional[_Union[MergeQueue, _Mapping]] = ...) -> None: ...
+
+class ListTargetRunsRequest(_message.Message):
+    __slots__ = ("project", "page_size", "page_token")
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    page_size: int
+    page_token: str
+    def __init__(self, project: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListTargetRunsResponse(_message.Message):
+    __slots__ = ("runs", "next_page_token")
+    RUNS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    runs: _containers.RepeatedCompositeFieldContainer[CheckRun]
+    next_page_token: str
+    def __init__(self, runs: _Optional[_Iterable[_Union[CheckRun, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class ListWorktreesRequest(_message.Message):
     __slots__ = ("project",)

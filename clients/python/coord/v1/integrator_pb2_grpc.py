@@ -40,6 +40,11 @@ class IntegratorServiceStub:
                 request_serializer=coord_dot_v1_dot_integrator__pb2.CheckConflictsRequest.SerializeToString,
                 response_deserializer=coord_dot_v1_dot_integrator__pb2.CheckConflictsResponse.FromString,
                 _registered_method=True)
+        self.CheckTarget = channel.unary_unary(
+                '/coord.v1.IntegratorService/CheckTarget',
+                request_serializer=coord_dot_v1_dot_integrator__pb2.CheckTargetRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_integrator__pb2.CheckTargetResponse.FromString,
+                _registered_method=True)
         self.GetChange = channel.unary_unary(
                 '/coord.v1.IntegratorService/GetChange',
                 request_serializer=coord_dot_v1_dot_integrator__pb2.GetChangeRequest.SerializeToString,
@@ -49,6 +54,11 @@ class IntegratorServiceStub:
                 '/coord.v1.IntegratorService/ListChanges',
                 request_serializer=coord_dot_v1_dot_integrator__pb2.ListChangesRequest.SerializeToString,
                 response_deserializer=coord_dot_v1_dot_integrator__pb2.ListChangesResponse.FromString,
+                _registered_method=True)
+        self.ListTargetRuns = channel.unary_unary(
+                '/coord.v1.IntegratorService/ListTargetRuns',
+                request_serializer=coord_dot_v1_dot_integrator__pb2.ListTargetRunsRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_integrator__pb2.ListTargetRunsResponse.FromString,
                 _registered_method=True)
         self.ListWorktrees = channel.unary_unary(
                 '/coord.v1.IntegratorService/ListWorktrees',
@@ -104,6 +114,14 @@ class IntegratorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CheckTarget(self, request, context):
+        """Runs the check on the target as it stands, without any change, unless it is known to be green on that
+        tree. While it is red nothing lands. UNAVAILABLE with reason DISK_FULL.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetChange(self, request, context):
         """One change with its runs. NOT_FOUND with reason CHANGE_NOT_FOUND.
         """
@@ -113,6 +131,14 @@ class IntegratorServiceServicer:
 
     def ListChanges(self, request, context):
         """Changes in the order in which they were submitted, and the state of the merge queue.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTargetRuns(self, request, context):
+        """The runs of the check on the target without any change, newest first, those included that were made
+        in order to know whose fault a change's red run is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -191,6 +217,11 @@ def add_IntegratorServiceServicer_to_server(servicer, server):
                     request_deserializer=coord_dot_v1_dot_integrator__pb2.CheckConflictsRequest.FromString,
                     response_serializer=coord_dot_v1_dot_integrator__pb2.CheckConflictsResponse.SerializeToString,
             ),
+            'CheckTarget': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckTarget,
+                    request_deserializer=coord_dot_v1_dot_integrator__pb2.CheckTargetRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_integrator__pb2.CheckTargetResponse.SerializeToString,
+            ),
             'GetChange': grpc.unary_unary_rpc_method_handler(
                     servicer.GetChange,
                     request_deserializer=coord_dot_v1_dot_integrator__pb2.GetChangeRequest.FromString,
@@ -200,6 +231,11 @@ def add_IntegratorServiceServicer_to_server(servicer, server):
                     servicer.ListChanges,
                     request_deserializer=coord_dot_v1_dot_integrator__pb2.ListChangesRequest.FromString,
                     response_serializer=coord_dot_v1_dot_integrator__pb2.ListChangesResponse.SerializeToString,
+            ),
+            'ListTargetRuns': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTargetRuns,
+                    request_deserializer=coord_dot_v1_dot_integrator__pb2.ListTargetRunsRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_integrator__pb2.ListTargetRunsResponse.SerializeToString,
             ),
             'ListWorktrees': grpc.unary_unary_rpc_method_handler(
                     servicer.ListWorktrees,
@@ -281,6 +317,33 @@ class IntegratorService:
             _registered_method=True)
 
     @staticmethod
+    def CheckTarget(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.IntegratorService/CheckTarget',
+            coord_dot_v1_dot_integrator__pb2.CheckTargetRequest.SerializeToString,
+            coord_dot_v1_dot_integrator__pb2.CheckTargetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetChange(request,
             target,
             options=(),
@@ -324,6 +387,33 @@ class IntegratorService:
             '/coord.v1.IntegratorService/ListChanges',
             coord_dot_v1_dot_integrator__pb2.ListChangesRequest.SerializeToString,
             coord_dot_v1_dot_integrator__pb2.ListChangesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTargetRuns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.IntegratorService/ListTargetRuns',
+            coord_dot_v1_dot_integrator__pb2.ListTargetRunsRequest.SerializeToString,
+            coord_dot_v1_dot_integrator__pb2.ListTargetRunsResponse.FromString,
             options,
             channel_credentials,
             insecure,

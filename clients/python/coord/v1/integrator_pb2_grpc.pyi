@@ -42,10 +42,18 @@ class IntegratorServiceStub:
     """Compares what is in a worker's worktree now with the target and with what is in every other
     worktree, as git would merge them. Nothing is changed. NOT_FOUND with reason WORKTREE_NOT_FOUND.
     """
+    CheckTarget: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.CheckTargetRequest, _integrator_pb2.CheckTargetResponse]
+    """Runs the check on the target as it stands, without any change, unless it is known to be green on that
+    tree. While it is red nothing lands. UNAVAILABLE with reason DISK_FULL.
+    """
     GetChange: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.GetChangeRequest, _integrator_pb2.GetChangeResponse]
     """One change with its runs. NOT_FOUND with reason CHANGE_NOT_FOUND."""
     ListChanges: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.ListChangesRequest, _integrator_pb2.ListChangesResponse]
     """Changes in the order in which they were submitted, and the state of the merge queue."""
+    ListTargetRuns: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.ListTargetRunsRequest, _integrator_pb2.ListTargetRunsResponse]
+    """The runs of the check on the target without any change, newest first, those included that were made
+    in order to know whose fault a change's red run is.
+    """
     ListWorktrees: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.ListWorktreesRequest, _integrator_pb2.ListWorktreesResponse]
     """The worktrees by worker, those included whose set-up is under way or has failed."""
     PauseMerging: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.PauseMergingRequest, _integrator_pb2.PauseMergingResponse]
@@ -86,10 +94,18 @@ class IntegratorServiceAsyncStub(IntegratorServiceStub):
     """Compares what is in a worker's worktree now with the target and with what is in every other
     worktree, as git would merge them. Nothing is changed. NOT_FOUND with reason WORKTREE_NOT_FOUND.
     """
+    CheckTarget: _aio.UnaryUnaryMultiCallable[_integrator_pb2.CheckTargetRequest, _integrator_pb2.CheckTargetResponse]  # type: ignore[assignment]
+    """Runs the check on the target as it stands, without any change, unless it is known to be green on that
+    tree. While it is red nothing lands. UNAVAILABLE with reason DISK_FULL.
+    """
     GetChange: _aio.UnaryUnaryMultiCallable[_integrator_pb2.GetChangeRequest, _integrator_pb2.GetChangeResponse]  # type: ignore[assignment]
     """One change with its runs. NOT_FOUND with reason CHANGE_NOT_FOUND."""
     ListChanges: _aio.UnaryUnaryMultiCallable[_integrator_pb2.ListChangesRequest, _integrator_pb2.ListChangesResponse]  # type: ignore[assignment]
     """Changes in the order in which they were submitted, and the state of the merge queue."""
+    ListTargetRuns: _aio.UnaryUnaryMultiCallable[_integrator_pb2.ListTargetRunsRequest, _integrator_pb2.ListTargetRunsResponse]  # type: ignore[assignment]
+    """The runs of the check on the target without any change, newest first, those included that were made
+    in order to know whose fault a change's red run is.
+    """
     ListWorktrees: _aio.UnaryUnaryMultiCallable[_integrator_pb2.ListWorktreesRequest, _integrator_pb2.ListWorktreesResponse]  # type: ignore[assignment]
     """The worktrees by worker, those included whose set-up is under way or has failed."""
     PauseMerging: _aio.UnaryUnaryMultiCallable[_integrator_pb2.PauseMergingRequest, _integrator_pb2.PauseMergingResponse]  # type: ignore[assignment]
@@ -135,6 +151,16 @@ class IntegratorServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def CheckTarget(
+        self,
+        request: _integrator_pb2.CheckTargetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_integrator_pb2.CheckTargetResponse, _abc.Awaitable[_integrator_pb2.CheckTargetResponse]]:
+        """Runs the check on the target as it stands, without any change, unless it is known to be green on that
+        tree. While it is red nothing lands. UNAVAILABLE with reason DISK_FULL.
+        """
+
+    @_abc_1.abstractmethod
     def GetChange(
         self,
         request: _integrator_pb2.GetChangeRequest,
@@ -149,6 +175,16 @@ class IntegratorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_integrator_pb2.ListChangesResponse, _abc.Awaitable[_integrator_pb2.ListChangesResponse]]:
         """Changes in the order in which they were submitted, and the state of the merge queue."""
+
+    @_abc_1.abstractmethod
+    def ListTargetRuns(
+        self,
+        request: _integrator_pb2.ListTargetRunsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_integrator_pb2.ListTargetRunsResponse, _abc.Awaitable[_integrator_pb2.ListTargetRunsResponse]]:
+        """The runs of the check on the target without any change, newest first, those included that were made
+        in order to know whose fault a change's red run is.
+        """
 
     @_abc_1.abstractmethod
     def ListWorktrees(

@@ -1,0 +1,97 @@
+"""Why nothing lands for now, and when to look again."""
+
+from dataclasses import dataclass
+
+import structlog
+from coord.environment import Environment
+from coord.times import SECOND
+from coord.v1 import common_pb2
+from coord_runtime.checks import MESSAGE_BYTES_MAX
+
+from coord_integrator.merging import clip
+from coord_integrator.store import IntegratorStore
+from coord_integrator.target import Standing
+
+_HELD = "PAUSED"
+_RECHECK_S_MIN, _RECHECK_S_MAX = 5, 600
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Blockage:
+    """Why nothing lands, for as long as the target stands where it does.
+
+    Attributes:
+        standing: Where the target stood.
+        until_ns: When to look again all the same, on the monotonic clock.
+        wait_s: How long that was from the last look.
+    """
+
+    standing: Standing
+    until_ns: int
+    wait_s: int
+
+
+class Pauses:
+    """Stops the merge queue, and lets it go on."""
+
+    def __init__(self, store: IntegratorStore, environment: Environment) -> None:
+        self._store = store
+        self._environment = environment
+        self._blockage: Blockage | None = None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether nothing lands because somebody wants it so."""
+        return self._code() == _HELD
+
+    @property
+    def is_red(self) -> bool:
+        """Whether nothing lands because the target is red."""
+        return self._code() == "TARGET_RED"
+
+    async def hold(self, message: str) -> None:
+        """Let nothing land until `let_go`."""
+        self._blockage = None
+        await self._store.pause(common_pb2.Reason(code=_HELD, message=message))
+        log.info("merging is paused", why=message)
+
+    async def let_go(self) -> None:
+        """End a `hold`."""
+        if self.is_held:
+            await self.end()
+
+    def is_blocked(self, standing: Standing) -> bool:
+        """Tell whether the target stands where nothing could land, and it is too early to look."""
+        blockage = self._blockage
+        if blockage is None or blockage.standing != standing:
+            return False
+        return self._environment.monotonic_ns() < blockage.until_ns
+
+    async def begin(self, code: str, message: str) -> None:
+        """Record why nothing lands for now, where it is not held anyway."""
+        if self.is_held:
+            return
+        reason = common_pb2.Reason(code=code, message=clip(message, MESSAGE_BYTES_MAX))
+        if await self._store.pause(reason):
+            log.warning("merging is paused", code=code, why=message)
+
+    async def block(self, standing: Standing, code: str, message: str) -> None:
+        """Pause until the target moves, and look again after growing waits."""
+        last = self._blockage
+        grown = last.wait_s * 2 if last and last.standing == standing else _RECHECK_S_MIN
+        wait_s = min(grown, _RECHECK_S_MAX)
+        until_ns = self._environment.monotonic_ns() + wait_s * SECOND
+        self._blockage = Blockage(standing, until_ns, wait_s)
+        await self.begin(code, message)
+
+    async def end(self) -> None:
+        """Let the merge queue go on."""
+        self._blockage = None
+        if await self._store.pause(None):
+            log.info("merging goes on")
+
+    def _code(self) -> str:
+        paused = self._store.paused()
+        return "" if paused is None else paused.code

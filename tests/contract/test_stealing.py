@@ -1,0 +1,158 @@
+"""Tasks that queue at workers, and idle workers that take from the fullest queue."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from coord.v1 import claims_pb2, queue_pb2
+from coord.v1 import coordinator_pb2 as pb
+
+from tests.coordinator_rig import FLAGS, SERVICES, Fleet, Worker, ref, spec
+from tests.serving import PROJECT, served
+
+_STEALING: dict[str, dict[str, Any]] = {
+    "coordinator": FLAGS["coordinator"] | {"strategy": "work_stealing"}
+}
+
+
+@pytest.fixture
+async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
+    async with served(SERVICES, tmp_path, "grpc", flags=_STEALING) as running:
+        yield Fleet(running)
+
+
+async def _full(fleet: Fleet, name: str, tasks: int) -> tuple[Worker, list[Any]]:
+    """Return a worker that has begun one task of its run and keeps the others in wait."""
+    worker = await fleet.worker(name, prefetch=tasks - 1, runs=[name])
+    await fleet.add(*(spec(f"{name}{number}", labels={"run": name}) for number in range(tasks)))
+    attempts = [ref(await worker.hear("assigned")) for _ in range(tasks)]
+    await worker.acknowledgement(await worker.say(started=pb.Started(attempt=attempts[0])))
+    return worker, attempts
+
+
+async def test_an_idle_worker_gets_what_another_has_let_go(fleet: Fleet) -> None:
+    victim, attempts = await _full(fleet, "v", 3)
+    thief = await fleet.worker("thief")
+    recalled = (await victim.hear("recall")).attempt
+    assert recalled == attempts[-1], "what it would have begun last"
+    await victim.say(released=pb.Released(attempt=recalled))
+    stolen = await thief.hear("assigned")
+    assert stolen.lease.spec.id == recalled.task_id
+    assert stolen.lease.attempt.fencing_token > attempts[-1].fencing_token
+    await victim.say(started=pb.Started(attempt=recalled))
+    assert (await victim.hear("revoke")).attempt == recalled
+    await thief.acknowledgement(await thief.say(complete=pb.Complete(attempt=ref(stolen))))
+    task = await fleet.until(recalled.task_id, queue_pb2.TASK_STATE_COMPLETE)
+    assert [one.worker for one in task.attempts] == ["v", "thief"]
+
+
+async def test_what_has_started_meanwhile_stays(fleet: Fleet) -> None:
+    victim, attempts = await _full(fleet, "v", 2)
+    await fleet.worker("thief")
+    recalled = (await victim.hear("recall")).attempt
+    for attempt in attempts:
+        await victim.say(started=pb.Started(attempt=recalled))
+        last = await victim.say(complete=pb.Complete(attempt=attempt))
+    await victim.acknowledgement(last)
+    task = await fleet.task(recalled.task_id)
+    assert [one.worker for one in task.attempts] == ["v"]
+
+
+async def test_a_victim_is_asked_for_one_task_at_a_time(fleet: Fleet) -> None:
+    victim, attempts = await _full(fleet, "v", 4)
+    thief = await fleet.worker("thief", slots=2)
+    first = (await victim.hear("recall")).attempt
+    await victim.say(released=pb.Released(attempt=first))
+    assert ref(await thief.hear("assigned")).task_id == first.task_id
+    assert (await victim.hear("recall")).attempt == attempts[2]
+    assert [first.task_id, attempts[2].task_id] == await _recalled(fleet)
+
+
+async def test_the_fullest_queue_is_taken_from(fleet: Fleet) -> None:
+    await _full(fleet, "less", 2)
+    full, _ = await _full(fleet, "full", 3)
+    await fleet.worker("thief")
+    await full.hear("recall")
+    assert await _recalled(fleet) == ["full2"]
+
+
+async def _recalled(fleet: Fleet) -> list[str]:
+    """Return the tasks that were called back, by the events, up to a worker that comes now."""
+    await fleet.worker("last", runs=["none"])
+    call = fleet.coordinator.WatchEvents(pb.WatchEventsRequest(project=PROJECT))
+    tasks = []
+    async for response in call:
+        for event in response.events:
+            if event.coordinator.reason.code == "RECALLED":
+                tasks.append(event.coordinator.reason.metadata["task"])
+            if event.coordinator.worker == "last":
+                call.cancel()
+                return tasks
+    raise AssertionError("the events have ended")
+
+
+async def test_only_what_the_thief_may_have_is_called_back(fleet: Fleet) -> None:
+    victim = await fleet.worker("v", prefetch=9, capabilities=["gpu"])
+    await fleet.add(
+        spec("begun"),
+        spec("mine", labels={"run": "mine"}),
+        spec("other", labels={"run": "other"}),
+        spec("gpu", labels={"run": "mine"}, required_capabilities=["gpu"]),
+    )
+    for _ in range(4):
+        await victim.hear("assigned")
+    await fleet.worker("thief", runs=["mine"])
+    assert (await victim.hear("recall")).attempt.task_id == "mine"
+
+
+async def test_the_claim_on_declared_paths_goes_with_the_task(fleet: Fleet) -> None:
+    victim = await fleet.worker("v", prefetch=1)
+    await fleet.add(spec("begun"), spec("task", paths=["src/**"]))
+    attempts = [ref(await victim.hear("assigned")) for _ in range(2)]
+    thief = await fleet.worker("thief")
+    await victim.hear("recall")
+    await victim.say(released=pb.Released(attempt=attempts[1]))
+    await thief.hear("assigned")
+    listed = await fleet.coordinator.ListClaims(claims_pb2.ListClaimsRequest(project=PROJECT))
+    assert [claim.holder for claim in listed.claims] == ["thief"]
+
+
+async def test_another_strategy_lets_go_of_nothing_that_waits(fleet: Fleet) -> None:
+    victim, attempts = await _full(fleet, "v", 3)
+    await fleet.worker("thief")
+    recalled = (await victim.hear("recall")).attempt
+    request = pb.SetStrategyRequest(project=PROJECT, strategy="round_robin")
+    assert (await fleet.coordinator.SetStrategy(request)).previous == "work_stealing"
+    await victim.say(started=pb.Started(attempt=recalled))
+    for attempt in attempts:
+        last = await victim.say(complete=pb.Complete(attempt=attempt))
+    await victim.acknowledgement(last)
+    done = await asyncio.gather(*(fleet.task(one.task_id) for one in attempts))
+    assert {task.state for task in done} == {queue_pb2.TASK_STATE_COMPLETE}
+
+
+async def test_what_waited_before_a_restart_can_be_stolen_after_it(tmp_path: Path) -> None:
+    async with served(SERVICES, tmp_path, "grpc", flags=_STEALING) as running:
+        victim, attempts = await _full(Fleet(running), "v", 3)
+        await victim.beat(*attempts)
+        await running.node.stop()
+    async with served(SERVICES, tmp_path, "grpc", flags=_STEALING) as running:
+        fleet = Fleet(running)
+        victim = await fleet.back(victim, "v", prefetch=2, runs=["v"], held=attempts)
+        assert victim.welcome.resumed
+        await fleet.worker("thief")
+        assert (await victim.hear("recall")).attempt == attempts[-1]
+
+
+async def test_a_worker_takes_the_tasks_of_its_runs_alone(fleet: Fleet) -> None:
+    mine = await fleet.worker("mine", runs=["r1"], slots=9)
+    await fleet.add(spec("none"), spec("other", labels={"run": "r2"}))
+    await fleet.add(spec("own", labels={"run": "r1"}))
+    assert ref(await mine.hear("assigned")).task_id == "own"
+    assert await fleet.why("other") == ["OTHER_RUN"]
+    assert await fleet.why("none") == ["OTHER_RUN"]
+    anyone = await fleet.worker("anyone", slots=9)
+    heard = {ref(await anyone.hear("assigned")).task_id for _ in range(2)}
+    assert heard == {"none", "other"}
