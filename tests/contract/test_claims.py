@@ -1,6 +1,7 @@
 """Claims as shells, workers and dispatch meet them."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -280,6 +281,37 @@ async def test_metrics_tell_what_is_held_and_what_waits(tmp_path: Path) -> None:
         await people.ask("bob", "2", "/a", wait_s=0.01)
         names = ("coord_coordinator_claims_held", "coord_coordinator_claims_waiting")
         assert [registry.get_sample_value(name) for name in names] == [1, 1]
+
+
+async def test_the_guard_is_told_of_claims_before_their_holder_and_of_attempts_and_stops(
+    tmp_path: Path,
+) -> None:
+    def told() -> Any:
+        return json.loads((tmp_path / "guard.json").read_text())
+
+    async def until_told(**wanted: Any) -> None:
+        async with asyncio.timeout(10):
+            while told() | wanted != told():
+                await asyncio.sleep(0.01)
+
+    async with shells(tmp_path) as people:
+        await people.ask("ann", "1", "src/*.py")
+        claims = [["ann", 0, "1", ["src", "\x01.py", "\x03"], "src/*.py"]]
+        assert told() == {"stopped": "", "newest": 0, "live": [], "claims": claims}
+        await people.release("ann", "1")
+        assert told()["claims"] == []
+        worker = await people.fleet.worker("w")
+        await people.fleet.add(spec("a"), spec("b"))
+        first = ref(await worker.hear("assigned"))
+        await worker.say(complete=pb.Complete(attempt=first))
+        second = ref(await worker.hear("assigned"))
+        await until_told(newest=second.fencing_token, live=[second.fencing_token])
+        stopping = people.stub.StopProject(pb.StopProjectRequest(project=PROJECT, message="lunch"))
+        await worker.hear("revoke")
+        await worker.beat()
+        await stopping
+        await until_told(stopped="lunch", live=[])
+    assert not (tmp_path / "guard.json").exists()
 
 
 _PATHS = ("src/**", "src/a.py", "*.md", "docs/", "/top.txt")

@@ -128,6 +128,24 @@ async def test_a_run_takes_its_own_tasks_unless_it_helps_others(served: Project)
     assert served.landed() == {"README", "a.txt", "b.txt", "stray.txt"}
 
 
+async def test_a_worker_is_killed_and_drained_by_name(served: Project) -> None:
+    agent = "echo $$ >>../../../began; sleep 1000"
+    worker = await served.start("worker", "--agent", agent, "--worker-prefix", "x-")
+    await served.call("task", "add", "x", "--id", "a")
+    async with asyncio.timeout(60):
+        while "RUNNING" not in (await served.call("task", "list"))[1]:
+            await asyncio.sleep(0.1)
+    status, told = await served.call("worker", "kill", "x-w1", "--message", "odd")
+    assert (status, told) == (0, "a goes on elsewhere\n")
+    assert (await served.call("worker", "kill", "nobody"))[0] == 2
+    assert (await served.call("worker", "drain", "nobody"))[0] == 1
+    async with asyncio.timeout(60):
+        while (await served.call("worker", "drain", "x-w1", "--deadline", "1s"))[0] != 0:
+            await asyncio.sleep(0.1)
+    await asyncio.wait_for(worker.communicate(), 60)
+    assert worker.returncode == 0
+
+
 def test_the_commands_tell_what_is_wrong_and_complete(tmp_path: Path) -> None:
     project = Project(tmp_path)
 

@@ -50,6 +50,8 @@ class Mail:
             CoordError: NOT_FOUND with reason WORKER_NOT_FOUND; RESOURCE_EXHAUSTED with reason
                 MAILBOX_FULL.
         """
+        if known := self._store.recipients(message.message_id):
+            return list(known)  # Whatever has become of them since.
         now_ns = self._fleet.environment.now_ns()
         recipients = self._recipients(sender, message)
         kept = pb.WorkerMessage()

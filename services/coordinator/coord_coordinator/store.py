@@ -143,6 +143,9 @@ class CoordinatorStore(Protocol):
     async def post(self, project: str, letter: Letter) -> tuple[str, ...] | None:
         """Store a message; return who was to get it, where one of its id was stored before."""
 
+    def recipients(self, message_id: str) -> tuple[str, ...]:
+        """Return who was to get a message that is known; nobody where it is not."""
+
     async def received(self, project: str, recipient: str, message_id: str) -> None:
         """Store that a recipient has handled a message, with an event for the last one."""
 
