@@ -274,6 +274,19 @@ async def test_a_claim_of_a_session_ends_with_it_and_one_of_a_shell_does_not(
         await people.until_standing(("2", HELD))
 
 
+async def test_what_becomes_of_a_claim_is_told_under_names_of_its_own(tmp_path: Path) -> None:
+    async with shells(tmp_path) as people:
+        await people.ask("ann", "1", "/a")
+        await people.release("ann", "1")
+        await people.stub.StopProject(pb.StopProjectRequest(project=PROJECT))
+        names: list[str] = []
+        async for response in people.stub.WatchEvents(pb.WatchEventsRequest(project=PROJECT)):
+            names += [event.name for event in response.events]
+            if "project:stopped" in names:
+                break
+        assert names == ["claim:granted", "claim:released", "project:stopped"]
+
+
 async def test_metrics_tell_what_is_held_and_what_waits(tmp_path: Path) -> None:
     async with shells(tmp_path) as people:
         registry = people.fleet.running.node.registry

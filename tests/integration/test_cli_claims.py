@@ -31,7 +31,17 @@ async def test_a_claim_is_held_while_a_command_runs(served: Project) -> None:
     going, done = served.folder / "going", served.folder / "done"
     script = f"echo $COORD_HOLDER >{going}; while [ ! -e {done} ]; do sleep 0.05; done; exit 7"
     process = await asyncio.create_subprocess_exec(
-        *COORD, "claim", *served.where, "src/**", "--", "/bin/sh", "-c", script, env=ENVIRONMENT
+        *COORD,
+        "claim",
+        *served.where,
+        "src/**",
+        "--",
+        "timeout",
+        "60",
+        "sh",
+        "-c",
+        script,
+        env=ENVIRONMENT,
     )
     async with asyncio.timeout(60):
         while not (going.exists() and going.read_text()):

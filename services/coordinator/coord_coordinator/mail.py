@@ -60,9 +60,9 @@ class Mail:
         kept.sent_at.CopyFrom(timestamp(now_ns))
         expires_ns = now_ns + (duration_ns(message.time_to_live) or _TIME_TO_LIVE_NS)
         letter = Letter(kept, tuple(recipients), expires_ns)
-        known = await self._store.post(self._fleet.project, letter)
-        if known is not None:  # It was sent before.
-            return list(known)
+        rival = await self._store.post(self._fleet.project, letter)
+        if rival is not None:  # The same was sent twice at once.
+            return list(rival)
         for name in recipients:
             self._waiting.setdefault(name, {})[kept.message_id] = kept
             worker = self._fleet.workers.get(name)
