@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Container, Sequence
 from typing import Any
 
 import structlog
+from coord.errors import CoordError
 from coord.times import timestamp_ns
 from coord.v1 import common_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
@@ -126,16 +127,21 @@ class Adoption:
     async def sweep_claims(self, claims: Claims) -> None:
         """End the claims of attempts whose end was missed, now and then, until cancelled."""
         while True:
-            await claims.end_orphans()
-            if claimed := claims.of_attempts():
-                live = {
-                    task.attempts[-1].fencing_token
-                    async for tasks in self._pages(states=_LIVE)
-                    for task in tasks
-                }
-                for token in claimed - live:
+            try:
+                await claims.end_orphans()
+                for token in await self._ended(claims.of_attempts()):
                     await claims.end_attempt(token)
+            except CoordError as error:
+                log.warning("claims of ended attempts not ended", error=str(error))
             await asyncio.sleep(_SWEEP_S)
+
+    async def _ended(self, tokens: set[int]) -> set[int]:
+        """Return the fencing tokens whose attempts the queue does not have as live."""
+        if not tokens:
+            return set()
+        pages = self._pages(states=_LIVE)
+        live = {task.attempts[-1].fencing_token async for tasks in pages for task in tasks}
+        return tokens - live
 
     async def _disown(self, worker: Worker, task: queue_pb2.Task, attempt: WorkerAttempt) -> None:
         await self._reports.save(worker)

@@ -77,9 +77,7 @@ class Halt:
 
     async def _pause_merging(self, message: str) -> None:
         if self._has_repository:
-            pause = integrator_pb2.PauseMergingRequest(
-                project=self._fleet.project, message=f"everything was stopped: {message}"
-            )
+            pause = integrator_pb2.PauseMergingRequest(project=self._fleet.project, message=message)
             await self._services.insist(self._services.integrator.PauseMerging, pause)
 
     async def _set(self, message: str, code: str) -> None:

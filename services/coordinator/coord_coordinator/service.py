@@ -191,9 +191,10 @@ class CoordinatorService(Service):
         await self._liveness.stop()
         await self._streams.stop()
         await self._asks.stop()
-        self._guard.remove()
+        await self._mail.close()
         await self._fleet.close()
         await self._store.close()
+        self._guard.remove()
 
     async def connect(self, stream: Stream, call: Call) -> None:
         """Serve one worker's live stream."""

@@ -146,8 +146,13 @@ class CoordinatorStore(Protocol):
     def recipients(self, message_id: str) -> tuple[str, ...]:
         """Return who was to get a message that is known; nobody where it is not."""
 
-    async def received(self, project: str, recipient: str, message_id: str) -> None:
-        """Store that a recipient has handled a message, with an event for the last one."""
+    async def received(self, project: str, receipts: Sequence[tuple[str, str]]) -> None:
+        """Store that recipients have handled messages, with an event for the last of each.
+
+        Args:
+            project: Whose.
+            receipts: Recipients and ids of messages.
+        """
 
     async def expire_letters(self, now_ns: int) -> list[str]:
         """Forget the messages that have expired; return their ids."""
