@@ -30,7 +30,7 @@ from coord_cli.settings import require_check, service_options
 @click.option("--agent-provider", default="", help=PROVIDER_HELP)
 @click.option("--worker-prefix", help="What the workers' names begin with.")
 @click.option("--guard", is_flag=True, help="Keep agents from editing what others have claimed.")
-@click.option("--help-others", is_flag=True, help="Take tasks of other runs and of none, too.")
+@click.option("--help-others", is_flag=True, help="Take tasks of other runs, too.")
 @click.option("--retry-failed", is_flag=True, help="Try again what failed in an earlier run.")
 @click.option(
     "--drain-timeout",

@@ -15,11 +15,11 @@ def misfit(worker: Worker, task: queue_pb2.TaskSpec) -> common_pb2.Reason | None
             metadata={"missing": " ".join(missing)},
         )
     run = task.labels.get("run", "")
-    if worker.hello.runs and run not in worker.hello.runs:
+    if worker.hello.runs and run and run not in worker.hello.runs:
         runs = ", ".join(worker.hello.runs)
         return common_pb2.Reason(
             code="OTHER_RUN",
-            message=f"{worker.name} takes tasks of run {runs} alone, not of {run or 'none'}",
+            message=f"{worker.name} takes tasks of run {runs} alone, not of {run}",
             metadata={"run": run},
         )
     return None
