@@ -233,6 +233,15 @@ def explain(*, task_id: str, place: Place, as_json: bool) -> None:
     run_async(body)
 
 
+def _print_candidates(answer: coordinator_pb2.ExplainDispatchResponse) -> None:
+    rows = []
+    for one in answer.candidates:
+        now = "can have it" if one.eligible else one.reason.code
+        rows.append((one.worker, now, f"{one.score:g}", one.reason.message))
+    click.echo(f"\nworkers, as {answer.strategy} ranks them:")
+    print_table(("worker", "now", "score", "why"), rows)
+
+
 @task.command()
 @click.argument("task_ids", metavar="TASK...", nargs=-1, required=True)
 @place_options

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import ClassVar
 
 from coord.v1 import queue_pb2
@@ -36,20 +36,24 @@ class Strategy(ABC):
     def why(self, task: queue_pb2.TaskSpec, worker: Worker) -> str:
         """Tell what the score comes from, for people."""
 
-    def choose(self, task: queue_pb2.TaskSpec, workers: Sequence[Worker]) -> Worker | None:
+    def choose(self, task: queue_pb2.TaskSpec, workers: Iterable[Worker]) -> Worker | None:
         """Return one of `workers`, which all may have the task now; None where there are none."""
-        scores = {one.name: self.score(task, one) for one in workers}
-        best = max(scores.values(), default=0.0)
-        equals = [one for one in workers if scores[one.name] == best]
-        chosen = min(equals, key=lambda one: (one.name <= self._last, one.name), default=None)
+        chosen = min(workers, key=self._place(task), default=None)
         if chosen is not None:
             self._last = chosen.name
             self.note(task, chosen)
         return chosen
 
+    def ranked(self, task: queue_pb2.TaskSpec, workers: Iterable[Worker]) -> list[Worker]:
+        """Return workers in the order in which they would be chosen."""
+        return sorted(workers, key=self._place(task))
+
     def note(self, task: queue_pb2.TaskSpec, worker: Worker) -> None:
         """Note who has a task now."""
         del task, worker
+
+    def _place(self, task: queue_pb2.TaskSpec) -> Callable[[Worker], tuple[float, bool, str]]:
+        return lambda one: (-self.score(task, one), one.name <= self._last, one.name)
 
 
 class RoundRobin(Strategy):
