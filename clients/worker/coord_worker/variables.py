@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from coord.identity import Identity
 from coord.v1 import coordinator_pb2
 
-from coord_worker.config import Identity, clean_environment
+from coord_worker.config import clean_environment
 from coord_worker.folders import AttemptFolder
 from coord_worker.processes import MARKER
 
