@@ -113,22 +113,26 @@ class Worker:
             CoordError: The coordinator refuses this worker.
         """
         async with connect(self._identity.address, self._identity.token) as channel:
-            self._stub = coordinator_pb2_grpc.CoordinatorServiceStub(channel)
-            self._session = WorkerSession(
-                channel,
-                self._hello,
-                self._on_message,
-                self._held,
-                environment=self._environment,
-                settings=self._settings,
-            )
-            try:
-                await self._session.run()
-            finally:
-                self._waiting.clear()
-                for work in self._works:
-                    work.cancel()
-                await asyncio.gather(*self._works, return_exceptions=True)
+            await self.serve_on(channel)
+
+    async def serve_on(self, channel: grpc.aio.Channel) -> None:
+        """Likewise, on a channel that leads to the coordinator and carries the worker's token."""
+        self._stub = coordinator_pb2_grpc.CoordinatorServiceStub(channel)
+        self._session = WorkerSession(
+            channel,
+            self._hello,
+            self._on_message,
+            self._held,
+            environment=self._environment,
+            settings=self._settings,
+        )
+        try:
+            await self._session.run()
+        finally:
+            self._waiting.clear()
+            for work in self._works:
+                work.cancel()
+            await asyncio.gather(*self._works, return_exceptions=True)
 
     def stop(self) -> None:
         """End all handlers, give their tasks back and go."""
