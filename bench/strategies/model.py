@@ -135,5 +135,5 @@ class Model:
 
 def _worker(number: int, strategy: Strategy) -> Worker:
     prefetch = _PREFETCH if strategy.queues else 0
-    hello = pb.Hello(worker=f"w{number}", slots=1, prefetch=prefetch, protocol_version=2)
+    hello = pb.Hello(worker=f"w{number:02}", slots=1, prefetch=prefetch, protocol_version=2)
     return Worker(hello, _NO_SESSION, 0, 0, lifecycle=pb.LIFECYCLE_RUNNING)

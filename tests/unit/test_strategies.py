@@ -11,8 +11,8 @@ SESSION: Any = None
 
 
 def worker(name: str, tasks: int = 0, **hello: Any) -> Worker:
-    hello = {"worker": name, "slots": 4} | hello
-    made = Worker(pb.Hello(**hello), SESSION, 0, 0, lifecycle=pb.LIFECYCLE_RUNNING)
+    said: dict[str, Any] = {"worker": name, "slots": 4}
+    made = Worker(pb.Hello(**said | hello), SESSION, 0, 0, lifecycle=pb.LIFECYCLE_RUNNING)
     for token in range(tasks):
         attempt = common_pb2.AttemptRef(task_id=f"t{token}", fencing_token=token)
         made.attempts[token] = WorkerAttempt(attempt, queue_pb2.TaskSpec(), 0)
@@ -48,8 +48,8 @@ def test_load_is_the_share_of_the_slots_in_use() -> None:
 
 
 def test_weights_of_the_category_and_of_what_is_required_are_added() -> None:
-    both = worker("both", tasks=3, preferences={"testing": 0.3, "gpu": 0.3})
-    one = worker("one", preferences={"testing": 0.5, "prose": 1.0})
+    both = worker("both", tasks=3, capabilities=["gpu"], preferences={"testing": 0.3, "gpu": 0.3})
+    one = worker("one", capabilities=["gpu"], preferences={"testing": 0.5, "prose": 1.0})
     spec = task(category="testing", required_capabilities=["gpu"])
     assert choices(Capability(), spec, both, one) == ["both"] * 4
 

@@ -45,6 +45,11 @@ class Backoff:
         self._environment = environment
         self._limits: dict[str, _Limit] = {}
 
+    @property
+    def is_clear(self) -> bool:
+        """Whether nobody is held back."""
+        return not self._limits
+
     def limit(self, worker: Worker, not_before_ns: int) -> bool:
         """Note a limit of a worker's provider, for at most an hour.
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import structlog
 from coord.errors import CoordError
@@ -17,18 +18,53 @@ from coord_coordinator.halt import Halt
 from coord_coordinator.metrics import CoordinatorMetrics
 from coord_coordinator.money import Money
 from coord_coordinator.reports import Reports
+from coord_coordinator.resources import common
 from coord_coordinator.services import Services
 from coord_coordinator.stealing import Stealing
 from coord_coordinator.strategies import Strategy
 from coord_coordinator.workers import Unready, Worker, WorkerAttempt
 
-_READY_MAX = 1_000
+_READY_MAX, _PAGE_MIN = 1_000, 32
 _HELD_RETRY_S = 1.0
 _BACKOFF_S = 60.0
 # After a worktree could not be set up.
 _UNREADY_S, _UNREADY_S_MAX = 2.0, 600.0
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """A task, who is to get it, and the grant that was taken for it, if there is one."""
+
+    spec: queue_pb2.TaskSpec
+    worker: Worker
+    grant_id: str
+
+
+@dataclass
+class _Round:
+    """One look at who could do what.
+
+    Attributes:
+        free: The workers that have room for a task, in the order of their names.
+        queues: Whether tasks queue at workers.
+        chosen: What is still to be assigned.
+        declared: What that will claim.
+        held: Why tasks are held back, by id.
+    """
+
+    free: list[Worker]
+    queues: bool
+    chosen: list[_Choice] = field(default_factory=list)
+    declared: list[claims_pb2.Claim] = field(default_factory=list)
+    held: dict[str, common_pb2.Reason] = field(default_factory=dict)
+
+    def take(self, worker: Worker) -> None:
+        """Note that a task was chosen for a worker."""
+        worker.coming += 1
+        if worker.room(queues=self.queues) <= 0:
+            self.free.remove(worker)
 
 
 class Dispatch:
@@ -111,6 +147,9 @@ class Dispatch:
         if not any(worker.free_slots > 0 for worker in working):
             names = ", ".join(sorted(worker.name for worker in working))
             return _reason("ALL_BUSY", f"all workers that can do it are busy: {names}")
+        resting = [self._fleet.breaker.reason(worker.name) for worker in working]
+        if all(resting) and resting[0] is not None:
+            return resting[0]
         unready = [worker.unready for worker in working if self._fleet.unready_ns(worker)]
         if len(unready) == len(working) and unready[0] is not None:
             return unready[0].reason
@@ -120,21 +159,35 @@ class Dispatch:
         """Assign what can be; return after how many seconds to look again by itself."""
         if not self._is_running() or self._halt.reason is not None:
             return _BACKOFF_S
-        if not self._fleet.free(queues=self.strategy.queues):
+        round_ = _Round(self._fleet.free(queues=self.strategy.queues), self.strategy.queues)
+        if not round_.free:
             return self._until_free_s()
         if self._full_disk():
             return _HELD_RETRY_S
-        request = queue_pb2.ListReadyTasksRequest(project=self._fleet.project, page_size=_READY_MAX)
-        ready = await self._services.insist(self._services.queue.ListReadyTasks, request)
-        held: dict[str, common_pb2.Reason] = {}
-        for spec in ready.tasks:
-            reason = await self._try(spec)
-            if reason is not None:
-                held[spec.id] = reason
-        self.held = held
+        self.held = round_.held
+        try:
+            ready = await self._choose(round_)
+        finally:
+            await self._assign_all(round_.chosen)
         if self.strategy.queues:
             await self._stealing.recall()
         return self._look_again_s(ready)
+
+    async def _choose(self, round_: _Round) -> queue_pb2.ListReadyTasksResponse:
+        """Choose workers for ready tasks until nobody has room; return the last page of them."""
+        request = queue_pb2.ListReadyTasksRequest(project=self._fleet.project)
+        request.page_size = min(max(2 * len(round_.free), _PAGE_MIN), _READY_MAX)
+        while True:
+            ready = await self._services.insist(self._services.queue.ListReadyTasks, request)
+            for spec in ready.tasks:
+                if not round_.free:
+                    return ready
+                reason = await self._try(spec, round_)
+                if reason is not None:
+                    round_.held[spec.id] = reason
+            request.page_token = ready.next_page_token
+            if not request.page_token or len(round_.held) >= _READY_MAX:
+                return ready
 
     def _until_free_s(self) -> float:
         """Return after how many seconds the next idle worker is held back no more."""
@@ -150,15 +203,12 @@ class Dispatch:
             return min(max(0.0, wait_ns / SECOND) + 0.001, self._until_free_s())
         return self._until_free_s()
 
-    async def _try(self, spec: queue_pb2.TaskSpec) -> common_pb2.Reason | None:
-        """Assign a task; return why it is held back, if it is."""
-        free = self._fleet.free(queues=self.strategy.queues)
-        able = [one for one in free if misfit(one, spec) is None]
-        worker = self.strategy.choose(spec, able)
+    async def _try(self, spec: queue_pb2.TaskSpec, round_: _Round) -> common_pb2.Reason | None:
+        """Choose a worker for a task; return why it is held back, if it is."""
+        worker = self.strategy.choose(spec, round_.free)
         if worker is None:
             return self.obstacle(spec)
-        claimed = self._claims.obstacle(declared(spec, worker)) if spec.paths else None
-        if claimed is not None:
+        if spec.paths and (claimed := await self._claimed(declared(spec, worker), round_)):
             return claimed
         shortage = await self._money.shortage(spec, worker.name)
         if shortage is not None and shortage.code == "TASK_BUDGET_SPENT":
@@ -172,22 +222,48 @@ class Dispatch:
             wait = await self._money.rate_wait(grant_id, worker)
             if wait is not None:
                 return wait
-        await self._assign(spec, worker, grant_id)
+        round_.take(worker)
+        self._fleet.backoff.begin(worker)
+        round_.chosen.append(_Choice(spec, worker, grant_id))
+        if self._fleet.wait_ns(worker):  # It is the one that tries its provider's limit.
+            round_.free = [one for one in round_.free if not self._fleet.wait_ns(one)]
         return None
 
-    async def _assign(self, spec: queue_pb2.TaskSpec, worker: Worker, grant_id: str) -> None:
-        lease = await self._lease(spec, worker)
+    async def _claimed(self, claim: claims_pb2.Claim, round_: _Round) -> common_pb2.Reason | None:
+        """Return who has what a task declares, those included who were chosen in this round."""
+        if any(common(claim, one) is not None for one in round_.declared):
+            # These paths are claimed once the task before has its attempt.
+            await self._assign_all(round_.chosen)
+            round_.declared.clear()
+        reason = self._claims.obstacle(claim)
+        if reason is None:
+            round_.declared.append(claim)
+        return reason
+
+    async def _assign_all(self, chosen: list[_Choice]) -> None:
+        """Assign what was chosen, all of it at once, and empty the list."""
+        now = chosen.copy()
+        chosen.clear()
+        await asyncio.gather(*map(self._assign, now))
+
+    async def _assign(self, choice: _Choice) -> None:
+        worker = choice.worker
+        try:
+            lease = await self._lease(choice.spec, worker)
+        finally:
+            worker.coming -= 1
         if lease is None:
-            if grant_id:
-                await self._money.release_grant(grant_id, worker.name)
+            if choice.grant_id:
+                await self._money.release_grant(choice.grant_id, worker.name)
             return
         self._metrics.dispatched.labels(self.strategy.name).inc()
-        await self._hand_over(worker, self._attempt(lease, grant_id), lease)
+        await self._hand_over(worker, self._attempt(lease, choice.grant_id), lease)
 
     async def move(self, worker: Worker, lease: queue_pb2.Lease) -> None:
         """Deliver an attempt that was another worker's, with the claims that the other had."""
         await self._claims.end_attempt(lease.previous.fencing_token)
         self.strategy.note(lease.spec, worker)
+        self._fleet.backoff.begin(worker)
         await self._hand_over(worker, self._attempt(lease, ""), lease)
 
     async def _hand_over(
@@ -201,7 +277,6 @@ class Dispatch:
             await self._reports.give_back(worker, attempt, "its paths were claimed meanwhile")
             return
         self._fleet.give(worker, attempt)
-        self._fleet.backoff.begin(worker)
         delivery = asyncio.create_task(self._deliver(worker, attempt, lease))
         self._deliveries[delivery] = None
         delivery.add_done_callback(self._deliveries.pop)

@@ -45,8 +45,8 @@ def hindrance(fleet: Fleet, worker: Worker, *, queues: bool) -> common_pb2.Reaso
         return common_pb2.Reason(code="AGENT_UNAVAILABLE", message=worker.reason.message)
     if worker.unready is not None and fleet.unready_ns(worker):
         return worker.unready.reason
-    if (limited := fleet.backoff.reason(worker)) is not None:
-        return limited
+    if held := fleet.backoff.reason(worker) or fleet.breaker.reason(worker.name):
+        return held
     return None if worker.room(queues=queues) > 0 else _busy(worker)
 
 

@@ -4,11 +4,13 @@ from collections.abc import Awaitable, Callable
 
 from coord.environment import Environment
 from coord.errors import CoordError, already_exists
+from coord.times import SECOND
 from coord.v1 import common_pb2
 from coord.v1 import coordinator_pb2 as pb
 from coord_runtime.wakeups import Wakeups
 
 from coord_coordinator.backoff import Backoff
+from coord_coordinator.breaker import Breaker
 from coord_coordinator.outbox import Outbox
 from coord_coordinator.session import Session
 from coord_coordinator.store import CoordinatorStore, SessionBegun, SessionEnded
@@ -26,6 +28,7 @@ class Fleet:
         workers: Those that are there, by name.
         gone: Those that went lately, by name.
         backoff: The limits that its workers have hit.
+        breaker: The workers that fail while others do not.
         changed: Woken whenever a worker or its load changes.
         farewells: Called with the name of each worker that goes.
     """
@@ -35,6 +38,7 @@ class Fleet:
         self.workers: dict[str, Worker] = {}
         self.gone: dict[str, Worker] = {}
         self.backoff = Backoff(environment)
+        self.breaker = Breaker(environment)
         self.changed = Wakeups()
         self.environment = environment
         self.farewells: list[Callable[[str], Awaitable[None]]] = []
@@ -103,6 +107,7 @@ class Fleet:
     async def part(self, worker: Worker, code: str, message: str) -> None:
         """Let a worker go."""
         worker.stop()
+        worker.vitality = pb.VITALITY_LOST if code == "LOST" else pb.VITALITY_AWAY
         self.forget(worker)
         self.gone[worker.name] = worker
         while len(self.gone) > _GONE_MAX:
@@ -136,6 +141,18 @@ class Fleet:
         for worker in self.workers.values():
             self.hear(worker)
 
+    async def look(self, suspect_ns: int) -> None:
+        """Look how sure it is that each worker is alive; tell where that has changed.
+
+        Args:
+            suspect_ns: After how long a silence a worker with an open stream is suspected.
+        """
+        now_ns = self.environment.monotonic_ns()
+        for worker in list(self.workers.values()):
+            before, now = worker.vitality, worker.judge(now_ns, suspect_ns)
+            if now != before and worker.lifecycle != pb.LIFECYCLE_STOPPED:
+                await self.announce(worker, _vitality(worker, now_ns))
+
     def silent(self, grace_ns: int) -> list[Worker]:
         """Return the workers that were not heard of for longer than `grace_ns`."""
         oldest_ns = self.environment.monotonic_ns() - grace_ns
@@ -143,6 +160,15 @@ class Fleet:
             one
             for one in self.workers.values()
             if one.heard_ns < oldest_ns and one.lifecycle != pb.LIFECYCLE_STOPPED
+        ]
+
+    def deaf(self, grace_ns: int) -> list[Worker]:
+        """Return the workers that talk, but have acknowledged nothing new for `grace_ns`."""
+        now_ns = self.environment.monotonic_ns()
+        return [
+            one
+            for one in self.workers.values()
+            if one.lifecycle != pb.LIFECYCLE_STOPPED and one.deaf_ns(now_ns) > grace_ns
         ]
 
     def give(self, worker: Worker, attempt: WorkerAttempt) -> None:
@@ -156,20 +182,33 @@ class Fleet:
         return attempt
 
     def free(self, *, queues: bool = False) -> list[Worker]:
-        """Return the workers that can be given a task now.
+        """Return the workers that can be given a task now, by name.
 
         Args:
             queues: Whether tasks queue at workers whose slots are taken.
         """
-        return [
+        free = [
             one
             for one in self.workers.values()
-            if one.room(queues=queues) > 0 and not self.wait_ns(one)
+            if self._room(one, queues=queues) > 0 and not self.wait_ns(one)
         ]
+        return sorted(free, key=lambda one: one.name)
+
+    def _room(self, worker: Worker, *, queues: bool) -> int:
+        room = worker.room(queues=queues)
+        # Who has to show that it can work again gets one task.
+        trying = self.breaker.is_trying(worker.name)
+        return min(room, 1 - len(worker.attempts) - worker.coming) if trying else room
 
     def wait_ns(self, worker: Worker) -> int:
         """Return for how long a worker is given nothing; 0 where it may be."""
-        return max(self.backoff.wait_ns(worker), self.unready_ns(worker))
+        if worker.unready is None and self.backoff.is_clear and self.breaker.is_clear:
+            return 0
+        return max(
+            self.backoff.wait_ns(worker),
+            self.breaker.wait_ns(worker.name),
+            self.unready_ns(worker),
+        )
 
     def unready_ns(self, worker: Worker) -> int:
         """Return how long to wait before a worktree is prepared for a worker again."""
@@ -181,9 +220,9 @@ class Fleet:
         """Return the workers as the contract has them, also those that went lately, by name."""
         found = [(one, one.describe()) for one in (*self.workers.values(), *self.gone.values())]
         for worker, described in found:
-            limited = self.backoff.reason(worker)
-            if limited is not None and worker.lifecycle == pb.LIFECYCLE_RUNNING:
-                described.reason.CopyFrom(limited)
+            held = self.backoff.reason(worker) or self.breaker.reason(worker.name)
+            if held is not None and worker.lifecycle == pb.LIFECYCLE_RUNNING:
+                described.reason.CopyFrom(held)
         return sorted((described for _, described in found), key=lambda one: one.name)
 
     def answered(self, worker: Worker) -> None:
@@ -194,6 +233,16 @@ class Fleet:
     def holder(self, token: int) -> Worker | None:
         """Return the worker that has an attempt."""
         return next((one for one in self.workers.values() if token in one.attempts), None)
+
+
+def _vitality(worker: Worker, now_ns: int) -> common_pb2.Reason:
+    silence = f"{(now_ns - worker.heard_ns) / SECOND:.1f} s"
+    code, message = {
+        pb.VITALITY_ALIVE: ("RECOVERED", "it is heard of again"),
+        pb.VITALITY_SUSPECTED: ("SUSPECTED", f"nothing was heard of it for {silence}"),
+        pb.VITALITY_AWAY: ("AWAY", "its stream is broken; it has the grace period to come back"),
+    }[worker.vitality]
+    return common_pb2.Reason(code=code, message=message)
 
 
 def _connected(worker: str) -> CoordError:

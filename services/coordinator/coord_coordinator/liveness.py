@@ -11,6 +11,7 @@ from coord.v1 import ledger_pb2, queue_pb2
 from coord_coordinator.adoption import Adoption
 from coord_coordinator.claims import Claims
 from coord_coordinator.fleet import Fleet
+from coord_coordinator.money import Money
 from coord_coordinator.reports import Reports
 from coord_coordinator.services import Services
 from coord_coordinator.settings import CoordinatorSettings
@@ -44,6 +45,7 @@ class Liveness:
         adoption: Adoption,
         *,
         claims: Claims,
+        money: Money,
         settings: CoordinatorSettings,
     ) -> None:
         self._burials: dict[asyncio.Task[None], None] = {}
@@ -52,6 +54,7 @@ class Liveness:
         self._reports = reports
         self._adoption = adoption
         self._claims = claims
+        self._money = money
         self._settings = settings
 
     async def run(self) -> None:
@@ -65,7 +68,17 @@ class Liveness:
                 # We were not there to hear: the silence was ours.
                 self._fleet.hear_all()
             self._bury_silent(grace_ns)
+            self._bury_deaf(grace_ns)
             await self._renew()
+
+    async def watch_workers(self) -> None:
+        """Look how sure it is that each worker is alive, until cancelled."""
+        while True:
+            await asyncio.sleep(self._settings.heartbeat_s / 2)
+            try:
+                await self._fleet.look(from_seconds(2 * self._settings.heartbeat_s))
+            except CoordError as error:
+                log.warning("what was seen of workers could not be stored", error=str(error))
 
     async def stop(self) -> None:
         """Stop burying."""
@@ -76,11 +89,20 @@ class Liveness:
     def _bury_silent(self, grace_ns: int) -> None:
         """Bury each silent worker beside the renewals: saving its work may take long."""
         for worker in self._fleet.silent(grace_ns):
-            worker.stop()
             silence = f"nothing was heard of it for {self._settings.grace_s:g} s"
-            burial = asyncio.create_task(self._bury(worker, silence))
-            self._burials[burial] = None
-            burial.add_done_callback(self._burials.pop)
+            self._begin_burial(worker, silence)
+
+    def _bury_deaf(self, grace_ns: int) -> None:
+        """Bury each worker that talks, but does not take what it is told."""
+        for worker in self._fleet.deaf(grace_ns):
+            backlog = worker.session.backlog
+            self._begin_burial(worker, f"it does not read: {backlog} messages wait for it")
+
+    def _begin_burial(self, worker: Worker, why: str) -> None:
+        worker.stop()
+        burial = asyncio.create_task(self._bury(worker, why))
+        self._burials[burial] = None
+        burial.add_done_callback(self._burials.pop)
 
     async def _bury(self, worker: Worker, message: str) -> None:
         try:
@@ -106,7 +128,10 @@ class Liveness:
         ledger = self._services.ledger
         request = ledger_pb2.WatchLedgerEventsRequest(project=self._fleet.project, after=-1)
         async for event in self._services.follow(ledger.WatchLedgerEvents, request):
-            if event.WhichOneof("kind") == "budget_warned":
+            kind = event.WhichOneof("kind")
+            if kind == "budget_set":
+                self._money.note_budget(event.budget_set.balance.scope)
+            if kind == "budget_warned":
                 self._warn(event.budget_warned.balance)
 
     def _warn(self, balance: ledger_pb2.Balance) -> None:

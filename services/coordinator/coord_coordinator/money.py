@@ -1,5 +1,7 @@
 """The money and the rate of an attempt: held at dispatch, booked when spent, let go at the end."""
 
+import asyncio
+
 from coord.errors import failed_precondition
 from coord.times import SECOND, duration_ns
 from coord.v1 import common_pb2, ledger_pb2, limiter_pb2, queue_pb2
@@ -9,6 +11,8 @@ from coord_coordinator.services import Services
 from coord_coordinator.workers import Worker, WorkerAttempt, cost_scopes
 
 _TOTAL_MAX = 2**62
+# For how long a scope counts as one without a cap, unless the ledger tells of one.
+_NO_CAP_NS = 5 * SECOND
 _COUNTS = (
     "input_tokens",
     "output_tokens",
@@ -24,14 +28,18 @@ class Money:
     def __init__(self, project: str, services: Services) -> None:
         self._project = project
         self._services = services
+        self._no_cap: dict[tuple[ledger_pb2.ScopeKind, str], int] = {}
 
     async def shortage(
         self, spec: queue_pb2.TaskSpec, worker: str = ""
     ) -> common_pb2.Reason | None:
         """Return why there is not enough money to start a task; None where there is."""
-        balances = [
-            await self._balance(scope) for scope in cost_scopes(self._project, spec, worker)
+        scopes = [
+            scope
+            for scope in cost_scopes(self._project, spec, worker)
+            if not self._has_no_cap(scope, spec)
         ]
+        balances = await asyncio.gather(*map(self._balance, scopes))
         wanted = self._wanted(spec, balances)
         for balance in balances:
             if balance.HasField("cap") and _left(balance) < max(1, wanted):
@@ -157,7 +165,24 @@ class Money:
     async def _balance(self, scope: ledger_pb2.Scope) -> ledger_pb2.Balance:
         request = ledger_pb2.GetBalanceRequest(project=self._project, scope=scope)
         response = await self._services.insist(self._services.ledger.GetBalance, request)
+        if not response.balance.HasField("cap"):
+            until_ns = self._services.environment.monotonic_ns() + _NO_CAP_NS
+            self._no_cap[scope.kind, scope.id] = until_ns
         return response.balance
+
+    def note_budget(self, scope: ledger_pb2.Scope) -> None:
+        """Note that a scope may have a cap now."""
+        self._no_cap.pop((scope.kind, scope.id), None)
+
+    def _has_no_cap(self, scope: ledger_pb2.Scope, spec: queue_pb2.TaskSpec) -> bool:
+        """Tell whether a scope had no cap lately, and has got none since.
+
+        What a task without a budget spends is held against a cap of its own by each cost.
+        """
+        if scope.kind == ledger_pb2.SCOPE_KIND_TASK:
+            return not spec.HasField("budget")
+        until_ns = self._no_cap.get((scope.kind, scope.id), 0)
+        return until_ns > self._services.environment.monotonic_ns()
 
     async def _cap(self, scope: ledger_pb2.Scope, cap: common_pb2.Money) -> ledger_pb2.Balance:
         balance = await self._balance(scope)
@@ -168,7 +193,8 @@ class Money:
         return response.balance
 
     def _wanted(self, spec: queue_pb2.TaskSpec, balances: list[ledger_pb2.Balance]) -> int:
-        task = next(one for one in balances if one.scope.kind == ledger_pb2.SCOPE_KIND_TASK)
+        of_task = (one for one in balances if one.scope.kind == ledger_pb2.SCOPE_KIND_TASK)
+        task = next(of_task, ledger_pb2.Balance())
         return max(0, _left(task)) if task.HasField("cap") else spec.budget.nanos
 
 

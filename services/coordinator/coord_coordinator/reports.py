@@ -1,14 +1,15 @@
 """What a worker reports, and what follows from it. Every report may come twice."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import structlog
 from coord.errors import CoordError
 from coord.times import timestamp_ns
+from coord.v1 import common_pb2, integrator_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
-from coord.v1 import integrator_pb2, queue_pb2
 
+from coord_coordinator.batches import Batches
 from coord_coordinator.fleet import Fleet
 from coord_coordinator.money import Money, add_usage
 from coord_coordinator.services import Services
@@ -18,6 +19,15 @@ from coord_coordinator.workers import Worker, WorkerAttempt
 _LAST = frozenset({"complete", "failed", "released"})
 # What an agent cannot report whose provider has refused it.
 _ANSWERED = frozenset({"complete", "progress", "spent"})
+
+# What may be the worker's own fault, rather than the task's or the provider's.
+_OWN_FAILURES = frozenset(
+    {
+        queue_pb2.FAILURE_REASON_AGENT_CRASHED,
+        queue_pb2.FAILURE_REASON_AGENT_ERROR,
+        queue_pb2.FAILURE_REASON_TIMEOUT,
+    }
+)
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +54,9 @@ class Reports:
         self._money = money
         self._stealing = stealing
         self._has_repository = has_repository
+        # That an attempt is the worker's who reports it was seen before.
+        self._starts = Batches(self._start_all)
+        self._completions = Batches(self._complete_all)
 
     async def handle(self, worker: Worker, request: pb.ConnectRequest) -> None:
         """Give a numbered message its effect; on return that is on disk."""
@@ -64,6 +77,8 @@ class Reports:
             worker.revoke(message.attempt, "the attempt is not this worker's (any more)")
             return
         attempt.ending = kind in _LAST
+        if kind == "complete" and self._fleet.breaker.succeed(worker.name):
+            await self._fleet.tell(worker, "BREAKER_CLOSED", "it has completed a task again")
         if kind in _ANSWERED:
             self._fleet.answered(worker)
         try:
@@ -113,14 +128,25 @@ class Reports:
         await self.fail(worker, attempt, failure)
 
     async def _started(self, worker: Worker, attempt: WorkerAttempt, _: pb.Started) -> None:
-        request = queue_pb2.StartTasksRequest(
-            project=self._fleet.project, worker=worker.name, attempts=[attempt.ref]
-        )
         attempt.running = True
-        response = await self._services.insist(self._services.queue.StartTasks, request)
-        if response.results[0].HasField("error"):
-            worker.revoke(attempt.ref, response.results[0].error.message)
+        result = await self._starts.add(attempt.ref)
+        if result.HasField("error"):
+            worker.revoke(attempt.ref, result.error.message)
             await self.end(worker, attempt)
+
+    async def _start_all(
+        self, attempts: list[common_pb2.AttemptRef]
+    ) -> Sequence[queue_pb2.ReportResult]:
+        request = queue_pb2.StartTasksRequest(project=self._fleet.project, attempts=attempts)
+        return (await self._services.insist(self._services.queue.StartTasks, request)).results
+
+    async def _complete_all(
+        self, completions: list[queue_pb2.Completion]
+    ) -> Sequence[queue_pb2.ReportResult]:
+        request = queue_pb2.CompleteTasksRequest(
+            project=self._fleet.project, completions=completions
+        )
+        return (await self._services.insist(self._services.queue.CompleteTasks, request)).results
 
     async def _complete(self, worker: Worker, attempt: WorkerAttempt, message: pb.Complete) -> None:
         await self._store_progress(attempt)
@@ -137,10 +163,7 @@ class Reports:
             await self._submit(worker, attempt)
         else:
             completion = queue_pb2.Completion(attempt=attempt.ref, message=message.message)
-            request = queue_pb2.CompleteTasksRequest(
-                project=self._fleet.project, worker=worker.name, completions=[completion]
-            )
-            await self._services.insist(self._services.queue.CompleteTasks, request)
+            await self._completions.add(completion)
         await self.end(worker, attempt)
 
     async def _has_change(self, worker: Worker) -> bool:
@@ -170,6 +193,7 @@ class Reports:
         if full:
             await self.give_back(worker, attempt, full)
             return
+        await self._note_failure(worker, attempt, message.reason)
         failure = queue_pb2.Failure(
             attempt=attempt.ref,
             reason=message.reason,
@@ -188,6 +212,15 @@ class Reports:
             return ""
         full = await self._services.full_repository(self._fleet.project)
         return full.message if full else ""
+
+    async def _note_failure(
+        self, worker: Worker, attempt: WorkerAttempt, reason: queue_pb2.FailureReason
+    ) -> None:
+        """Give a worker a rest that fails again and again while others do not."""
+        if reason in _OWN_FAILURES and self._fleet.breaker.fail(worker.name, attempt.ref.task_id):
+            why = self._fleet.breaker.reason(worker.name)
+            if why is not None:
+                await self._fleet.announce(worker, why)
 
     async def _hold_back(self, worker: Worker, message: pb.Failed) -> None:
         """Give nothing more to whom it would not help, before the task can be given again."""

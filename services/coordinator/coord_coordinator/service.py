@@ -114,7 +114,7 @@ class CoordinatorService(Service):
         )
         reports.hand_over = self._dispatch.move
         self._liveness = Liveness(
-            fleet, services, reports, adoption, claims=claims, settings=settings
+            fleet, services, reports, adoption, claims=claims, money=money, settings=settings
         )
         self._streams = Streams(
             fleet, reports, adoption, asks, settings=settings, lifecycle=lambda: self._lifecycle
@@ -154,6 +154,7 @@ class CoordinatorService(Service):
         loops = (
             self._dispatch.run(),
             self._liveness.run(),
+            self._liveness.watch_workers(),
             self._liveness.watch_tasks(),
             self._liveness.watch_budgets(),
             self._adoption.restore(),

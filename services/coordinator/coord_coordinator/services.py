@@ -25,7 +25,7 @@ class Services:
         self.ledger = LedgerServiceStub(channel("ledger"))
         self.limiter = LimiterServiceStub(channel("limiter"))
         self.queue = QueueServiceStub(channel("queue"))
-        self._environment = environment
+        self.environment = environment
 
     async def ask(self, call: Callable[..., Awaitable[T]], request: Any) -> T:
         """Call once; raise CoordError."""
@@ -39,8 +39,8 @@ class Services:
 
     def follow(self, watch: Callable[..., Any], request: Any) -> AsyncIterator[Any]:
         """Yield another service's events for ever, also across its restarts."""
-        return follow(watch, request, self._environment)
+        return follow(watch, request, self.environment)
 
     async def insist(self, call: Callable[..., Awaitable[T]], request: Any) -> T:
         """Call until there is an answer; raise CoordError for any but that the service is away."""
-        return await insist(call, request, self._environment)
+        return await insist(call, request, self.environment)

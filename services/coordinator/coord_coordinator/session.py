@@ -70,6 +70,12 @@ class Session:
         """How many messages the worker has not acknowledged."""
         return len(self._unacknowledged)
 
+    @property
+    def oldest(self) -> int:
+        """The number of the oldest message that can be sent and is not acknowledged; 0 for none."""
+        front = self._unacknowledged[0].sequence if self._unacknowledged else 0
+        return front if front <= self._stored else 0
+
     def receive(self, request: pb.ConnectRequest) -> bool:
         """Note a numbered message; return whether it is new.
 

@@ -1,12 +1,16 @@
 """Who gets a task: choices among workers that may have it and have room."""
 
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, islice
+from math import inf
 from typing import ClassVar
 
 from coord.v1 import queue_pb2
 
+from coord_coordinator.fitness import misfit
 from coord_coordinator.workers import Worker
 
 _PATHS_MAX = 10_000
@@ -36,24 +40,40 @@ class Strategy(ABC):
     def why(self, task: queue_pb2.TaskSpec, worker: Worker) -> str:
         """Tell what the score comes from, for people."""
 
-    def choose(self, task: queue_pb2.TaskSpec, workers: Iterable[Worker]) -> Worker | None:
-        """Return one of `workers`, which all may have the task now; None where there are none."""
-        chosen = min(workers, key=self._place(task), default=None)
+    def choose(self, task: queue_pb2.TaskSpec, workers: Sequence[Worker]) -> Worker | None:
+        """Return one of `workers` that may have the task; None where none may.
+
+        Args:
+            task: The task.
+            workers: Who has room, by name.
+        """
+        turn = bisect_right(workers, self._last, key=lambda one: one.name)
+        best, chosen, bound = -inf, None, self.bound(task, workers)
+        for worker in chain(islice(workers, turn, None), islice(workers, turn)):
+            score = self.score(task, worker)
+            if score > best and misfit(worker, task) is None:
+                best, chosen = score, worker
+                if score >= bound:
+                    break
         if chosen is not None:
             self._last = chosen.name
             self.note(task, chosen)
         return chosen
 
     def ranked(self, task: queue_pb2.TaskSpec, workers: Iterable[Worker]) -> list[Worker]:
-        """Return workers in the order in which they would be chosen."""
-        return sorted(workers, key=self._place(task))
+        """Return workers in the order in which `choose` would take them, if they may have it."""
+        return sorted(
+            workers, key=lambda one: (-self.score(task, one), one.name <= self._last, one.name)
+        )
+
+    def bound(self, task: queue_pb2.TaskSpec, workers: Sequence[Worker]) -> float:
+        """Return a score that no worker passes: who has it need not be compared with the rest."""
+        del task, workers
+        return inf
 
     def note(self, task: queue_pb2.TaskSpec, worker: Worker) -> None:
         """Note who has a task now."""
         del task, worker
-
-    def _place(self, task: queue_pb2.TaskSpec) -> Callable[[Worker], tuple[float, bool, str]]:
-        return lambda one: (-self.score(task, one), one.name <= self._last, one.name)
 
 
 class RoundRobin(Strategy):
@@ -70,6 +90,11 @@ class RoundRobin(Strategy):
         """Tell that every worker is as good as another."""
         del task, worker
         return "workers take turns"
+
+    def bound(self, task: queue_pb2.TaskSpec, workers: Sequence[Worker]) -> float:
+        """Return what every worker has."""
+        del task, workers
+        return 0.0
 
 
 class Capability(Strategy):
@@ -95,6 +120,10 @@ class Capability(Strategy):
         preference, known = _preference(task, worker), self._places.known(task, worker)
         return f"preference {preference:g}, {known:.0%} of its paths known, load {worker.load:.0%}"
 
+    def bound(self, task: queue_pb2.TaskSpec, workers: Sequence[Worker]) -> float:
+        """Return what an idle worker has, where nobody prefers anything or knows a path."""
+        return inf if task.paths or any(one.has_preferences for one in workers) else 0.0
+
     def note(self, task: queue_pb2.TaskSpec, worker: Worker) -> None:
         """Remember who has the task's paths."""
         self._places.note(task, worker)
@@ -114,6 +143,10 @@ class WorkStealing(Capability):
     def score(self, task: queue_pb2.TaskSpec, worker: Worker) -> float:
         """Weigh a free slot above all that `Capability` weighs."""
         return super().score(task, worker) + (_FREE if worker.free_slots > 0 else 0.0)
+
+    def bound(self, task: queue_pb2.TaskSpec, workers: Sequence[Worker]) -> float:
+        """Return what an idle worker has, where nobody prefers anything or knows a path."""
+        return _FREE + super().bound(task, workers)
 
     def why(self, task: queue_pb2.TaskSpec, worker: Worker) -> str:
         """Tell whether a slot is free, then what `Capability` tells."""
@@ -150,7 +183,7 @@ STRATEGIES: dict[str, Callable[[], Strategy]] = {
 
 
 def _preference(task: queue_pb2.TaskSpec, worker: Worker) -> float:
-    weights = worker.hello.preferences
-    if not weights:
+    if not worker.has_preferences:
         return 0.0
+    weights = worker.hello.preferences
     return sum(weights.get(what, 0.0) for what in {task.category, *task.required_capabilities})

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from coord.times import timestamp
 from coord.v1 import common_pb2, ledger_pb2, queue_pb2
@@ -96,6 +97,10 @@ class Worker:
         reason: Why it is where it is, where that needs saying.
         unready: Why it gets nothing for a while; None where its last worktree was made ready.
         unavailable: Whether its agent cannot work until somebody mends that.
+        oldest: The oldest message that it had not acknowledged at the last look, and since when, by
+            the monotonic clock.
+        vitality: How sure it was that it is alive, when that was looked at last.
+        coming: How many tasks were chosen for it that the queue has not given to it yet.
         restored: Whether its session is from an earlier coordinator, and it has not come back yet.
     """
 
@@ -111,29 +116,37 @@ class Worker:
     reason: common_pb2.Reason = field(default_factory=common_pb2.Reason)
     unready: Unready | None = None
     unavailable: bool = False
+    coming: int = 0
     restored: bool = False
+    vitality: pb.Vitality = pb.VITALITY_ALIVE
+    oldest: tuple[int, int] = (0, 0)
 
     @property
     def version(self) -> int:
         """The version of the protocol that holds for its session."""
         return min(self.hello.protocol_version, PROTOCOL_VERSION)
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Its name."""
         return self.hello.worker
 
-    @property
+    @cached_property
     def capabilities(self) -> frozenset[str]:
         """What it can do."""
         return frozenset(self.hello.capabilities)
+
+    @cached_property
+    def has_preferences(self) -> bool:
+        """Whether it does some tasks better than others."""
+        return bool(self.hello.preferences)
 
     @property
     def free_slots(self) -> int:
         """How many more attempts it takes now."""
         if self.lifecycle != pb.LIFECYCLE_RUNNING or not self.connected or self.unavailable:
             return 0
-        return self.hello.slots - len(self.attempts) - len(self.stopping)
+        return self.hello.slots - len(self.attempts) - len(self.stopping) - self.coming
 
     def room(self, *, queues: bool) -> int:
         """Return how many more attempts it takes now, those in wait included where they queue."""
@@ -144,7 +157,7 @@ class Worker:
     @property
     def load(self) -> float:
         """Share of its slots in use."""
-        return len(self.attempts) / self.hello.slots
+        return (len(self.attempts) + self.coming) / self.hello.slots
 
     def new_stream(self) -> asyncio.Event:
         """Begin a stream, which ends the one before; return what ends the new one."""
@@ -183,6 +196,23 @@ class Worker:
             del self.stopping[token]
         return bool(let_go)
 
+    def judge(self, now_ns: int, suspect_ns: int) -> pb.Vitality:
+        """Return how sure it is that the worker is alive, and note it."""
+        if not self.connected:
+            self.vitality = pb.VITALITY_AWAY
+        elif now_ns - self.heard_ns > suspect_ns:
+            self.vitality = pb.VITALITY_SUSPECTED
+        else:
+            self.vitality = pb.VITALITY_ALIVE
+        return self.vitality
+
+    def deaf_ns(self, now_ns: int) -> int:
+        """Return for how long it has acknowledged nothing of what it was sent."""
+        oldest = self.session.oldest if self.connected else 0
+        if not oldest or oldest != self.oldest[0]:
+            self.oldest = (oldest, now_ns)
+        return now_ns - self.oldest[1]
+
     def heard(self, monotonic_ns: int, now_ns: int) -> None:
         """Note a sign of life."""
         self.heard_ns, self.heard_at_ns = monotonic_ns, now_ns
@@ -201,6 +231,9 @@ class Worker:
             heard_at=timestamp(self.heard_at_ns),
             reason=self.reason if self.reason.code else None,
             provider=self.hello.provider,
+            vitality=self.vitality,
+            roles=self.hello.roles,
+            runs=self.hello.runs,
         )
 
 
