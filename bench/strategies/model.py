@@ -14,7 +14,7 @@ from coord_coordinator.workers import Worker, WorkerAttempt
 
 from bench.strategies.graphs import Graph
 
-_PREFETCH = 4
+_PREFETCH = 2
 _NO_SESSION: Any = None
 _TASK = queue_pb2.TaskSpec()
 

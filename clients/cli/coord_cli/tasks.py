@@ -229,6 +229,8 @@ def explain(*, task_id: str, place: Place, as_json: bool) -> None:
                 click.echo(f"  attempt {one.number} by {one.worker} ended: {why}")
             if one.reason and (ref := kept_ref(kept, one)):
                 click.echo(f"  its work is kept: git log {ref}")
+        if answer.candidates:
+            _print_candidates(answer)
 
     run_async(body)
 
