@@ -1,7 +1,9 @@
-"""A worker of your own: runs each task's prompt as a shell command.
+"""A worker of your own: runs a command of yours for each task, with its prompt as last argument.
 
-eval "$(coord token mine)" && python examples/worker.py
+Beside `coord up`: eval "$(coord token mine)" && python examples/worker.py ./do-it.sh
 """
+
+import sys
 
 import coord
 
@@ -10,10 +12,10 @@ worker = coord.Worker(capabilities=["shell"])
 
 @worker.handler
 async def work(task: coord.Task) -> str:
-    """Run the prompt in the task's worktree, while no other task uses the database."""
+    """Run the command in the task's worktree, while no other task uses the database."""
     async with task.claim(names=["database"]):
         task.progress("runs the command")
-        status = await task.run("/bin/sh", "-c", task.prompt)
+        status = await task.run(*sys.argv[1:], task.prompt)
     if status:
         raise coord.TaskFailed(f"the command exited with status {status}")
     return "the command went well"

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -270,6 +270,34 @@ async def test_calls_wait_for_their_bucket_and_are_settled(fleet: Fleet) -> None
     assert refused == ["LARGER_THAN_BUCKET"]
 
 
+async def test_a_call_that_nobody_waits_for_any_more_takes_nothing_from_its_bucket(
+    fleet: Fleet,
+) -> None:
+    requests = limiter_pb2.RateLimit(per_minute=600, burst=2)
+    await fleet.limiter.ConfigureBucket(
+        limiter_pb2.ConfigureBucketRequest(
+            project=PROJECT, name="key", limits=limiter_pb2.BucketLimits(requests=requests)
+        )
+    )
+
+    async def work(task: coord.Task) -> str:
+        for _ in range(2):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.1), task.rate("key", requests=2):
+                    pass
+        return ""
+
+    await fleet.add(spec("a"))
+    async with _at_work(fleet, work):
+        await fleet.until("a", COMPLETE)
+        # Time enough for the second call to be granted, but not for what it took to come back.
+        await asyncio.sleep(0.2)
+    bucket = (
+        await fleet.limiter.GetBucket(limiter_pb2.GetBucketRequest(project=PROJECT, name="key"))
+    ).bucket
+    assert bucket.available.requests == 2
+
+
 async def test_workers_write_to_one_another(fleet: Fleet) -> None:
     async with (
         _at_work(fleet, _Handler(), "one") as one,
@@ -296,7 +324,7 @@ async def test_the_example_works_and_ends_its_command_when_it_has_to_stop(
         "COORD_WORKER": "mine",
     }
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(_EXAMPLE), env=os.environ | variables
+        *(sys.executable, str(_EXAMPLE), "/bin/sh", "-c"), env=os.environ | variables
     )
     try:
         await fleet.add(spec("a", prompt="true"), spec("b", prompt="exit 3", retry_policy=_ONCE))

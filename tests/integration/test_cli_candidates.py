@@ -15,6 +15,7 @@ async def test_a_worker_that_does_not_fit_is_told_with_why(tmp_path: Path) -> No
     async with project.up():
         printed = json.loads((await project.call("token", "mine", "--json"))[1])
         worker = coord.Worker(Identity.from_environment(printed), runs=["other"])
+        worker.handler(_nothing)
         serving = asyncio.create_task(worker.serve())
         await project.call("task", "add", "Do it", "--id", "x")
         async with asyncio.timeout(20):
@@ -24,3 +25,7 @@ async def test_a_worker_that_does_not_fit_is_told_with_why(tmp_path: Path) -> No
         await serving
     assert "workers, as capability ranks them:" in told
     assert "mine takes tasks of run other alone" in told
+
+
+async def _nothing(_: coord.Task) -> None:
+    pass

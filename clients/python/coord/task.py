@@ -221,11 +221,14 @@ class Task:
         request = coordinator_pb2.RateRequest(
             rate_id=rate_id, attempt=self.ref, buckets=buckets, estimate=estimate
         )
-        await self._questions.ask(rate_id, request)
+        granted = False
         try:
+            await self._questions.ask(rate_id, request)
+            granted = True
             yield use
         finally:
-            self._send(coordinator_pb2.RateSettlement(rate_id=rate_id, actual=use.actual))
+            actual = use.actual if granted else None
+            self._send(coordinator_pb2.RateSettlement(rate_id=rate_id, actual=actual))
 
     async def conflicts(self) -> list[coordinator_pb2.ConflictWith]:
         """Return with whom what is in the worktree conflicts, and where.

@@ -103,6 +103,7 @@ class Worker:
 
         Raises:
             CoordError: The coordinator refuses this worker.
+            ValueError: It has no handler.
         """
         asyncio.run(self._run())
 
@@ -111,12 +112,15 @@ class Worker:
 
         Raises:
             CoordError: The coordinator refuses this worker.
+            ValueError: It has no handler.
         """
         async with connect(self._identity.address, self._identity.token) as channel:
             await self.serve_on(channel)
 
     async def serve_on(self, channel: grpc.aio.Channel) -> None:
         """Likewise, on a channel that leads to the coordinator and carries the worker's token."""
+        if self._handler is None:
+            raise ValueError("the worker has no handler: give it one with @worker.handler")
         self._stub = coordinator_pb2_grpc.CoordinatorServiceStub(channel)
         self._session = WorkerSession(
             channel,
@@ -126,6 +130,7 @@ class Worker:
             environment=self._environment,
             settings=self._settings,
         )
+        self._leave_if_done()
         try:
             await self._session.run()
         finally:
@@ -267,18 +272,16 @@ class Worker:
 
     async def _handle(self, attempt: Attempt) -> None:
         try:
-            if attempt.stopped is None:
-                await self._run_handler(attempt)
+            if attempt.stopped is None and self._handler is not None:
+                await self._run_handler(attempt, self._handler)
         finally:
             self._busy -= 1
             self._begin()
         await self._report(attempt)
 
-    async def _run_handler(self, attempt: Attempt) -> None:
-        if self._handler is None:
-            raise RuntimeError("the worker has no handler")
+    async def _run_handler(self, attempt: Attempt, handler: Handler) -> None:
         self._say(coordinator_pb2.Started(attempt=attempt.task.ref))
-        attempt.handling = asyncio.create_task(self._handler(attempt.task))
+        attempt.handling = asyncio.create_task(handler(attempt.task))
         limit_s = duration_ns(attempt.task.spec.timeout) / SECOND
         try:
             await asyncio.wait([attempt.handling], timeout=limit_s or None)
