@@ -200,6 +200,16 @@ async def test_a_drained_worker_finishes_what_it_has_begun_and_gives_back_the_re
     assert given_back.attempts[0].reason == queue_pb2.FAILURE_REASON_RELEASED
 
 
+async def test_a_worker_that_is_stopped_before_it_serves_leaves_at_once(fleet: Fleet) -> None:
+    worker = coord.Worker(_identity(fleet.running, "w"))
+    with pytest.raises(ValueError, match="no handler"):
+        await worker.serve()
+    worker.handler(_Handler())
+    worker.stop()
+    async with asyncio.timeout(10):
+        await worker.serve()
+
+
 async def test_one_claim_holds_off_another(fleet: Fleet) -> None:
     inside: list[str] = []
     most: list[int] = []

@@ -239,7 +239,7 @@ def _print_candidates(answer: coordinator_pb2.ExplainDispatchResponse) -> None:
     rows = []
     for one in answer.candidates:
         now = "can have it" if one.eligible else one.reason.code
-        rows.append((one.worker, now, f"{one.score:g}", one.reason.message))
+        rows.append((one.worker, now, f"{one.score:.10g}", one.reason.message))
     click.echo(f"\nworkers, as {answer.strategy} ranks them:")
     print_table(("worker", "now", "score", "why"), rows)
 
