@@ -25,7 +25,8 @@ _TASKS, _BURST = 120, 10
 _STORM_S, _CALM_S = 60.0, 300.0
 _NAMES = ("w1", "w2", "w3")
 _NETWORK = Faults(delay_s=0.05, drop=0.02, repeat=0.02, cut_s=10.0)
-_ENDED = {pb.TASK_STATE_COMPLETE, pb.TASK_STATE_CANCELLED}
+# What has lost five workers, also while it only waited at them, is FAILED.
+_ENDED = {pb.TASK_STATE_CANCELLED, pb.TASK_STATE_COMPLETE, pb.TASK_STATE_FAILED}
 
 
 class _Race:
@@ -142,8 +143,8 @@ async def _raced(folder: Path, seed: int) -> None:
     world = World(folder, seed)
     await world.start()
     race = _Race(world)
-    request = coordinator_pb2.SetStrategyRequest(project=PROJECT, strategy="work_stealing")
-    await race.call(race.coordinator.SetStrategy, request)
+    stealing = coordinator_pb2.SetStrategyRequest(project=PROJECT, strategy="work_stealing")
+    await race.call(race.coordinator.SetStrategy, stealing)
     world.network.faults = _NETWORK
     for name in _NAMES:
         race.start(name)
@@ -153,6 +154,11 @@ async def _raced(folder: Path, seed: int) -> None:
     world.network.faults = Faults()
     checker = await race.history()
     assert len(checker.states) == _TASKS
+    failed = [one for one, state in checker.states.items() if state == pb.TASK_STATE_FAILED]
+    for task_id in failed:
+        request = pb.GetTaskRequest(project=PROJECT, task_id=task_id)
+        task = (await race.call(race.queue.GetTask, request)).task
+        assert task.reason == pb.FAILURE_REASON_WORKER_LOST
     assert not world.network.broken
     assert await race.stolen() > 0
     for machine in (*race.machines.values(), *world.network.machines.values()):

@@ -22,11 +22,21 @@ from coord_coordinator.workers import Worker, WorkerAttempt
 _PATIENCE_NS = 5 * SECOND
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Recall:
+    """An attempt that was called back.
+
+    Attributes:
+        thief: For whom.
+        victim: From whom.
+        until_ns: How long to wait for an answer, by the monotonic clock.
+        moving: Whether the victim has let go: until the thief has it, its slot is taken.
+    """
+
     thief: str
     victim: str
     until_ns: int
+    moving: bool = False
 
 
 class Stealing:
@@ -56,15 +66,16 @@ class Stealing:
             await self._ask(thief, victim, attempt)
 
     async def take(self, attempt: WorkerAttempt) -> tuple[Worker, queue_pb2.Lease] | None:
-        """Move an attempt that its victim has let go; return who has it now.
+        """Move an attempt that its victim has let go; return who has it now. `end` must follow.
 
         Returns:
             None where it was not recalled, or the thief can use it no more.
         """
-        recall = self._recalls.pop(attempt.token, None)
+        recall = self._recalls.get(attempt.token)
         thief = self._fleet.workers.get(recall.thief) if recall else None
         if recall is None or thief is None or thief.free_slots <= 0:
             return None
+        recall.moving = True
         request = queue_pb2.ReassignTasksRequest(
             project=self._fleet.project,
             reassignments=[queue_pb2.Reassignment(attempt=attempt.ref, worker=thief.name)],
@@ -75,6 +86,10 @@ class Stealing:
         self._metrics.steals_won.inc()
         await self._tell(thief, recall.victim, attempt, "STOLEN")
         return thief, response.results[0].lease
+
+    def end(self, attempt: WorkerAttempt) -> None:
+        """Note that what was to be done about an attempt that its victim has let go is done."""
+        self._recalls.pop(attempt.token, None)
 
     async def _ask(self, thief: Worker, victim: Worker, attempt: WorkerAttempt) -> None:
         until_ns = self._fleet.environment.monotonic_ns() + _PATIENCE_NS
@@ -94,7 +109,7 @@ class Stealing:
         self._recalls = {
             token: recall
             for token, recall in self._recalls.items()
-            if recall.until_ns > now_ns and self._may_come(recall.victim, token)
+            if recall.moving or (recall.until_ns > now_ns and self._may_come(recall.victim, token))
         }
 
     def _may_come(self, victim: str, token: int) -> bool:
