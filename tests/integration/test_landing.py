@@ -408,3 +408,31 @@ async def test_changes_are_listed_in_pages(tmp_path: Path) -> None:
     assert [change.change_id for change in first.changes] == ["t0@1", "t1@2"]
     assert [change.change_id for change in second.changes] == ["t2@3"]
     assert second.next_page_token == ""
+
+
+async def test_what_is_paused_does_not_land_until_it_is_resumed_also_across_restarts(
+    tmp_path: Path,
+) -> None:
+    began = tmp_path / "began"
+    check = f"touch {began}; while ! test -e {tmp_path}/go; do sleep 0.02; done"
+    async with running(rig_at(tmp_path, check)) as rig:
+        await rig.work("w1", "t", {"b.txt": "b\n"})
+
+        async def has_begun() -> bool:
+            return began.exists()
+
+        await until(has_begun)
+        pause = integrator_pb2.PauseMergingRequest(project="demo", message="lunch")
+        await rig.integrator.PauseMerging(pause)
+        (tmp_path / "go").touch()
+        await rig.restart()
+
+        async def is_queued() -> bool:
+            return (await rig.change("t")).state == QUEUED
+
+        await until(is_queued)
+        paused = (await rig.merge_queue()).paused
+        assert (paused.code, paused.message) == ("PAUSED", "lunch")
+        resume = integrator_pb2.ResumeMergingRequest(project="demo")
+        await rig.integrator.ResumeMerging(resume)
+        assert (await rig.ended("t")).state == LANDED

@@ -14,6 +14,7 @@ from coord_worker.agents import PRESETS
 from coord_worker.config import WorkerConfig
 from coord_worker.names import claim
 from coord_worker.pool import PoolSettings, WorkerPool, worker_names
+from coord_worker.presets.arguments import has_flag
 
 from coord_cli.agent_check import WorktreeStart, check_agent
 from coord_cli.command import Services, UsageProblem
@@ -37,6 +38,8 @@ class Crew:
         buckets: Rate limits of which each task takes one request.
         prefix: What their names begin with; None to find one that is free.
         provider: Whose rate limits that agent is under; empty for what its preset knows.
+        runs: The runs whose tasks they take; empty for all tasks.
+        guard: Folder of the guard's hooks; None to go without.
     """
 
     profiles: Sequence[Profile]
@@ -45,9 +48,16 @@ class Crew:
     buckets: Sequence[str] = ()
     prefix: str | None = None
     provider: str = ""
+    runs: tuple[str, ...] = ()
+    guard: Path | None = None
 
     def check(self, start: WorktreeStart) -> None:
         """Raise UsageProblem where an agent is missing, before anything is started."""
+        if self.guard is not None and has_flag(self.agent_args, "--settings"):
+            raise UsageProblem(
+                "--guard and --settings among --agent-args exclude one another: the guard's hooks"
+                " are settings, too; add them to yours, `coord guard --hooks` shows where they are"
+            )
         for profile in self.profiles:
             check_agent(profile.agent or self.agent, self._args(profile), start)
 
@@ -62,10 +72,15 @@ class Crew:
             capabilities=tuple(profile.capabilities),
             preferences=profile.preferences,
             buckets=tuple(self.buckets),
+            runs=self.runs,
+            guard=self.guard,
         )
 
     def _args(self, profile: Profile) -> tuple[str, ...]:
-        return () if profile.agent else tuple(self.agent_args)
+        args = () if profile.agent else tuple(self.agent_args)
+        if self.guard is not None and (profile.agent or self.agent) == "claude":
+            args += ("--settings", str(self.guard / "claude.json"))
+        return args
 
 
 class Minting(Protocol):

@@ -7,6 +7,7 @@ from coord.times import SECOND, timestamp_ns
 from coord.v1 import coordinator_pb2, integrator_pb2, ledger_pb2, limiter_pb2, queue_pb2
 
 from coord_cli.amounts import format_length, format_money
+from coord_cli.claiming import resource_text
 from coord_cli.output import failure_name, state_name
 
 _CHARS_MAX = 300
@@ -49,7 +50,15 @@ def _queue(event: queue_pb2.QueueEvent) -> Iterator[str]:
 
 
 def _coordinator(event: coordinator_pb2.CoordinatorEvent) -> Iterator[str]:
-    yield f"{event.worker}: {event.reason.message or event.reason.code.lower()}"
+    if event.HasField("claim"):
+        what = ", ".join(map(resource_text, event.claim.resources))
+        yield f"{event.claim.holder}: {what} ({event.claim.claim_id})"
+    elif event.HasField("routed"):
+        recipient = event.routed.worker or event.routed.role or "everybody"
+        yield f"{event.routed.sender} to {recipient} ({event.routed.message_id})"
+    else:
+        who = f"{event.worker}: " if event.worker else ""
+        yield f"{who}{event.reason.message or event.reason.code.lower()}"
 
 
 def _limiter(event: limiter_pb2.LimiterEvent) -> Iterator[str]:

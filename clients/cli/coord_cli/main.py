@@ -2,14 +2,19 @@
 
 import click
 
+from coord_cli.claims import claim, claims
 from coord_cli.clean import clean
+from coord_cli.completion import completion
 from coord_cli.doctor import doctor
 from coord_cli.events import events
+from coord_cli.guard import guard
 from coord_cli.init import init
 from coord_cli.logs import logs
+from coord_cli.messages import message
 from coord_cli.plan_command import plan_group
 from coord_cli.run import run
 from coord_cli.status import status
+from coord_cli.steering import resume, stop, strategy
 from coord_cli.tasks import task
 from coord_cli.token import token
 from coord_cli.up import up
@@ -23,14 +28,22 @@ def main() -> None:
 
 
 _COMMANDS = (
+    claim,
+    claims,
     clean,
+    completion,
     doctor,
     events,
+    guard,
     init,
     logs,
+    message,
     plan_group,
+    resume,
     run,
     status,
+    stop,
+    strategy,
     task,
     token,
     up,

@@ -13,6 +13,7 @@ from coord_cli.command import friendly_errors, json_option, place_options, run_a
 from coord_cli.crew import AGENT_HELP, PROVIDER_HELP, Crew
 from coord_cli.dry_run import tell_dry_run
 from coord_cli.errand import Order, run_to_end
+from coord_cli.guard_hooks import guard_folder, make_hooks
 from coord_cli.job import Patience
 from coord_cli.plan import Plan, load_plan
 from coord_cli.profiles import parse_workers
@@ -28,6 +29,8 @@ from coord_cli.settings import require_check, service_options
 @click.option("--agent-args", default="", help="More arguments for a preset's command.")
 @click.option("--agent-provider", default="", help=PROVIDER_HELP)
 @click.option("--worker-prefix", help="What the workers' names begin with.")
+@click.option("--guard", is_flag=True, help="Keep agents from editing what others have claimed.")
+@click.option("--help-others", is_flag=True, help="Take tasks of other runs and of none, too.")
 @click.option("--retry-failed", is_flag=True, help="Try again what failed in an earlier run.")
 @click.option(
     "--drain-timeout",
@@ -66,6 +69,8 @@ def run(
     agent_args: str,
     agent_provider: str,
     worker_prefix: str | None,
+    guard: bool,
+    help_others: bool,
     retry_failed: bool,
     drain_timeout: float,
     stuck_after: float,
@@ -86,8 +91,14 @@ def run(
     if with_deps and not only:
         raise click.UsageError("--with-deps goes with --only")
     with friendly_errors():
-        crew = _crew(load_plan(plan), workers, agent, agent_args)
-        crew = replace(crew, prefix=worker_prefix, provider=agent_provider)
+        first = load_plan(plan)
+        crew = replace(
+            _crew(first, workers, agent, agent_args),
+            prefix=worker_prefix,
+            provider=agent_provider,
+            runs=() if help_others else (first.name,),
+            guard=guard_folder(place) if guard else None,
+        )
 
         def load() -> Plan:
             chosen = choose(load_plan(plan), only, until, with_deps=with_deps)
@@ -113,6 +124,8 @@ def run(
     if dry_run:
         run_async(lambda: tell_dry_run(order))
     with friendly_errors(), logs_to(place.state / "run.log"):
+        if guard:
+            make_hooks(place)
         run_async(lambda: run_to_end(order))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+from coord_coordinator.strategies import STRATEGIES
 from coord_host import Overrides, Place, find
 
 from coord_cli.command import UsageProblem
@@ -24,10 +25,14 @@ def service_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @env_file_option
     @click.option(
         "--strategy",
-        type=click.Choice(["capability", "round_robin", "work_stealing"]),
+        type=click.Choice(sorted(STRATEGIES)),
         help="Who gets a task.",
     )
-    @click.option("--metrics-port", type=click.IntRange(0, 65_535), help="Port of the metrics.")
+    @click.option(
+        "--metrics-port",
+        type=click.IntRange(0, 65_535),
+        help="Port of the metrics; of the first service with --split.",
+    )
     @click.option(
         "--set",
         "settings",

@@ -64,6 +64,9 @@ def _print(place: Place, answers: dict[str, Any], *, running: bool) -> None:
     state = lifecycle.removeprefix("LIFECYCLE_").lower() if running else "not running"
     cost = format_money(answers["cost"].balance.posted.nanos)
     click.echo(f"{place.project}: {state}, {answers['status'].strategy}, {cost} spent")
+    if answers["status"].HasField("stopped"):
+        why = answers["status"].stopped.message
+        click.echo(f"everything is stopped until `coord resume`: {why}")
     counts = [(state_name(one.state), str(one.count)) for one in answers["queue"].counts]
     print_table(("tasks", ""), counts)
     if not running and any(one.count for one in answers["queue"].counts if one.state not in FINAL):

@@ -79,7 +79,12 @@ def _in_backoff(task: queue_pb2.Task, now_ns: int) -> bool:
 
 
 def is_hopeless(reason: common_pb2.Reason) -> bool:
-    """Return whether waiting alone will not help. A rate limit helps itself, if it names a time."""
+    """Return whether waiting alone will not help.
+
+    A rate limit helps itself, if it names a time; who has paused merging will let it go on.
+    """
+    if reason.metadata.get("cause") == "PAUSED":
+        return False
     never_fits = reason.code == "RATE_LIMITED" and not reason.metadata.get("seconds")
     return reason.code in _HOPELESS or never_fits
 

@@ -9,7 +9,6 @@ from coord.times import duration
 from coord.v1 import coordinator_pb2, queue_pb2
 from coord_host import Place
 
-from coord_cli.amounts import parse_length, parse_money
 from coord_cli.command import (
     EXIT_FAILED,
     Services,
@@ -20,30 +19,11 @@ from coord_cli.command import (
 )
 from coord_cli.kept_work import kept_ref, kept_work
 from coord_cli.output import as_dict, failure_name, print_json, print_table, state_name
+from coord_cli.parameters import LENGTH, MONEY
 from coord_cli.plan_specs import money
 from coord_cli.snapshot import tasks_of
 
 _STATES = [state.removeprefix("TASK_STATE_") for state in queue_pb2.TaskState.keys()[1:]]
-
-
-class _Money(click.ParamType[int]):
-    name = "money"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> int:
-        try:
-            return parse_money(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-class _Length(click.ParamType[int]):
-    name = "length"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> int:
-        try:
-            return parse_length(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
 
 
 @click.group()
@@ -63,9 +43,9 @@ def task() -> None:
     "--capability", "capabilities", multiple=True, help="What its worker must be able to do."
 )
 @click.option("--path", "paths", multiple=True, help="Glob of files that it means to touch.")
-@click.option("--timeout", type=_Length(), help="Longest run of an attempt, such as 10m.")
+@click.option("--timeout", type=LENGTH, help="Longest run of an attempt, such as 10m.")
 @click.option("--retries", type=click.IntRange(0, 99), help="Further attempts after a failure.")
-@click.option("--budget", type=_Money(), help="The most that it may cost, such as $0.50.")
+@click.option("--budget", type=MONEY, help="The most that it may cost, such as $0.50.")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="For filters.")
 @json_option
 def add(*, place: Place, as_json: bool, **fields: Any) -> None:

@@ -4,6 +4,8 @@ import asyncio
 import shlex
 
 import click
+from coord.times import SECOND, duration
+from coord.v1 import coordinator_pb2
 from coord_host import Place, attach_or_start, find
 from coord_runtime import logs
 from coord_worker.pool import WorkerPool
@@ -15,19 +17,36 @@ from coord_cli.command import (
     UsageProblem,
     friendly_errors,
     json_option,
+    looking,
     place_options,
     run_async,
     until_interrupted,
 )
 from coord_cli.crew import AGENT_HELP, PROVIDER_HELP, Crew, dismiss, make_pool, tell_given_up
 from coord_cli.env_file import env_file_option
-from coord_cli.output import print_json
+from coord_cli.guard_hooks import guard_folder, make_hooks
+from coord_cli.output import as_dict, print_json
+from coord_cli.parameters import LENGTH
 from coord_cli.profiles import BUILT_IN, parse_workers
 
 _STOP_S = 15.0
 
 
-@click.command()
+class _RunByDefault(click.Group):
+    """Workers are run by `coord worker` alone, too."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or args[0] not in {*self.commands, *ctx.help_option_names}:
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_RunByDefault)
+def worker() -> None:
+    """Run workers, and end them. Without a command: run."""
+
+
+@worker.command()
 @place_options
 @click.option("--workers", default="1", show_default=True, help="A number, or coder=2,tester=1.")
 @click.option("--agent", default="", help=AGENT_HELP)
@@ -36,9 +55,10 @@ _STOP_S = 15.0
 @click.option("--bucket", "buckets", multiple=True, help="Rate limit that each task counts for.")
 @click.option("--worker-prefix", help="What the workers' names begin with.")
 @click.option("--drain-timeout", type=click.FloatRange(0), default=60.0, show_default=True)
+@click.option("--guard", is_flag=True, help="Keep agents from editing what others have claimed.")
 @env_file_option
 @json_option
-def worker(
+def run(
     *,
     place: Place,
     workers: str,
@@ -48,6 +68,7 @@ def worker(
     buckets: tuple[str, ...],
     worker_prefix: str | None,
     drain_timeout: float,
+    guard: bool,
     as_json: bool,
 ) -> None:
     """Run workers until they are drained or interrupted."""
@@ -55,11 +76,21 @@ def worker(
         profiles, arguments = parse_workers(workers, BUILT_IN), shlex.split(agent_args)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    crew = Crew(profiles, agent, arguments, buckets, worker_prefix, agent_provider)
+    crew = Crew(
+        profiles,
+        agent,
+        arguments,
+        buckets,
+        worker_prefix,
+        agent_provider,
+        guard=guard_folder(place) if guard else None,
+    )
     with friendly_errors():
         crew.check(WorktreeStart(place))
         if find(place) is None:
             raise UsageProblem("no services are running; start them with `coord up`")
+        if guard:
+            make_hooks(place)
     logs.configure()
     run_async(lambda: _run(place, crew, drain_timeout, as_json=as_json))
 
@@ -106,3 +137,65 @@ async def _first(
     finally:
         waiting.cancel()
     return working if working.done() else None
+
+
+@worker.command()
+@click.argument("names", metavar="WORKER...", nargs=-1, required=True)
+@place_options
+@click.option(
+    "--deadline",
+    type=LENGTH,
+    default=30 * SECOND,
+    metavar="LENGTH",
+    help="What is not finished by then is given back.  [default: 30s]",
+)
+@click.option("--message", default="", help="Why.")
+@json_option
+def drain(
+    *, names: tuple[str, ...], place: Place, deadline: int, message: str, as_json: bool
+) -> None:
+    """Let workers finish what they have, and go."""
+
+    async def body() -> int:
+        async with looking(place) as services:
+            request = coordinator_pb2.DrainWorkersRequest(
+                project=place.project,
+                workers=names,
+                deadline=duration(max(deadline, 1)),
+                message=message,
+            )
+            answer = await services.coordinator.DrainWorkers(request)
+        if as_json:
+            print_json(as_dict(answer))
+        unknown = sorted({*names} - {*answer.workers})
+        for name in unknown:
+            click.echo(f"coord: there is no worker {name!r}", err=True)
+        return EXIT_FAILED if unknown else 0
+
+    run_async(body)
+
+
+@worker.command()
+@click.argument("name", metavar="WORKER")
+@place_options
+@click.option("--message", default="", help="Why.")
+@json_option
+def kill(*, name: str, place: Place, message: str, as_json: bool) -> None:
+    """End a worker's session now; its work is saved and goes on elsewhere.
+
+    Its process may come back with a new session: `coord worker drain` lets it go for good.
+    """
+
+    async def body() -> None:
+        async with looking(place) as services:
+            request = coordinator_pb2.KillWorkerRequest(
+                project=place.project, worker=name, message=message
+            )
+            answer = await services.coordinator.KillWorker(request)
+        if as_json:
+            print_json(as_dict(answer))
+            return
+        for attempt in answer.attempts:
+            click.echo(f"{attempt.task_id} goes on elsewhere")
+
+    run_async(body)

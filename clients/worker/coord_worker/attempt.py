@@ -172,7 +172,14 @@ class Attempt:
     def _command(self) -> processes.Command:
         identity, folder = self._setting.identity, self._folder
         argv = self._setting.agent.command(budget_usd(self._assigned))
-        variables = agent_environment(identity, self._assigned, self._files, folder, self._marker)
+        variables = agent_environment(
+            identity,
+            self._config,
+            self._assigned,
+            self._files,
+            folder=folder,
+            marker=self._marker,
+        )
         return processes.Command(argv, folder, variables)
 
     def _keep_record(self, pid: int, created: float) -> ProcessRecord:

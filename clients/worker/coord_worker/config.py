@@ -25,6 +25,8 @@ class WorkerConfig:
         capabilities: What it can do.
         preferences: Categories that it does best, with weights of 0 to 1.
         buckets: Rate limits of which each task takes one request.
+        runs: The runs whose tasks it takes; empty for all tasks.
+        guard: Folder of the guard's hooks; None to go without.
         slots: How many attempts it takes at a time.
         stop_grace_s: How long an agent has between SIGTERM and SIGKILL.
         output_bytes_max: The most that is kept of what one attempt prints.
@@ -38,21 +40,24 @@ class WorkerConfig:
     capabilities: tuple[str, ...] = ()
     preferences: Mapping[str, float] = field(default_factory=dict)
     buckets: tuple[str, ...] = ()
+    runs: tuple[str, ...] = ()
+    guard: Path | None = None
     slots: int = 1
     stop_grace_s: float = 5.0
     output_bytes_max: int = OUTPUT_BYTES_MAX
 
     def write(self, path: Path) -> None:
         """Write the configuration for `load`."""
-        fields = asdict(self) | {"folder": str(self.folder)}
-        path.write_text(json.dumps(fields, indent=1))
+        path.write_text(json.dumps(asdict(self), indent=1, default=str))
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a configuration. ValueError where the file is not one."""
         fields: dict[str, Any] = json.loads(path.read_text())
-        for name in ("agent_args", "capabilities", "buckets"):
+        for name in ("agent_args", "capabilities", "buckets", "runs"):
             fields[name] = tuple(fields.get(name, ()))
+        if guard := fields.get("guard"):
+            fields["guard"] = Path(guard)
         try:
             return cls(**fields | {"folder": Path(fields["folder"])})
         except (KeyError, TypeError) as error:

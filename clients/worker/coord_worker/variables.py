@@ -2,18 +2,22 @@
 
 from pathlib import Path
 
+from coord.guard import FILE
 from coord.identity import Identity
 from coord.v1 import coordinator_pb2
 
-from coord_worker.config import clean_environment
+from coord_worker.config import WorkerConfig, clean_environment
 from coord_worker.folders import AttemptFolder
+from coord_worker.inbox import INBOX, inbox_path
 from coord_worker.processes import MARKER
 
 
 def agent_environment(
     identity: Identity,
+    config: WorkerConfig,
     assigned: coordinator_pb2.Assigned,
     files: AttemptFolder,
+    *,
     folder: Path,
     marker: str,
 ) -> dict[str, str]:
@@ -37,9 +41,21 @@ def agent_environment(
         "COORD_COST_FILE": str(files.cost),
         "COORD_RESULT_FILE": str(files.result),
         "COORD_BUDGET_USD": budget_usd(assigned),
+        INBOX: str(inbox_path(config.folder, identity.worker)),
         MARKER: marker,
     }
-    return clean_environment() | {name: value for name, value in given.items() if value}
+    guarded = {} if config.guard is None else _guard_variables(config.guard)
+    return clean_environment() | {name: value for name, value in given.items() if value} | guarded
+
+
+def _guard_variables(guard: Path) -> dict[str, str]:
+    """Return what puts the guard's hooks before those of the repository, for this agent alone."""
+    return {
+        FILE: str(guard.with_suffix(".json")),
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "core.hooksPath",
+        "GIT_CONFIG_VALUE_0": str(guard / "hooks"),
+    }
 
 
 def budget_usd(assigned: coordinator_pb2.Assigned) -> str:

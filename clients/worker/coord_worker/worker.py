@@ -15,6 +15,7 @@ from coord.v1 import common_pb2, coordinator_pb2, queue_pb2
 from coord_worker.agents import agent_of
 from coord_worker.attempt import Attempt, Setting, Stop
 from coord_worker.config import WorkerConfig
+from coord_worker.inbox import Inbox, inbox_path
 from coord_worker.leftovers import Leftovers, end_leftovers, remove_unbegun
 from coord_worker.orphans import Orphans
 
@@ -54,6 +55,7 @@ class Worker:
             environment=environment,
             settings=settings,
         )
+        self._inbox = Inbox(inbox_path(config.folder, identity.worker))
         self._leftovers = Leftovers(self._session.send)
         send, orphans = self._session.send, orphans or Orphans()
         self._setting = Setting(identity, config, agent, environment, send, orphans)
@@ -107,6 +109,8 @@ class Worker:
                 self._stop(response.cancel.attempt, Stop.LOST)
             case "budget_exceeded":
                 self._stop(response.budget_exceeded.attempt, Stop.OUT_OF_BUDGET)
+            case "worker_message":
+                self._inbox.add(response.worker_message)
             case "drain":
                 self._drain(response.drain)
             case kind:
@@ -182,4 +186,5 @@ def _hello(
         buckets=config.buckets,
         preferences=config.preferences,
         provider=provider,
+        runs=config.runs,
     )

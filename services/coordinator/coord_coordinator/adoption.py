@@ -1,13 +1,16 @@
 """The end of lost workers, and the attempts that a new session finds."""
 
+import asyncio
 from collections.abc import AsyncIterator, Container, Sequence
 from typing import Any
 
 import structlog
+from coord.errors import CoordError
 from coord.times import timestamp_ns
 from coord.v1 import common_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
 
+from coord_coordinator.claims import Claims
 from coord_coordinator.fleet import Fleet
 from coord_coordinator.money import Money
 from coord_coordinator.reports import Reports
@@ -17,6 +20,7 @@ from coord_coordinator.workers import Worker, WorkerAttempt
 log = structlog.get_logger(__name__)
 
 _PAGE_SIZE = 1_000
+_SWEEP_S = 30.0
 _AT_WORKER = (queue_pb2.TASK_STATE_ASSIGNED, queue_pb2.TASK_STATE_RUNNING)
 _LIVE = (*_AT_WORKER, queue_pb2.TASK_STATE_MERGING)
 
@@ -119,6 +123,25 @@ class Adoption:
             ]
             if ended:
                 await self._money.release(ended)
+
+    async def sweep_claims(self, claims: Claims) -> None:
+        """End the claims of attempts whose end was missed, now and then, until cancelled."""
+        while True:
+            try:
+                await claims.end_orphans()
+                for token in await self._ended(claims.of_attempts()):
+                    await claims.end_attempt(token)
+            except CoordError as error:
+                log.warning("claims of ended attempts not ended", error=str(error))
+            await asyncio.sleep(_SWEEP_S)
+
+    async def _ended(self, tokens: set[int]) -> set[int]:
+        """Return the fencing tokens whose attempts the queue does not have as live."""
+        if not tokens:
+            return set()
+        pages = self._pages(states=_LIVE)
+        live = {task.attempts[-1].fencing_token async for tasks in pages for task in tasks}
+        return tokens - live
 
     async def _disown(self, worker: Worker, task: queue_pb2.Task, attempt: WorkerAttempt) -> None:
         await self._reports.save(worker)

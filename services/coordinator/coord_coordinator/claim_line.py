@@ -76,6 +76,11 @@ class ClaimLine:
         """Yield the entries in order."""
         return iter(self._entries.values())
 
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return sum(1 for entry in self if not entry.held)
+
     def get(self, claim_id: str) -> Entry | None:
         """Return the entry of a claim that is held or waits."""
         return self._entries.get(claim_id)

@@ -14,6 +14,7 @@ from coord_runtime.wakeups import Wakeups
 
 from coord_coordinator.claim_line import ClaimLine, Deadlock, Entry
 from coord_coordinator.fleet import Fleet
+from coord_coordinator.metrics import CoordinatorMetrics
 from coord_coordinator.resources import common, resource_text
 from coord_coordinator.store import ClaimChange, CoordinatorStore, StoredClaim
 from coord_coordinator.workers import Worker
@@ -36,9 +37,14 @@ class Claims:
     Args:
         fleet: The workers.
         store: Where claims are kept.
+        metrics: Where their number is told.
+
+    Attributes:
+        on_change: Called when claims have changed, before anybody is told so.
     """
 
-    def __init__(self, fleet: Fleet, store: CoordinatorStore) -> None:
+    def __init__(self, fleet: Fleet, store: CoordinatorStore, metrics: CoordinatorMetrics) -> None:
+        self.on_change: Callable[[], None] = lambda: None
         self._fleet = fleet
         self._store = store
         self._line = ClaimLine()
@@ -46,15 +52,12 @@ class Claims:
         self._changed = Wakeups()
         self._steps: list[tuple[Callable[[ClaimChange], Any], asyncio.Future[Any]]] = []
         self._applying: asyncio.Task[None] | None = None
+        metrics.claims_held.set_function(lambda: len(self.held()))
+        metrics.claims_waiting.set_function(lambda: self._line.waiting)
 
-    def __len__(self) -> int:
-        """Return how many claims are held or wait."""
-        return sum(1 for _ in self._line)
-
-    @property
-    def waiting(self) -> int:
-        """How many claims wait."""
-        return sum(1 for entry in self._line if not entry.held)
+    def held(self) -> list[pb.Claim]:
+        """Return the claims that are held, in the order of asking."""
+        return [entry.claim for entry in self._line if entry.held]
 
     def restore(self) -> None:
         """Read what is stored; each lease is a full one again, since nobody could renew it."""
@@ -137,6 +140,12 @@ class Claims:
         told = [one for one in self._line.of(holder) if one.told]
         await self._end_all(told, pb.CLAIM_STATE_EXPIRED)
 
+    async def end_orphans(self) -> None:
+        """End the claims of workers that went while that could not be stored."""
+        gone = {entry.claim.holder for entry in self._line if entry.told} - {*self._fleet.workers}
+        for holder in gone:
+            await self.end_session(holder)
+
     def remind(self, worker: Worker) -> None:
         """Tell a worker whose coordinator has started anew which of its claims are granted.
 
@@ -146,11 +155,9 @@ class Claims:
             if entry.told and entry.held:
                 worker.session.push(proceed=coordinator_pb2.Proceed(claim=entry.claim))
 
-    async def end_stale(self, live: Iterable[int]) -> None:
-        """End the claims of attempts that are not live; for after a start."""
-        tokens = {0, *live}
-        stale = [one for one in self._line if one.claim.attempt.fencing_token not in tokens]
-        await self._end_all(stale, pb.CLAIM_STATE_RELEASED)
+    def of_attempts(self) -> set[int]:
+        """Return the fencing tokens of the attempts that have claims."""
+        return {one.claim.attempt.fencing_token for one in self._line} - {0}
 
     def find(self, holder: str, resources: Iterable[pb.Resource], after: int) -> list[Entry]:
         """Return the claims that are held or wait, in order.
@@ -265,6 +272,8 @@ class Claims:
             del self._ended[oldest]
             change.forgotten.append(oldest)
         change.save(stored(entry))
+        # Only what ends lets others go on: who asks must not wake who waits, itself included.
+        change.after.append(self._changed.wake)
         if was_held and entry.told and state == pb.CLAIM_STATE_EXPIRED:
             change.after.append(partial(self._lost, entry.claim))
         for one in freed:
@@ -328,8 +337,6 @@ class Claims:
                     future.set_result(result)
                 else:
                     future.set_exception(error)
-            self._changed.wake()
-            self._fleet.changed.wake()
         self._applying = None
 
     async def _save(self, change: ClaimChange) -> CoordError | None:
@@ -341,6 +348,8 @@ class Claims:
             log.warning("claims could not be stored", error=str(error))
             self.restore()
             return error
+        self.on_change()
+        self._fleet.changed.wake()
         for call in change.after:
             call()
         return None

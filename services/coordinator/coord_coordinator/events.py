@@ -138,10 +138,8 @@ def name_of(service: str, event: Any) -> str:
     if service == "queue":
         state = queue_pb2.TaskState.Name(event.to_state).removeprefix("TASK_STATE_").lower()
         return f"coord:{state}" if state in ("assigned", "complete") else f"queue:{state}"
-    if service == "coordinator" and event.reason.code == "RATE_LIMITED":
-        return "coord:rate-limited"
     if service == "coordinator":
-        return f"worker:{event.reason.code.lower()}"
+        return _coordinator_name(event)
     kind = str(event.WhichOneof("kind"))
     named = _KINDS.get((service, kind))
     if kind == "change_moved":
@@ -154,6 +152,17 @@ _KINDS = {
     ("ledger", "budget_exceeded"): "coord:budget-exceeded",
     ("limiter", "exhausted"): "coord:rate-limited",
 }
+
+
+def _coordinator_name(event: coordinator_pb2.CoordinatorEvent) -> str:
+    code = event.reason.code
+    if code == "RATE_LIMITED":
+        return "coord:rate-limited"
+    if event.HasField("claim"):
+        return f"claim:{code.removeprefix('CLAIM_').lower()}"
+    if event.HasField("routed"):
+        return f"message:{code.removeprefix('MESSAGE_').lower()}"
+    return f"worker:{code.lower()}" if event.worker else f"project:{code.lower()}"
 
 
 def _change_name(change: integrator_pb2.Change) -> str:

@@ -30,6 +30,7 @@ class Fleet:
         backoff: The limits that its workers have hit.
         breaker: The workers that fail while others do not.
         changed: Woken whenever a worker or its load changes.
+        newest_token: The largest fencing token of an attempt that was given to a worker.
         farewells: Called with the name of each worker that goes.
     """
 
@@ -40,6 +41,7 @@ class Fleet:
         self.backoff = Backoff(environment)
         self.breaker = Breaker(environment)
         self.changed = Wakeups()
+        self.newest_token = 0
         self.environment = environment
         self.farewells: list[Callable[[str], Awaitable[None]]] = []
         self._store = store
@@ -174,6 +176,7 @@ class Fleet:
     def give(self, worker: Worker, attempt: WorkerAttempt) -> None:
         """Note that a worker has an attempt."""
         worker.attempts[attempt.token] = attempt
+        self.newest_token = max(self.newest_token, attempt.token)
 
     def take(self, worker: Worker, token: int) -> WorkerAttempt | None:
         """Note that a worker does not have an attempt any more."""

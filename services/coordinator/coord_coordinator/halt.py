@@ -4,11 +4,12 @@ import asyncio
 
 import structlog
 from coord.errors import CoordError
-from coord.v1 import common_pb2
+from coord.v1 import common_pb2, integrator_pb2
 from coord.v1 import coordinator_pb2 as pb
 
 from coord_coordinator.fleet import Fleet
 from coord_coordinator.reports import Reports
+from coord_coordinator.services import Services
 from coord_coordinator.store import CoordinatorStore
 from coord_coordinator.workers import Worker
 
@@ -26,9 +27,19 @@ class Halt:
         reason: Who stopped it and why; None while it goes on.
     """
 
-    def __init__(self, fleet: Fleet, reports: Reports, store: CoordinatorStore) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        services: Services,
+        reports: Reports,
+        store: CoordinatorStore,
+        *,
+        has_repository: bool,
+    ) -> None:
         self.reason: common_pb2.Reason | None = None
         self._fleet = fleet
+        self._services = services
+        self._has_repository = has_repository
         self._reports = reports
         self._store = store
 
@@ -37,23 +48,37 @@ class Halt:
         message = self._store.setting(_SETTING)
         self.reason = _stopped(message) if message else None
 
+    async def keep(self) -> None:
+        """Make sure that nothing lands, where an earlier coordinator was stopped."""
+        if self.reason is not None:
+            await self._pause_merging(self.reason.message)
+
     async def stop(self, message: str) -> list[common_pb2.AttemptRef]:
         """Stop all attempts, save their work, and let their tasks wait; return the attempts."""
         await self._set(message, "STOPPED")
         self.reason = _stopped(message)
+        self._fleet.changed.wake()
         workers = [worker for worker in self._fleet.workers.values() if worker.attempts]
         stopped = [one.ref for worker in workers for one in worker.attempts.values()]
         for worker in workers:
             for attempt in worker.attempts.values():
                 worker.revoke(attempt.ref, f"everything was stopped: {message}")
-        await asyncio.gather(*(self._save(worker) for worker in workers))
+        await asyncio.gather(self._pause_merging(message), *map(self._save, workers))
         return stopped
 
     async def resume(self) -> None:
         """Let everything go on."""
+        if self._has_repository:
+            resume = integrator_pb2.ResumeMergingRequest(project=self._fleet.project)
+            await self._services.insist(self._services.integrator.ResumeMerging, resume)
         await self._set("", "RESUMED")
         self.reason = None
         self._fleet.changed.wake()
+
+    async def _pause_merging(self, message: str) -> None:
+        if self._has_repository:
+            pause = integrator_pb2.PauseMergingRequest(project=self._fleet.project, message=message)
+            await self._services.insist(self._services.integrator.PauseMerging, pause)
 
     async def _set(self, message: str, code: str) -> None:
         reason = common_pb2.Reason(code=code, message=message)

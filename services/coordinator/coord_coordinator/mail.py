@@ -8,6 +8,7 @@ from coord.times import SECOND, duration_ns, timestamp
 from coord.v1 import coordinator_pb2 as pb
 
 from coord_coordinator.fleet import Fleet
+from coord_coordinator.metrics import CoordinatorMetrics
 from coord_coordinator.store import CoordinatorStore, Letter
 from coord_coordinator.workers import Worker
 
@@ -22,14 +23,10 @@ log = structlog.get_logger(__name__)
 
 
 class Mail:
-    """Routes messages, and keeps what is not acknowledged.
+    """Routes messages, and keeps what is not acknowledged."""
 
-    Attributes:
-        routed: How many messages went to a recipient.
-    """
-
-    def __init__(self, fleet: Fleet, store: CoordinatorStore) -> None:
-        self.routed = 0
+    def __init__(self, fleet: Fleet, store: CoordinatorStore, metrics: CoordinatorMetrics) -> None:
+        self._routed = metrics.messages_routed
         self._fleet = fleet
         self._store = store
         self._waiting: dict[str, dict[str, pb.WorkerMessage]] = {}
@@ -60,6 +57,8 @@ class Mail:
             CoordError: NOT_FOUND with reason WORKER_NOT_FOUND; RESOURCE_EXHAUSTED with reason
                 MAILBOX_FULL.
         """
+        if known := self._store.recipients(message.message_id):
+            return list(known)  # Whatever has become of them since.
         now_ns = self._fleet.environment.now_ns()
         recipients = self._recipients(sender, message)
         kept = pb.WorkerMessage()
@@ -68,9 +67,9 @@ class Mail:
         kept.sent_at.CopyFrom(timestamp(now_ns))
         expires_ns = now_ns + (duration_ns(message.time_to_live) or _TIME_TO_LIVE_NS)
         letter = Letter(kept, tuple(recipients), expires_ns)
-        known = await self._store.post(self._fleet.project, letter)
-        if known is not None:  # It was sent before.
-            return list(known)
+        rival = await self._store.post(self._fleet.project, letter)
+        if rival is not None:  # The same was sent twice at once.
+            return list(rival)
         for name in recipients:
             self._waiting.setdefault(name, {})[kept.message_id] = kept
             worker = self._fleet.workers.get(name)
@@ -99,7 +98,7 @@ class Mail:
             return
         if not waiting:
             del self._waiting[worker.name]
-        self.routed += 1
+        self._routed.inc()
         self._receipts.append((worker.name, message_id))
         if self._storing is None:
             self._storing = asyncio.create_task(self._store_receipts())

@@ -33,6 +33,7 @@ from coord_coordinator.dispatch import Dispatch
 from coord_coordinator.events import MergedEvents
 from coord_coordinator.explain import Explainer
 from coord_coordinator.fleet import Fleet
+from coord_coordinator.guard_file import NAME, GuardFile
 from coord_coordinator.halt import Halt
 from coord_coordinator.liveness import Liveness
 from coord_coordinator.mail import OPERATOR, Mail
@@ -93,9 +94,13 @@ class CoordinatorService(Service):
         reports = Reports(fleet, services, money, stealing, has_repository=settings.repository)
         self._adoption = adoption = Adoption(fleet, services, money, reports)
         full = partial(full_disk, context.folder)
-        self._halt = halt = Halt(fleet, reports, store)
-        self._mail = mail = Mail(fleet, store)
-        self._claims = claims = Claims(fleet, store)
+        self._halt = halt = Halt(
+            fleet, services, reports, store, has_repository=settings.repository
+        )
+        self._mail = mail = Mail(fleet, store, metrics)
+        self._claims = claims = Claims(fleet, store, metrics)
+        # Beside the folder: the guard is to find it from the state folder alone.
+        self._guard = GuardFile(context.folder.parent / NAME, fleet, claims, halt)
         self._asks = asks = Asks(fleet, services, claims, mail, has_repository=settings.repository)
         fleet.farewells.append(claims.end_session)
         self._dispatch = Dispatch(
@@ -140,16 +145,14 @@ class CoordinatorService(Service):
     async def open(cls, context: ServiceContext) -> Self:
         """Open the coordinator on its folder."""
         database = await context.open_database(MIGRATIONS)
-        return cls(context, SqliteCoordinatorStore(database))
+        service = cls(context, SqliteCoordinatorStore(database))
+        service._restore()
+        return service
 
     async def start(self) -> None:
         """Begin to assign and to watch."""
         self._fleet.restore()
-        self._claims.restore()
-        self._mail.restore()
-        self._halt.restore()
-        if chosen := self._store.setting(_STRATEGY):
-            self._dispatch.strategy = STRATEGIES[chosen]()
+        self._claims.on_change = self._guard.write
         self._lifecycle = pb.LIFECYCLE_RUNNING
         loops = (
             self._dispatch.run(),
@@ -157,8 +160,10 @@ class CoordinatorService(Service):
             self._liveness.watch_workers(),
             self._liveness.watch_tasks(),
             self._liveness.watch_budgets(),
-            self._adoption.restore(),
+            self._take_up(),
             self._adoption.sweep(),
+            self._adoption.sweep_claims(self._claims),
+            self._halt.keep(),
             self._claims.run(),
             self._mail.run(),
         )
@@ -190,6 +195,7 @@ class CoordinatorService(Service):
         await self._mail.close()
         await self._fleet.close()
         await self._store.close()
+        self._guard.remove()
 
     async def connect(self, stream: Stream, call: Call) -> None:
         """Serve one worker's live stream."""
@@ -344,6 +350,19 @@ class CoordinatorService(Service):
         del call
         async for event in self._events.watch(request.project, request.after):
             yield pb.WatchEventsResponse(events=[event])
+
+    def _restore(self) -> None:
+        """Read what an earlier coordinator has left; also for one that only answers."""
+        self._claims.restore()
+        self._mail.restore()
+        self._halt.restore()
+        if chosen := self._store.setting(_STRATEGY):
+            self._dispatch.strategy = STRATEGIES[chosen]()
+
+    async def _take_up(self) -> None:
+        """Find the attempts of an earlier coordinator, then keep the guard's file."""
+        await self._adoption.restore()
+        await self._guard.run()
 
     def _check_holder(self, holder: str, call: Call) -> None:
         """Check that a worker names itself, and that nobody else uses the name of one."""

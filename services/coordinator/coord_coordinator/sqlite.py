@@ -102,6 +102,10 @@ class SqliteCoordinatorStore:
         """Store a message; return who was to get it, where one of its id was stored before."""
         return await self._database.write(lambda transaction: _post(transaction, project, letter))
 
+    def recipients(self, message_id: str) -> tuple[str, ...]:
+        """Return who was to get a message that is known; nobody where it is not."""
+        return self._database.read(lambda sql: _recipients(sql, message_id))
+
     async def received(self, project: str, receipts: Sequence[tuple[str, str]]) -> None:
         """Store that recipients have handled messages, with an event for the last of each."""
 
@@ -207,10 +211,8 @@ def _change_claims(transaction: Transaction, project: str, change: ClaimChange) 
 
 def _post(transaction: Transaction, project: str, letter: Letter) -> tuple[str, ...] | None:
     message = letter.message
-    query = "SELECT recipients FROM letters WHERE message_id = ?"
-    known = transaction.sql.execute(query, (message.message_id,)).fetchone()
-    if known is not None:
-        return tuple(known[0].split())
+    if known := _recipients(transaction.sql, message.message_id):
+        return known
     cursor = transaction.sql.execute(
         "INSERT INTO letters (message_id, message, recipients, expires_ns) VALUES (?, ?, ?, ?)",
         (
@@ -224,6 +226,12 @@ def _post(transaction: Transaction, project: str, letter: Letter) -> tuple[str, 
     transaction.sql.executemany("INSERT INTO deliveries VALUES (?, ?)", rows)
     transaction.emit(project, _mail_event(message, "MESSAGE_STORED"))
     return None
+
+
+def _recipients(sql: sqlite3.Connection, message_id: str) -> tuple[str, ...]:
+    query = "SELECT recipients FROM letters WHERE message_id = ?"
+    row = sql.execute(query, (message_id,)).fetchone()
+    return () if row is None else tuple(row[0].split())
 
 
 def _received(transaction: Transaction, project: str, recipient: str, message_id: str) -> None:

@@ -143,6 +143,9 @@ class CoordinatorStore(Protocol):
     async def post(self, project: str, letter: Letter) -> tuple[str, ...] | None:
         """Store a message; return who was to get it, where one of its id was stored before."""
 
+    def recipients(self, message_id: str) -> tuple[str, ...]:
+        """Return who was to get a message that is known; nobody where it is not."""
+
     async def received(self, project: str, receipts: Sequence[tuple[str, str]]) -> None:
         """Store that recipients have handled messages, with an event for the last of each.
 

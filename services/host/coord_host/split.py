@@ -14,6 +14,7 @@ import structlog
 from coord.environment import SYSTEM
 from coord.errors import CoordError, unavailable
 from coord.times import SECOND
+from coord_runtime.addresses import split_address
 from coord_runtime.locks import FolderLock
 from coord_runtime.service import Service
 from coord_runtime.tokens import load_key
@@ -137,9 +138,17 @@ def _ports(place: Place) -> list[tuple[type[Service], int]]:
     return list(zip(services, ports, strict=True))
 
 
+def _next_to(address: str, number: int) -> str:
+    """Return the address of the port so many after one, so that each process has its own."""
+    host, port = split_address(address)
+    return f"{host}:{port + number}" if port else address
+
+
 def _command(name: str, place: Place, addresses: dict[str, str], overrides: Overrides) -> list[str]:
     flags = settings_for(place, overrides)
     flags["node"] = flags.get("node", {}) | {"listen": addresses[name]}
+    if flags["node"].get("metrics"):
+        flags["node"]["metrics"] = _next_to(flags["node"]["metrics"], list(addresses).index(name))
     wanted = {section: flags[section] for section in (name, "node") if section in flags}
     return [
         sys.executable,

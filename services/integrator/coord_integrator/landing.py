@@ -113,6 +113,8 @@ class MergeQueue:
             await self._finish(row)
         for _, row in self._store.list_changes((_CHECKING,)):
             await self._move(row, (_CHECKING,), Move(_QUEUED, message="its check is started anew"))
+        if self._pauses.is_held:
+            return False
         standing = await self._stand()
         if standing is None:
             return False
@@ -287,7 +289,7 @@ class MergeQueue:
         parts, branch, commit = self._parts, row.landing_branch, row.change.landed_commit
         await parts.repository.hand_over(commit, names.LANDING)
         moved = False
-        if not await parts.target.holder(branch):
+        if not self._pauses.is_held and not await parts.target.holder(branch):
             async with parts.target.about_to_move(branch, commit):
                 directive = (await parts.queue.renew([row.change.attempt]))[0]
                 if directive != queue_pb2.LEASE_DIRECTIVE_CONTINUE:
@@ -296,7 +298,8 @@ class MergeQueue:
                 source, why = row.landing_from or None, f"land {row.change.change_id}"
                 moved = await parts.repository.move_branch(branch, commit, source, why)
         if not moved:
-            await self._move(row, (_LANDING,), Move(_QUEUED, message="the target has moved on"))
+            why = "merging is paused" if self._pauses.is_held else "the target has moved on"
+            await self._move(row, (_LANDING,), Move(_QUEUED, message=why))
         return moved
 
     async def end_stale(self, row: ChangeRow, directive: int) -> None:

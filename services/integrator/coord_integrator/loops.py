@@ -34,12 +34,15 @@ class Loop:
         """Take the next step at once, or after the one under way."""
         self._wake.set()
 
-    async def stop(self) -> None:
-        """End, after what the step does when it is cancelled."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+    async def stop(self) -> bool:
+        """End, after what the step does when it is cancelled; tell whether it ran."""
+        task, self._task = self._task, None
+        if task is None:
+            return False
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        return True
 
     async def _run(self) -> None:
         while True:

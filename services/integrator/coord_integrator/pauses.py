@@ -12,6 +12,7 @@ from coord_integrator.merging import clip
 from coord_integrator.store import IntegratorStore
 from coord_integrator.target import Standing
 
+_HELD = "PAUSED"
 _RECHECK_S_MIN, _RECHECK_S_MAX = 5, 600
 
 log = structlog.get_logger(__name__)
@@ -41,10 +42,25 @@ class Pauses:
         self._blockage: Blockage | None = None
 
     @property
+    def is_held(self) -> bool:
+        """Whether nothing lands because somebody wants it so."""
+        return self._code() == _HELD
+
+    @property
     def is_red(self) -> bool:
         """Whether nothing lands because the target is red."""
-        paused = self._store.paused()
-        return paused is not None and paused.code == "TARGET_RED"
+        return self._code() == "TARGET_RED"
+
+    async def hold(self, message: str) -> None:
+        """Let nothing land until `let_go`."""
+        self._blockage = None
+        await self._store.pause(common_pb2.Reason(code=_HELD, message=message))
+        log.info("merging is paused", why=message)
+
+    async def let_go(self) -> None:
+        """End a `hold`."""
+        if self.is_held:
+            await self.end()
 
     def is_blocked(self, standing: Standing) -> bool:
         """Tell whether the target stands where nothing could land, and it is too early to look."""
@@ -54,7 +70,9 @@ class Pauses:
         return self._environment.monotonic_ns() < blockage.until_ns
 
     async def begin(self, code: str, message: str) -> None:
-        """Record why nothing lands for now."""
+        """Record why nothing lands for now, where it is not held anyway."""
+        if self.is_held:
+            return
         reason = common_pb2.Reason(code=code, message=clip(message, MESSAGE_BYTES_MAX))
         if await self._store.pause(reason):
             log.warning("merging is paused", code=code, why=message)
@@ -73,3 +91,7 @@ class Pauses:
         self._blockage = None
         if await self._store.pause(None):
             log.info("merging goes on")
+
+    def _code(self) -> str:
+        paused = self._store.paused()
+        return "" if paused is None else paused.code

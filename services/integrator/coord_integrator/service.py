@@ -18,6 +18,7 @@ from coord.v1 import common_pb2
 from coord.v1 import integrator_pb2 as pb
 from coord_runtime.calls import Call
 from coord_runtime.checks import (
+    MESSAGE_BYTES_MAX,
     check_attempt,
     check_money,
     check_one_of,
@@ -224,6 +225,24 @@ class IntegratorService(Service):
             worktrees=[self._rooms.attempts.worktree(row) for row in rows]
         )
 
+    async def pause_merging(
+        self, request: pb.PauseMergingRequest, call: Call
+    ) -> pb.PauseMergingResponse:
+        """Let nothing land."""
+        del call
+        check_text("message", request.message, MESSAGE_BYTES_MAX)
+        await self._to_its_end(self._pause(request.message or "paused by the operator"))
+        return pb.PauseMergingResponse()
+
+    async def resume_merging(
+        self, request: pb.ResumeMergingRequest, call: Call
+    ) -> pb.ResumeMergingResponse:
+        """Let changes land again."""
+        del request, call
+        await self._rooms.pauses.let_go()
+        self._merging.wake()
+        return pb.ResumeMergingResponse()
+
     async def setup_worktree(
         self, request: pb.SetupWorktreeRequest, call: Call
     ) -> pb.SetupWorktreeResponse:
@@ -281,6 +300,13 @@ class IntegratorService(Service):
         self._underway.add(task)
         task.add_done_callback(self._underway.discard)
         return await asyncio.shield(task)
+
+    async def _pause(self, message: str) -> None:
+        """Cut off the step that is under way, so that none lands after the answer."""
+        runs = await self._merging.stop()
+        await self._rooms.pauses.hold(message)
+        if runs:
+            self._merging.start()
 
     async def _merge_queue(self) -> pb.MergeQueue:
         target = self._rooms.target

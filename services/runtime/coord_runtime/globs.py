@@ -4,8 +4,9 @@ Where it is not worth finding out, as for two classes of characters, the answer 
 """
 
 import re
-from collections.abc import Callable, Sequence
 from functools import lru_cache
+
+from coord.guard import ANY_NUMBER, ANY_ONE, DEEP, meet
 
 _STAR, _ANY = "*", "?"
 _TOKEN = re.compile(r"\\(.)|(\*+)|(\?)|(\[[!^]?\]?[^\]]*\])|(.)", re.DOTALL)
@@ -25,7 +26,22 @@ def may_meet(one: str, other: str) -> bool:
     """
     if one.startswith("!") or other.startswith("!"):
         return False
-    return _meet(_segments(one), _segments(other), _DEEP, _segments_meet)
+    return meet(_segments(one), _segments(other), _DEEP, _segments_meet)
+
+
+@lru_cache(maxsize=4_096)
+def written_down(glob: str) -> tuple[str, ...]:
+    """Return a glob as the guard matches paths with it: its segments, see `coord.guard`."""
+    return tuple(
+        DEEP if segment == _DEEP else "".join(map(_written, segment)) for segment in _segments(glob)
+    )
+
+
+def _written(token: str) -> str:
+    if token == _STAR:
+        return ANY_NUMBER
+    # What the guard gives a meaning to matches anything rather than nothing.
+    return token[1:] if token.startswith("=") and token[1:] >= " " else ANY_ONE
 
 
 @lru_cache(maxsize=4_096)
@@ -53,29 +69,8 @@ def _tokens(name: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=65_536)
 def _segments_meet(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
-    return _meet(one, other, _STAR, _characters_meet)
+    return meet(one, other, _STAR, _characters_meet)
 
 
 def _characters_meet(one: str, other: str) -> bool:
     return one == other or not (one.startswith("=") and other.startswith("="))
-
-
-def _meet(
-    one: Sequence[object], other: Sequence[object], many: object, same: Callable[..., bool]
-) -> bool:
-    """Tell whether two sequences have a common one; `many` stands for any number of items.
-
-    By the table of which prefixes meet, row by row: O(len(one) * len(other)).
-    """
-    row = [True]
-    for item in other:
-        row.append(row[-1] and item == many)
-    for left in one:
-        above, row = row, [row[0] and left == many]
-        for column, right in enumerate(other, 1):
-            if many in (left, right):
-                # The one that stands for many takes nothing, or one more item of the other.
-                row.append(above[column] or row[column - 1])
-            else:
-                row.append(above[column - 1] and same(left, right))
-    return row[-1]

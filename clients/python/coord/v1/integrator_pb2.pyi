@@ -230,6 +230,28 @@ class ListWorktreesResponse(_message.Message):
     worktrees: _containers.RepeatedCompositeFieldContainer[Worktree]
     def __init__(self, worktrees: _Optional[_Iterable[_Union[Worktree, _Mapping]]] = ...) -> None: ...
 
+class PauseMergingRequest(_message.Message):
+    __slots__ = ("project", "message")
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    message: str
+    def __init__(self, project: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+
+class PauseMergingResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ResumeMergingRequest(_message.Message):
+    __slots__ = ("project",)
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    def __init__(self, project: _Optional[str] = ...) -> None: ...
+
+class ResumeMergingResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class SetupWorktreeRequest(_message.Message):
     __slots__ = ("project", "worker", "attempt")
     PROJECT_FIELD_NUMBER: _ClassVar[int]

@@ -65,6 +65,16 @@ class IntegratorServiceStub:
                 request_serializer=coord_dot_v1_dot_integrator__pb2.ListWorktreesRequest.SerializeToString,
                 response_deserializer=coord_dot_v1_dot_integrator__pb2.ListWorktreesResponse.FromString,
                 _registered_method=True)
+        self.PauseMerging = channel.unary_unary(
+                '/coord.v1.IntegratorService/PauseMerging',
+                request_serializer=coord_dot_v1_dot_integrator__pb2.PauseMergingRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_integrator__pb2.PauseMergingResponse.FromString,
+                _registered_method=True)
+        self.ResumeMerging = channel.unary_unary(
+                '/coord.v1.IntegratorService/ResumeMerging',
+                request_serializer=coord_dot_v1_dot_integrator__pb2.ResumeMergingRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_integrator__pb2.ResumeMergingResponse.FromString,
+                _registered_method=True)
         self.SetupWorktree = channel.unary_unary(
                 '/coord.v1.IntegratorService/SetupWorktree',
                 request_serializer=coord_dot_v1_dot_integrator__pb2.SetupWorktreeRequest.SerializeToString,
@@ -136,6 +146,21 @@ class IntegratorServiceServicer:
 
     def ListWorktrees(self, request, context):
         """The worktrees by worker, those included whose set-up is under way or has failed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PauseMerging(self, request, context):
+        """Lets nothing land until ResumeMerging, also across restarts. A check under way is cut off, and its
+        change waits. Repeating it replaces the message.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeMerging(self, request, context):
+        """Ends what PauseMerging has begun, and looks anew at what else may hinder a landing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -216,6 +241,16 @@ def add_IntegratorServiceServicer_to_server(servicer, server):
                     servicer.ListWorktrees,
                     request_deserializer=coord_dot_v1_dot_integrator__pb2.ListWorktreesRequest.FromString,
                     response_serializer=coord_dot_v1_dot_integrator__pb2.ListWorktreesResponse.SerializeToString,
+            ),
+            'PauseMerging': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseMerging,
+                    request_deserializer=coord_dot_v1_dot_integrator__pb2.PauseMergingRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_integrator__pb2.PauseMergingResponse.SerializeToString,
+            ),
+            'ResumeMerging': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeMerging,
+                    request_deserializer=coord_dot_v1_dot_integrator__pb2.ResumeMergingRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_integrator__pb2.ResumeMergingResponse.SerializeToString,
             ),
             'SetupWorktree': grpc.unary_unary_rpc_method_handler(
                     servicer.SetupWorktree,
@@ -406,6 +441,60 @@ class IntegratorService:
             '/coord.v1.IntegratorService/ListWorktrees',
             coord_dot_v1_dot_integrator__pb2.ListWorktreesRequest.SerializeToString,
             coord_dot_v1_dot_integrator__pb2.ListWorktreesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseMerging(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.IntegratorService/PauseMerging',
+            coord_dot_v1_dot_integrator__pb2.PauseMergingRequest.SerializeToString,
+            coord_dot_v1_dot_integrator__pb2.PauseMergingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeMerging(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.IntegratorService/ResumeMerging',
+            coord_dot_v1_dot_integrator__pb2.ResumeMergingRequest.SerializeToString,
+            coord_dot_v1_dot_integrator__pb2.ResumeMergingResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -56,6 +56,12 @@ class IntegratorServiceStub:
     """
     ListWorktrees: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.ListWorktreesRequest, _integrator_pb2.ListWorktreesResponse]
     """The worktrees by worker, those included whose set-up is under way or has failed."""
+    PauseMerging: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.PauseMergingRequest, _integrator_pb2.PauseMergingResponse]
+    """Lets nothing land until ResumeMerging, also across restarts. A check under way is cut off, and its
+    change waits. Repeating it replaces the message.
+    """
+    ResumeMerging: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.ResumeMergingRequest, _integrator_pb2.ResumeMergingResponse]
+    """Ends what PauseMerging has begun, and looks anew at what else may hinder a landing."""
     SetupWorktree: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.SetupWorktreeRequest, _integrator_pb2.SetupWorktreeResponse]
     """Makes a worker's worktree ready for an attempt: keeps what is in it, and puts it, clean, on the
     attempt's branch at the newest target. Repeating it for the same attempt changes nothing.
@@ -102,6 +108,12 @@ class IntegratorServiceAsyncStub(IntegratorServiceStub):
     """
     ListWorktrees: _aio.UnaryUnaryMultiCallable[_integrator_pb2.ListWorktreesRequest, _integrator_pb2.ListWorktreesResponse]  # type: ignore[assignment]
     """The worktrees by worker, those included whose set-up is under way or has failed."""
+    PauseMerging: _aio.UnaryUnaryMultiCallable[_integrator_pb2.PauseMergingRequest, _integrator_pb2.PauseMergingResponse]  # type: ignore[assignment]
+    """Lets nothing land until ResumeMerging, also across restarts. A check under way is cut off, and its
+    change waits. Repeating it replaces the message.
+    """
+    ResumeMerging: _aio.UnaryUnaryMultiCallable[_integrator_pb2.ResumeMergingRequest, _integrator_pb2.ResumeMergingResponse]  # type: ignore[assignment]
+    """Ends what PauseMerging has begun, and looks anew at what else may hinder a landing."""
     SetupWorktree: _aio.UnaryUnaryMultiCallable[_integrator_pb2.SetupWorktreeRequest, _integrator_pb2.SetupWorktreeResponse]  # type: ignore[assignment]
     """Makes a worker's worktree ready for an attempt: keeps what is in it, and puts it, clean, on the
     attempt's branch at the newest target. Repeating it for the same attempt changes nothing.
@@ -181,6 +193,24 @@ class IntegratorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_integrator_pb2.ListWorktreesResponse, _abc.Awaitable[_integrator_pb2.ListWorktreesResponse]]:
         """The worktrees by worker, those included whose set-up is under way or has failed."""
+
+    @_abc_1.abstractmethod
+    def PauseMerging(
+        self,
+        request: _integrator_pb2.PauseMergingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_integrator_pb2.PauseMergingResponse, _abc.Awaitable[_integrator_pb2.PauseMergingResponse]]:
+        """Lets nothing land until ResumeMerging, also across restarts. A check under way is cut off, and its
+        change waits. Repeating it replaces the message.
+        """
+
+    @_abc_1.abstractmethod
+    def ResumeMerging(
+        self,
+        request: _integrator_pb2.ResumeMergingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_integrator_pb2.ResumeMergingResponse, _abc.Awaitable[_integrator_pb2.ResumeMergingResponse]]:
+        """Ends what PauseMerging has begun, and looks anew at what else may hinder a landing."""
 
     @_abc_1.abstractmethod
     def SetupWorktree(

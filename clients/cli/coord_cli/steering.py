@@ -1,0 +1,68 @@
+"""`coord stop`, `coord resume` and `coord strategy`: how everything goes on, or does not."""
+
+import click
+from coord.v1 import coordinator_pb2
+from coord_coordinator.strategies import STRATEGIES
+from coord_host import Place
+
+from coord_cli.command import json_option, looking, place_options, run_async
+from coord_cli.output import as_dict, print_json
+
+
+@click.command()
+@place_options
+@click.option("--message", default="", help="Why.")
+@json_option
+def stop(*, place: Place, message: str, as_json: bool) -> None:
+    """Halt everything until `coord resume`: agents end, their work is saved, nothing lands."""
+
+    async def body() -> None:
+        async with looking(place) as services:
+            request = coordinator_pb2.StopProjectRequest(project=place.project, message=message)
+            answer = await services.coordinator.StopProject(request)
+        if as_json:
+            print_json(as_dict(answer))
+            return
+        for attempt in answer.attempts:
+            click.echo(f"stopped {attempt.task_id}")
+        click.echo("nothing begins or lands until `coord resume`")
+
+    run_async(body)
+
+
+@click.command()
+@place_options
+@json_option
+def resume(*, place: Place, as_json: bool) -> None:
+    """Let everything go on after `coord stop`."""
+
+    async def body() -> None:
+        async with looking(place) as services:
+            request = coordinator_pb2.ResumeProjectRequest(project=place.project)
+            answer = await services.coordinator.ResumeProject(request)
+        if as_json:
+            print_json(as_dict(answer))
+
+    run_async(body)
+
+
+@click.command()
+@click.argument("name", type=click.Choice(sorted(STRATEGIES)), required=False)
+@place_options
+@json_option
+def strategy(*, name: str | None, place: Place, as_json: bool) -> None:
+    """Choose who gets tasks from now on; without a NAME, tell how it is done."""
+
+    async def body() -> None:
+        async with looking(place) as services:
+            asked = coordinator_pb2.GetStatusRequest(project=place.project)
+            previous = (await services.coordinator.GetStatus(asked)).strategy
+            if name is not None:
+                request = coordinator_pb2.SetStrategyRequest(project=place.project, strategy=name)
+                await services.coordinator.SetStrategy(request)
+        if as_json:
+            print_json({"strategy": name or previous, "previous": previous})
+        else:
+            click.echo(name or previous)
+
+    run_async(body)

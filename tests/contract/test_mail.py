@@ -1,0 +1,96 @@
+"""Messages: who gets them, how long they are kept, and what is refused."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from coord.times import SECOND, duration
+from coord.v1 import coordinator_pb2 as pb
+from coord.v1.coordinator_pb2_grpc import CoordinatorServiceStub
+from coord_coordinator import mail
+from coord_runtime.tokens import Kind
+
+from tests.coordinator_rig import FLAGS, SERVICES, Fleet, refusal
+from tests.serving import PROJECT, Clock, served
+
+
+async def send(fleet: Fleet, message_id: str, **more: Any) -> list[str]:
+    message = pb.WorkerMessage(message_id=message_id, **more)
+    request = pb.SendMessageRequest(project=PROJECT, message=message)
+    return list((await fleet.coordinator.SendMessage(request)).workers)
+
+
+async def test_a_message_of_the_operator_reaches_names_roles_and_everybody(
+    tmp_path: Path,
+) -> None:
+    async with served(SERVICES, tmp_path, "grpc", flags=FLAGS) as running:
+        fleet = Fleet(running)
+        one, two = await fleet.worker("one", roles=["reviewer"]), await fleet.worker("two")
+        assert await send(fleet, "1", worker="two", thread="t", body="x") == ["two"]
+        assert await send(fleet, "2", role="reviewer") == ["one"]
+        assert await send(fleet, "3", everybody=True) == ["one", "two"]
+        heard = await two.hear("worker_message")
+        assert (heard.sender, heard.thread, heard.body) == ("operator", "t", "x")
+        assert (await one.hear("worker_message")).message_id == "2"
+        stub: Any = CoordinatorServiceStub(running.channel(Kind.WORKER, "one"))
+        message = pb.WorkerMessage(message_id="4", everybody=True, sender="two")
+        answer = await stub.SendMessage(pb.SendMessageRequest(project=PROJECT, message=message))
+        assert list(answer.workers) == ["two"]  # Not the sender, which is who has the token.
+
+
+async def test_a_name_that_was_never_seen_and_a_role_that_none_has_are_refused(
+    tmp_path: Path,
+) -> None:
+    async with served(SERVICES, tmp_path, "grpc", flags=FLAGS) as running:
+        fleet = Fleet(running)
+        for recipient in ({"worker": "w"}, {"role": "r"}, {"everybody": True}):
+            error = await refusal(send(fleet, "1", **recipient))
+            assert (error.code, error.reason) == (
+                grpc.StatusCode.NOT_FOUND,
+                "WORKER_NOT_FOUND",
+            )
+        for wrong in ({}, {"worker": "no name"}, {"everybody": True, "thread": "no id"}):
+            error = await refusal(send(fleet, "1", **wrong))
+            assert error.reason == "INVALID_FIELD"
+
+
+async def test_a_message_is_kept_until_it_expires(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mail, "_SWEEP_S", 0.01)
+    clock = Clock()
+    async with served(SERVICES, tmp_path, "grpc", clock, FLAGS) as running:
+        fleet = Fleet(running)
+        worker = await fleet.worker("w")
+        worker.stream.cancel()
+        for message_id, seconds in (("short", 60), ("long", 120)):
+            kept = duration(seconds * SECOND)
+            await send(fleet, message_id, worker="w", time_to_live=kept)
+        clock.pass_ns(90 * SECOND)
+        await asyncio.sleep(0.2)  # The sweep goes by the real clock.
+        again = await fleet.worker("w", instance="w-2")
+        assert (await again.hear("worker_message")).message_id == "long"
+
+
+async def test_a_full_mailbox_refuses_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mail, "_WAITING_MAX", 2)
+    async with served(SERVICES, tmp_path, "grpc", flags=FLAGS) as running:
+        fleet = Fleet(running)
+        worker = await fleet.worker("w")
+        for message_id in ("1", "2"):
+            await send(fleet, message_id, worker="w")
+        error = await refusal(send(fleet, "3", worker="w"))
+        assert (error.code, error.reason) == (
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            "MAILBOX_FULL",
+        )
+        assert await send(fleet, "2", worker="w") == ["w"]  # It is there already.
+        for _ in range(2):
+            await worker.hear("worker_message")
+        await worker.acknowledgement(
+            await worker.say(worker_message=pb.WorkerMessage(message_id="own", worker="w"))
+        )
+        registry = running.node.registry
+        assert registry.get_sample_value("coord_coordinator_messages_routed_total") == 2
