@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PACKAGES := clients services tests bench
+PACKAGES := clients services tests bench examples
 GENERATED := clients/python/coord/v1
 SETUP := $(VENV)/.ready
 

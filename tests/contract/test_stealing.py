@@ -43,6 +43,10 @@ async def test_an_idle_worker_gets_what_another_has_let_go(fleet: Fleet) -> None
     assert stolen.lease.attempt.fencing_token > attempts[-1].fencing_token
     await victim.say(started=pb.Started(attempt=recalled))
     assert (await victim.hear("revoke")).attempt == recalled
+    counted = fleet.running.node.registry.get_sample_value
+    assert counted("coord_coordinator_steals_tried_total") == 1
+    assert counted("coord_coordinator_steals_won_total") == 1
+    assert counted("coord_coordinator_dispatched_total", {"strategy": "work_stealing"}) == 3
     await thief.acknowledgement(await thief.say(complete=pb.Complete(attempt=ref(stolen))))
     task = await fleet.until(recalled.task_id, queue_pb2.TASK_STATE_COMPLETE)
     assert [one.worker for one in task.attempts] == ["v", "thief"]

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 from coord.client import connect
+from coord.identity import Identity
 from coord.session import SessionSettings
 from coord.times import duration, from_seconds
 from coord.v1 import common_pb2, coordinator_pb2, integrator_pb2, queue_pb2
 from coord_worker import worker as worker_module
-from coord_worker.config import Identity, WorkerConfig
+from coord_worker.config import WorkerConfig
 
 from tests.integration.fake_coordinator import FakeCoordinator, fake_coordinator
 from tests.integration.waiting import until

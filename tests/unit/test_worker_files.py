@@ -3,13 +3,14 @@ import os
 from pathlib import Path
 
 import pytest
+from coord.texts import cut
 from coord.v1 import common_pb2, queue_pb2
 from coord_worker.agent_files import open_to_append
 from coord_worker.folders import encode, log_path
 from coord_worker.money import parse_expense
 from coord_worker.output import OutputLog, Tail
 from coord_worker.prompts import handoff_json, handoff_text
-from coord_worker.reports import cut, entry_id
+from coord_worker.reports import entry_id
 from coord_worker.results import read_result
 from coord_worker.watched import WatchedFile
 from hypothesis import given

@@ -11,10 +11,10 @@ from typing import Any
 import click
 from coord.client import connect
 from coord.guard import who
+from coord.identity import ADDRESS, PROJECT, TOKEN, WORKER
 from coord.v1 import common_pb2
 from coord.v1.coordinator_pb2_grpc import CoordinatorServiceStub
 from coord_host import Place, find, locate
-from coord_worker.config import ADDRESS, PROJECT, TOKEN, WORKER
 
 from coord_cli.command import friendly_errors, looking
 

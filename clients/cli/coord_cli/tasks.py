@@ -209,8 +209,19 @@ def explain(*, task_id: str, place: Place, as_json: bool) -> None:
                 click.echo(f"  attempt {one.number} by {one.worker} ended: {why}")
             if one.reason and (ref := kept_ref(kept, one)):
                 click.echo(f"  its work is kept: git log {ref}")
+        if answer.candidates:
+            _print_candidates(answer)
 
     run_async(body)
+
+
+def _print_candidates(answer: coordinator_pb2.ExplainDispatchResponse) -> None:
+    rows = []
+    for one in answer.candidates:
+        now = "can have it" if one.eligible else one.reason.code
+        rows.append((one.worker, now, f"{one.score:.10g}", one.reason.message))
+    click.echo(f"\nworkers, as {answer.strategy} ranks them:")
+    print_table(("worker", "now", "score", "why"), rows)
 
 
 @task.command()

@@ -11,9 +11,10 @@ from pathlib import Path
 import structlog
 from coord.client import connect
 from coord.errors import CoordError
+from coord.identity import Identity
 from coord.log_file import log_file
 
-from coord_worker.config import CONFIG, PARENT, Identity, WorkerConfig
+from coord_worker.config import CONFIG, PARENT, WorkerConfig
 from coord_worker.orphans import Orphans
 from coord_worker.worker import Worker
 
@@ -31,6 +32,8 @@ def main() -> int:
     try:
         identity = Identity.from_environment(os.environ)
         config = WorkerConfig.load(Path(os.environ[CONFIG]))
+    except KeyError:
+        return _complain(f"set {CONFIG}; `coord worker` does", EXIT_USAGE)
     except (OSError, ValueError) as error:
         return _complain(str(error), EXIT_USAGE)
     try:

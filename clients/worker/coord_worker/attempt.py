@@ -9,8 +9,10 @@ from enum import Enum, auto
 from pathlib import Path
 
 from coord.environment import Environment
+from coord.identity import Identity
 from coord.room import full_disk
 from coord.session import Report
+from coord.texts import MESSAGE_BYTES_MAX, cut
 from coord.times import SECOND, duration_ns, timestamp
 from coord.v1 import common_pb2, coordinator_pb2, queue_pb2
 
@@ -18,13 +20,13 @@ from coord_worker import processes
 from coord_worker.agent_files import open_to_append
 from coord_worker.agents import Agent, missing
 from coord_worker.answers import Answer, Ended
-from coord_worker.config import Identity, WorkerConfig
+from coord_worker.config import WorkerConfig
 from coord_worker.folders import AttemptFolder, ProcessRecord, encode, log_path, worker_folder
 from coord_worker.money import expense_line
 from coord_worker.orphans import Orphans
 from coord_worker.output import OutputLog, Reader, Tail
 from coord_worker.prompts import handoff_json, prompt_bytes
-from coord_worker.reports import MESSAGE_BYTES_MAX, Expenses, ProgressNotes, cut
+from coord_worker.reports import Expenses, ProgressNotes
 from coord_worker.results import read_result
 from coord_worker.variables import agent_environment, budget_usd
 from coord_worker.watched import WatchedFile

@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-ADDRESS, TOKEN = "COORD_ADDRESS", "COORD_TOKEN"
-PROJECT, WORKER = "COORD_PROJECT", "COORD_WORKER"
 CONFIG, PARENT = "COORD_WORKER_CONFIG", "COORD_WORKER_PARENT"
 
 OUTPUT_BYTES_MAX = 64 * 2**20
@@ -64,25 +62,6 @@ class WorkerConfig:
             return cls(**fields | {"folder": Path(fields["folder"])})
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path} is not a worker's configuration: {error}") from error
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Who a worker is, and where its coordinator listens."""
-
-    address: str
-    token: str
-    project: str
-    worker: str
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> Self:
-        """Read the identity. ValueError where a variable is missing."""
-        names = (ADDRESS, TOKEN, PROJECT, WORKER)
-        missing = [name for name in (*names, CONFIG) if not environment.get(name)]
-        if missing:
-            raise ValueError(f"set {', '.join(missing)}; `coord worker` does")
-        return cls(*(environment[name] for name in names))
 
 
 def clean_environment() -> dict[str, str]:

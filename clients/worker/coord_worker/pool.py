@@ -13,19 +13,11 @@ from typing import BinaryIO
 
 import structlog
 from coord.environment import SYSTEM, Environment
+from coord.identity import ADDRESS, PROJECT, TOKEN, WORKER
 from coord.room import full_disk
 from coord.times import from_seconds
 
-from coord_worker.config import (
-    ADDRESS,
-    CONFIG,
-    PARENT,
-    PROJECT,
-    TOKEN,
-    WORKER,
-    WorkerConfig,
-    clean_environment,
-)
+from coord_worker.config import CONFIG, PARENT, WorkerConfig, clean_environment
 from coord_worker.leftovers import end_leftovers
 
 _EXIT_BROKEN, _EXIT_USAGE, _EXIT_REFUSED = 1, 2, 3

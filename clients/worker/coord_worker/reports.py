@@ -5,22 +5,15 @@ from collections.abc import Callable
 import structlog
 from coord.environment import Environment
 from coord.session import Report
+from coord.texts import MESSAGE_BYTES_MAX, cut
 from coord.times import timestamp
 from coord.v1 import common_pb2, coordinator_pb2
 
 from coord_worker.money import CURRENCY, Expense, parse_expense
 
-MESSAGE_BYTES_MAX = 4_096
-DETAIL_BYTES_MAX = 64 * 2**10
 _ID_CHARS_MAX = 128
 
 _log = structlog.get_logger()
-
-
-def cut(text: str, bytes_max: int) -> str:
-    """Return the beginning of a text, valid as a protobuf string."""
-    encoded = text.encode(errors="replace")
-    return encoded[:bytes_max].decode(errors="ignore").replace("\0", "")
 
 
 def entry_id(attempt: common_pb2.AttemptRef, number: int) -> str:

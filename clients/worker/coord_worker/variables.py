@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from coord.guard import FILE
+from coord.identity import Identity
 from coord.v1 import coordinator_pb2
 
-from coord_worker.config import Identity, WorkerConfig, clean_environment
+from coord_worker.config import WorkerConfig, clean_environment
 from coord_worker.folders import AttemptFolder
 from coord_worker.inbox import INBOX, inbox_path
 from coord_worker.processes import MARKER

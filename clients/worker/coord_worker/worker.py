@@ -7,13 +7,14 @@ from collections import defaultdict
 import grpc.aio
 import structlog
 from coord.environment import SYSTEM, Environment
+from coord.identity import Identity
 from coord.session import Report, SessionSettings, WorkerSession
 from coord.times import SECOND, duration_ns
 from coord.v1 import common_pb2, coordinator_pb2, queue_pb2
 
 from coord_worker.agents import agent_of
 from coord_worker.attempt import Attempt, Setting, Stop
-from coord_worker.config import Identity, WorkerConfig
+from coord_worker.config import WorkerConfig
 from coord_worker.inbox import Inbox, inbox_path
 from coord_worker.leftovers import Leftovers, end_leftovers, remove_unbegun
 from coord_worker.orphans import Orphans

@@ -142,6 +142,8 @@ class Asks:
         return None
 
     async def _rate_settlement(self, worker: Worker, settlement: pb.RateSettlement) -> None:
+        if waiting := self._rate_waits.get((worker.name, settlement.rate_id)):
+            waiting.cancel()
         project, limiter = self._fleet.project, self._services.limiter
         if not settlement.HasField("actual"):
             await self._services.insist(

@@ -207,7 +207,7 @@ class Dispatch:
         worker = self.strategy.choose(spec, round_.free)
         if worker is None:
             return self.obstacle(spec)
-        if spec.paths and (claimed := await self._claimed(_declared(spec, worker), round_)):
+        if spec.paths and (claimed := await self._claimed(declared(spec, worker), round_)):
             return claimed
         shortage = await self._money.shortage(spec, worker.name)
         if shortage is not None and shortage.code == "TASK_BUDGET_SPENT":
@@ -282,10 +282,10 @@ class Dispatch:
 
     async def _claim_declared(self, worker: Worker, attempt: WorkerAttempt) -> bool:
         """Claim what a task says that it will touch, until its change has landed."""
-        declared = _declared(attempt.spec, worker)
+        claim = declared(attempt.spec, worker)
         request = claims_pb2.ClaimRequest(
             claim_id=f"{attempt.spec.id}@{attempt.token}",
-            resources=declared.resources,
+            resources=claim.resources,
             attempt=attempt.ref,
         )
         return (await self._claims.ask(worker.name, request)).HasField("claim")
@@ -385,7 +385,7 @@ def _no_able(spec: queue_pb2.TaskSpec, workers: list[Worker]) -> common_pb2.Reas
     return _reason("OTHER_RUN", f"no worker that can do it takes tasks of run {run or '(none)'}")
 
 
-def _declared(spec: queue_pb2.TaskSpec, worker: Worker) -> claims_pb2.Claim:
+def declared(spec: queue_pb2.TaskSpec, worker: Worker) -> claims_pb2.Claim:
     """Return the claim that a task's declared paths amount to."""
     resources = [claims_pb2.Resource(path=path) for path in spec.paths if not path.startswith("!")]
     return claims_pb2.Claim(holder=worker.name, resources=resources)

@@ -6,10 +6,15 @@ from coord.errors import CoordError
 from coord.v1 import common_pb2, integrator_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
 
-from coord_coordinator.dispatch import Dispatch
+from coord_coordinator.claims import Claims
+from coord_coordinator.dispatch import Dispatch, declared
+from coord_coordinator.fitness import hindrance, misfit
 from coord_coordinator.fleet import Fleet
 from coord_coordinator.money import Money
 from coord_coordinator.services import Services
+from coord_coordinator.workers import Worker
+
+_CANDIDATES_MAX = 100
 
 _CHANGE_CODES = {
     integrator_pb2.CHANGE_STATE_QUEUED: ("CHANGE_QUEUED", "its change waits for its turn"),
@@ -30,6 +35,7 @@ class Explainer:
         services: Services,
         dispatch: Dispatch,
         money: Money,
+        claims: Claims,
         *,
         has_repository: bool,
         is_idle: Callable[[], bool],
@@ -41,6 +47,7 @@ class Explainer:
         self._is_idle, self._full_disk = is_idle, full_disk
         self._services = services
         self._dispatch = dispatch
+        self._claims = claims
         self._money = money
 
     async def explain(self, task_id: str) -> pb.ExplainDispatchResponse:
@@ -51,16 +58,23 @@ class Explainer:
         """
         request = queue_pb2.ExplainTaskRequest(project=self._project, task_id=task_id)
         answer = await self._services.ask(self._services.queue.ExplainTask, request)
-        reasons = list(answer.reasons)
+        reasons, candidates = list(answer.reasons), []
         if any(reason.code == "READY" for reason in reasons):
-            reasons = await self._ready(task_id)
+            spec = (await self._task(task_id)).spec
+            reasons = await self._ready(spec)
+            candidates = self._candidates(spec, reasons)
         elif answer.state == queue_pb2.TASK_STATE_MERGING:
             reasons = await self._merging(task_id)
         if answer.state in _OPEN and self._is_idle():
             reasons = _idle(answer.state, reasons)
         if answer.state in _OPEN and (full := await self._full()) and not self._at_work(task_id):
             reasons = [full, *reasons]
-        return pb.ExplainDispatchResponse(state=answer.state, reasons=reasons)
+        return pb.ExplainDispatchResponse(
+            state=answer.state,
+            reasons=reasons,
+            candidates=candidates,
+            strategy=self._dispatch.strategy.name,
+        )
 
     async def _full(self) -> common_pb2.Reason | None:
         """Return whose disk is full: where nothing can be stored, nothing goes on."""
@@ -79,14 +93,41 @@ class Explainer:
             if worker.connected
         )
 
-    async def _ready(self, task_id: str) -> list[common_pb2.Reason]:
-        held = self._dispatch.held.get(task_id)
-        task = await self._task(task_id)
+    async def _ready(self, spec: queue_pb2.TaskSpec) -> list[common_pb2.Reason]:
+        held = self._dispatch.held.get(spec.id)
         if self._is_idle():
-            shortage = await self._money.shortage(task.spec)
+            shortage = await self._money.shortage(spec)
             return [] if shortage is None else [shortage]
-        now = self._dispatch.obstacle(task.spec)
+        now = self._dispatch.obstacle(spec)
         return [now if held is None or now.code != "READY" else held]
+
+    def _candidates(
+        self, spec: queue_pb2.TaskSpec, reasons: list[common_pb2.Reason]
+    ) -> list[pb.Candidate]:
+        """Tell who could run a ready task, those first who can be given it now.
+
+        Args:
+            spec: The task.
+            reasons: What holds it back; that also holds for workers that have room for it.
+        """
+        strategy = self._dispatch.strategy
+        held = next((one for one in reasons if one.code != "READY"), None)
+        found = []
+        for worker in strategy.ranked(spec, self._fleet.workers.values()):
+            why_not = self._why_not(worker, spec) or held
+            why = why_not or common_pb2.Reason(code="ELIGIBLE", message=strategy.why(spec, worker))
+            score = strategy.score(spec, worker)
+            found.append(
+                pb.Candidate(worker=worker.name, eligible=why_not is None, reason=why, score=score)
+            )
+        return sorted(found, key=lambda one: not one.eligible)[:_CANDIDATES_MAX]
+
+    def _why_not(self, worker: Worker, spec: queue_pb2.TaskSpec) -> common_pb2.Reason | None:
+        return (
+            misfit(worker, spec)
+            or hindrance(self._fleet, worker, queues=self._dispatch.strategy.queues)
+            or (self._claims.obstacle(declared(spec, worker)) if spec.paths else None)
+        )
 
     async def _merging(self, task_id: str) -> list[common_pb2.Reason]:
         token = (await self._task(task_id)).attempts[-1].fencing_token

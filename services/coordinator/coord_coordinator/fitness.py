@@ -1,8 +1,12 @@
-"""Whether a worker may have a task at all, whatever the strategy."""
+"""Whether a worker may have a task at all, and now, whatever the strategy."""
 
 from coord.v1 import common_pb2, queue_pb2
+from coord.v1 import coordinator_pb2 as pb
 
+from coord_coordinator.fleet import Fleet
 from coord_coordinator.workers import Worker
+
+_TASKS_TOLD_MAX = 5
 
 
 def misfit(worker: Worker, task: queue_pb2.TaskSpec) -> common_pb2.Reason | None:
@@ -23,3 +27,34 @@ def misfit(worker: Worker, task: queue_pb2.TaskSpec) -> common_pb2.Reason | None
             metadata={"run": run},
         )
     return None
+
+
+def hindrance(fleet: Fleet, worker: Worker, *, queues: bool) -> common_pb2.Reason | None:
+    """Return why a worker is given no task at present; None where it has room.
+
+    Args:
+        fleet: The workers.
+        worker: One of them.
+        queues: Whether tasks queue at workers whose slots are taken.
+    """
+    if worker.lifecycle != pb.LIFECYCLE_RUNNING:
+        return common_pb2.Reason(code="DRAINED", message=worker.reason.message)
+    if not worker.connected:
+        return common_pb2.Reason(code="AWAY", message="its stream is broken; it may come back")
+    if worker.unavailable:
+        return common_pb2.Reason(code="AGENT_UNAVAILABLE", message=worker.reason.message)
+    if worker.unready is not None and fleet.unready_ns(worker):
+        return worker.unready.reason
+    if held := fleet.backoff.reason(worker) or fleet.breaker.reason(worker.name):
+        return held
+    return None if worker.room(queues=queues) > 0 else _busy(worker)
+
+
+def _busy(worker: Worker) -> common_pb2.Reason:
+    tasks = [attempt.ref.task_id for attempt in worker.attempts.values()]
+    message = f"is busy with {', '.join(tasks[:_TASKS_TOLD_MAX])}"
+    if len(tasks) > _TASKS_TOLD_MAX:
+        message += f" and {len(tasks) - _TASKS_TOLD_MAX} more"
+    if not tasks:
+        message = "has to let go of what it was told to stop"
+    return common_pb2.Reason(code="BUSY", message=message)

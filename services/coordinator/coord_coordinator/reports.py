@@ -247,6 +247,12 @@ class Reports:
 
     async def _released(self, worker: Worker, attempt: WorkerAttempt, message: pb.Released) -> None:
         await self.save(worker)
+        try:
+            await self._let_go(worker, attempt, message)
+        finally:
+            self._stealing.end(attempt)
+
+    async def _let_go(self, worker: Worker, attempt: WorkerAttempt, message: pb.Released) -> None:
         taken = await self._stealing.take(attempt)
         if taken is None:
             await self.give_back(worker, attempt, message.message)

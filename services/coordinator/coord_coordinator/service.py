@@ -129,6 +129,7 @@ class CoordinatorService(Service):
             services,
             self._dispatch,
             money,
+            claims,
             has_repository=settings.repository,
             is_idle=lambda: self._lifecycle == pb.LIFECYCLE_INIT,
             full_disk=full,

@@ -5,16 +5,15 @@ consent, and the queue's compare-and-swap moves the task under a new fencing tok
 meanwhile stays; Started ends the recall.
 """
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
 from dataclasses import dataclass
-from itertools import islice
 
 from coord.times import SECOND
 from coord.v1 import common_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
 
-from coord_coordinator.fitness import misfit
 from coord_coordinator.fleet import Fleet
+from coord_coordinator.loot import fullest_queues, steals
 from coord_coordinator.metrics import CoordinatorMetrics
 from coord_coordinator.services import Services
 from coord_coordinator.workers import Worker, WorkerAttempt
@@ -22,14 +21,22 @@ from coord_coordinator.workers import Worker, WorkerAttempt
 # A recall that is not answered in this time stands in nobody's way any more.
 _PATIENCE_NS = 5 * SECOND
 
-_Queue = tuple[Worker, list[WorkerAttempt]]
 
-
-@dataclass(frozen=True)
+@dataclass
 class _Recall:
+    """An attempt that was called back.
+
+    Attributes:
+        thief: For whom.
+        victim: From whom.
+        until_ns: How long to wait for an answer, by the monotonic clock.
+        moving: Whether the victim has let go: until the thief has it, its slot is taken.
+    """
+
     thief: str
     victim: str
     until_ns: int
+    moving: bool = False
 
 
 class Stealing:
@@ -49,24 +56,26 @@ class Stealing:
     async def recall(self) -> None:
         """Ask the workers with the fullest queues for a task for each free slot of others."""
         self._forget_answered()
-        queues = self._queues()
-        for thief in self._fleet.free() if queues else ():
-            coming = sum(recall.thief == thief.name for recall in self._recalls.values())
-            loot = islice(_loot(thief, queues), max(thief.free_slots - coming, 0))
-            for victim, attempt in list(loot):
-                queues = [queue for queue in queues if queue[0] is not victim]
-                await self._ask(thief, victim, attempt)
+        asked = {recall.victim for recall in self._recalls.values()}
+        queues = fullest_queues(
+            one for one in self._fleet.workers.values() if one.name not in asked
+        )
+        coming = Counter(recall.thief for recall in self._recalls.values())
+        thieves = self._fleet.free() if queues else []
+        for thief, victim, attempt in steals(thieves, queues, coming):
+            await self._ask(thief, victim, attempt)
 
     async def take(self, attempt: WorkerAttempt) -> tuple[Worker, queue_pb2.Lease] | None:
-        """Move an attempt that its victim has let go; return who has it now.
+        """Move an attempt that its victim has let go; return who has it now. `end` must follow.
 
         Returns:
             None where it was not recalled, or the thief can use it no more.
         """
-        recall = self._recalls.pop(attempt.token, None)
+        recall = self._recalls.get(attempt.token)
         thief = self._fleet.workers.get(recall.thief) if recall else None
         if recall is None or thief is None or thief.free_slots <= 0:
             return None
+        recall.moving = True
         request = queue_pb2.ReassignTasksRequest(
             project=self._fleet.project,
             reassignments=[queue_pb2.Reassignment(attempt=attempt.ref, worker=thief.name)],
@@ -78,16 +87,9 @@ class Stealing:
         await self._tell(thief, recall.victim, attempt, "STOLEN")
         return thief, response.results[0].lease
 
-    def _queues(self) -> list[_Queue]:
-        """Return what waits at workers that can be asked for it, the fullest queue first."""
-        asked = {recall.victim for recall in self._recalls.values()}
-        queues = (
-            (one, waiting)
-            for one in self._fleet.workers.values()
-            if one.connected and one.version > 1 and one.name not in asked
-            if (waiting := waiting_at(one))
-        )
-        return sorted(queues, key=lambda queue: len(queue[1]), reverse=True)
+    def end(self, attempt: WorkerAttempt) -> None:
+        """Note that what was to be done about an attempt that its victim has let go is done."""
+        self._recalls.pop(attempt.token, None)
 
     async def _ask(self, thief: Worker, victim: Worker, attempt: WorkerAttempt) -> None:
         until_ns = self._fleet.environment.monotonic_ns() + _PATIENCE_NS
@@ -107,30 +109,10 @@ class Stealing:
         self._recalls = {
             token: recall
             for token, recall in self._recalls.items()
-            if recall.until_ns > now_ns and self._may_come(recall.victim, token)
+            if recall.moving or (recall.until_ns > now_ns and self._may_come(recall.victim, token))
         }
 
     def _may_come(self, victim: str, token: int) -> bool:
         worker = self._fleet.workers.get(victim)
         attempt = worker.attempts.get(token) if worker else None
         return attempt is not None and not attempt.running
-
-
-def waiting_at(worker: Worker) -> list[WorkerAttempt]:
-    """Return what waits at a worker behind its slots, in the order in which it will start it."""
-    begun = sum(one.running for one in worker.attempts.values())
-    not_begun = [
-        one
-        for one in worker.attempts.values()
-        if one.started and not one.running and not one.ending
-    ]
-    return not_begun[max(worker.hello.slots - begun, 0) :]
-
-
-def _loot(thief: Worker, queues: Iterable[_Queue]) -> Iterator[tuple[Worker, WorkerAttempt]]:
-    """Yield what each victim would start last of what a thief may have."""
-    for victim, waiting in queues:
-        fitting = (one for one in reversed(waiting) if misfit(thief, one.spec) is None)
-        attempt = next(fitting, None)
-        if attempt is not None and victim is not thief:
-            yield victim, attempt

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, islice
 from math import inf
 from typing import ClassVar
@@ -59,6 +59,12 @@ class Strategy(ABC):
             self._last = chosen.name
             self.note(task, chosen)
         return chosen
+
+    def ranked(self, task: queue_pb2.TaskSpec, workers: Iterable[Worker]) -> list[Worker]:
+        """Return workers in the order in which `choose` would take them, if they may have it."""
+        return sorted(
+            workers, key=lambda one: (-self.score(task, one), one.name <= self._last, one.name)
+        )
 
     def bound(self, task: queue_pb2.TaskSpec, workers: Sequence[Worker]) -> float:
         """Return a score that no worker passes: who has it need not be compared with the rest."""
