@@ -33,7 +33,7 @@ async def test_every_worker_is_told_with_why_it_does_not_fit(fleet: Fleet) -> No
         pb.DrainWorkersRequest(project=PROJECT, workers=["draining"], message="for repairs")
     )
     await draining.hear("drain")
-    await fleet.add(spec("second", required_capabilities=["gpu"]))
+    await fleet.add(spec("second", required_capabilities=["gpu"], labels={"run": "another"}))
     explained = await _explained(fleet, "second")
     assert explained.strategy == "capability"
     assert {one.worker: one.reason.code for one in explained.candidates} == {
