@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Container, Sequence
 from typing import Any
 
 import structlog
+from coord.errors import CoordError
 from coord.times import timestamp_ns
 from coord.v1 import common_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
@@ -37,7 +38,11 @@ class Adoption:
         if worker.attempts:
             await self._reports.save(worker)
         for attempt in list(worker.attempts.values()):
-            await self._reports.lose(worker, attempt, f"worker {worker.name} was lost: {message}")
+            try:
+                await self._reports.lose(worker, attempt, f"worker {worker.name} was lost: {message}")
+            except CoordError as error:
+                # Nobody renews its lease any more.
+                log.warning("attempt could not be ended", worker=worker.name, error=str(error))
         await self._fleet.part(worker, code, message)
 
     async def succeed(self, worker: Worker, hello: pb.Hello) -> dict[int, WorkerAttempt]:

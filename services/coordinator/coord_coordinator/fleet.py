@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from coord.environment import Environment
-from coord.errors import CoordError, already_exists
+from coord.errors import CoordError, already_exists, unavailable
 from coord.times import SECOND
 from coord.v1 import common_pb2
 from coord.v1 import coordinator_pb2 as pb
@@ -60,9 +60,17 @@ class Fleet:
             self.workers[worker.name] = worker
 
     def resume(self, hello: pb.Hello) -> Worker | None:
-        """Return the worker whose session goes on; None for one that is new."""
+        """Return the worker whose session goes on; None for one that is new.
+
+        Raises:
+            CoordError: UNAVAILABLE with reason PARTING while a worker of that name is given up.
+        """
         worker = self.workers.get(hello.worker)
-        if worker is None or worker.hello.instance != hello.instance:
+        if worker is not None and worker.lifecycle == pb.LIFECYCLE_STOPPED:
+            raise unavailable(
+                "PARTING", f"what {hello.worker} had is given up; connect again", retry_after_ns=0
+            )
+        if worker is None or worker.hello.instance != hello.instance or worker.session.failed:
             return None
         # Without an id it has not heard of the session, or speaks a version that has none; then it
         # cannot tell where it was before a restart of ours.
