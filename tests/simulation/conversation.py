@@ -10,13 +10,14 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from itertools import combinations
 from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
+from coord.environment import Environment
 from coord.errors import CoordError
 from coord.v1 import claims_pb2
 from coord.v1 import coordinator_pb2 as pb
@@ -35,9 +36,10 @@ from tests.simulation.world import PROJECT, World
 E = TypeVar("E", queue_pb2.QueueEvent, pb.CoordinatorEvent)
 
 _WORKERS = ("w1", "w2", "w3")
-_TASKS, _LETTERS, _CLAIMS = 8, 5, 3
+TASKS, _LETTERS, _CLAIMS = 8, 5, 3
 _STORM_S = 40.0
 _CALM_S = 300.0
+_LOOKS = 300
 
 
 def history(folder: Path, seed: int) -> None:
@@ -53,19 +55,14 @@ async def _history(folder: Path, seed: int) -> None:
     talkers = {name: _talker(world, name, talk) for name in _WORKERS}
     sessions = [Machine(name).run(one.run()) for name, one in talkers.items()]
     queue: Any = QueueServiceStub(world.operator("queue"))
-    specs = [queue_pb2.TaskSpec(id=f"t{number}") for number in range(_TASKS)]
-    request = queue_pb2.AddTasksRequest(project=PROJECT, request_id="add", tasks=specs)
-    await insist(queue.AddTasks, request, world.environment)
-    for talker in talkers.values():
-        talker.begin(_WORKERS, letters=_LETTERS, claims=_CLAIMS)
+    await begin(queue, PROJECT, talkers, world.environment)
     await _crash_coordinator(world)
     world.network.faults = Faults()
-    await _finish(queue, talkers.values(), talk, world)
-    for talker in talkers.values():
-        talker.leave()
+    await finish(queue, PROJECT, talkers, talk, _CALM_S)
     async with asyncio.timeout(_CALM_S):
         await asyncio.gather(*sessions)
-    _check(folder, world, talk)
+    assert world.network.broken == []
+    check(folder, PROJECT, talk)
     for name in list(world.network.machines):
         world.crash_service(name)
     await asyncio.sleep(1)
@@ -96,35 +93,50 @@ async def _crash_coordinator(world: World) -> None:
         await world.start_service("coordinator")
 
 
-async def _finish(queue: Any, talkers: Iterable[Talker], talk: Talk, world: World) -> None:
-    """Wait until everything is done and has arrived."""
-    deadline_s = asyncio.get_running_loop().time() + _CALM_S
-    request = queue_pb2.GetQueueStatsRequest(project=PROJECT)
+async def begin(
+    queue: Any, project: str, talkers: Mapping[str, Talker], environment: Environment
+) -> None:
+    """Give the workers tasks, and something to talk about."""
+    specs = [queue_pb2.TaskSpec(id=f"t{number}") for number in range(TASKS)]
+    request = queue_pb2.AddTasksRequest(project=project, request_id="add", tasks=specs)
+    await insist(queue.AddTasks, request, environment)
+    for talker in talkers.values():
+        talker.begin(list(talkers), letters=_LETTERS, claims=_CLAIMS)
+
+
+async def finish(
+    queue: Any, project: str, talkers: Mapping[str, Talker], talk: Talk, limit_s: float
+) -> None:
+    """Wait until everything is done and has arrived; let the workers leave."""
+    deadline_s = asyncio.get_running_loop().time() + limit_s
+    request = queue_pb2.GetQueueStatsRequest(project=project)
     while True:
-        stats = await insist(queue.GetQueueStats, request, world.environment)
-        left = [*talk.missing, *(what for talker in talkers for what in talker.busy)]
-        if stats.ended == _TASKS and not left:
-            return
+        stats = await queue.GetQueueStats(request)
+        left = [*talk.missing, *(what for talker in talkers.values() for what in talker.busy)]
+        if stats.ended == TASKS and not left:
+            break
         now_s = asyncio.get_running_loop().time()
-        assert now_s < deadline_s, f"stuck: {stats.ended} of {_TASKS} tasks ended, {left}"
-        await asyncio.sleep(1)
+        assert now_s < deadline_s, f"stuck: {stats.ended} of {TASKS} tasks ended, {left}"
+        await asyncio.sleep(limit_s / _LOOKS)
+    for talker in talkers.values():
+        talker.leave()
 
 
-def _check(folder: Path, world: World, talk: Talk) -> None:
+def check(state: Path, project: str, talk: Talk) -> None:
+    """Look through all that has happened for what must not."""
     assert not talk.repeated, f"handled twice: {talk.repeated}"
-    assert world.network.broken == []
     checker = HistoryChecker()
-    with closing(sqlite3.connect(folder / "queue" / "queue.db")) as sql:
-        for event in _events(sql, queue_pb2.QueueEvent):
+    with closing(sqlite3.connect(state / "queue" / "queue.db")) as sql:
+        for event in _events(sql, project, queue_pb2.QueueEvent):
             checker.take(event)
-    assert len(checker.completed) == _TASKS, "every task is completed, once"
-    with closing(sqlite3.connect(folder / "coordinator" / "coordinator.db")) as sql:
-        check_claims(_events(sql, pb.CoordinatorEvent))
+    assert len(checker.completed) == TASKS, "every task is completed, once"
+    with closing(sqlite3.connect(state / "coordinator" / "coordinator.db")) as sql:
+        check_claims(_events(sql, project, pb.CoordinatorEvent))
 
 
-def _events(sql: sqlite3.Connection, event_class: type[E]) -> Iterator[E]:
+def _events(sql: sqlite3.Connection, project: str, event_class: type[E]) -> Iterator[E]:
     after = 0
-    while page := events_after(sql, PROJECT, after, event_class):
+    while page := events_after(sql, project, after, event_class):
         yield from page
         after += len(page)
 

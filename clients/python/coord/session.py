@@ -335,8 +335,13 @@ class WorkerSession:
         self._news.set()
 
     def _is_news(self, response: coordinator_pb2.ConnectResponse) -> bool:
-        """Keep the books on claims and messages; return False for a message that came before."""
+        """Keep the books on claims and messages; return False for what nobody waits for."""
         match response.WhichOneof("message"):
+            case "proceed" if response.proceed.claim.claim_id not in self._claims:
+                # Refused before and asked for again on the way, or given back: it is not kept.
+                claim_id = response.proceed.claim.claim_id
+                self.send(coordinator_pb2.ClaimRelease(claim_id=claim_id))
+                return False
             case "claim_lost":
                 self._claims.pop(response.claim_lost.claim.claim_id, None)
             case "refusal":
