@@ -9,7 +9,7 @@ import logging
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -31,15 +31,16 @@ from tests.simulation.talker import Talk, Talker
 
 _WORKERS = ("w1", "w2", "w3")
 _STORM_S = 3.0
-_CALM_S = 60.0
+_CALM_S = 30.0
 _AT_ONCE = 4
 _FLAGS: dict[str, dict[str, Any]] = {
     "coordinator": {"repository": False, "heartbeat_s": 0.2, "grace_s": 1.5, "renew_s": 0.3}
 }
 # All times are a tenth of the usual ones; so are those of a dead connection.
-_OPTIONS = dict(CHANNEL_OPTIONS) | {
+_OPTIONS = {
     "grpc.keepalive_time_ms": 500,
     "grpc.keepalive_timeout_ms": 500,
+    "grpc.http2.ping_timeout_ms": 500,
     "grpc.max_reconnect_backoff_ms": 200,
 }
 _SETTINGS = SessionSettings(backoff_initial_s=0.02, backoff_max_s=0.2, welcome_timeout_s=2.0)
@@ -55,15 +56,23 @@ async def history(folder: Path, seed: int) -> None:
         FaultProxy(running.node.address, chance, weather) as proxy,
         _talkers(proxy.address, running.node.mint, chance, talk) as talkers,
     ):
-        sessions = [asyncio.create_task(one.run()) for one in talkers.values()]
+        sessions = asyncio.gather(*(one.run() for one in talkers.values()))
         queue: Any = QueueServiceStub(running.channel(Kind.OPERATOR, "operator"))
-        await begin(queue, PROJECT, talkers, SYSTEM)
-        await asyncio.sleep(_STORM_S)
-        proxy.calm = True
-        await finish(queue, PROJECT, talkers, talk, _CALM_S)
-        async with asyncio.timeout(_CALM_S):
-            await asyncio.gather(*sessions)
+        try:
+            await begin(queue, PROJECT, talkers, SYSTEM)
+            await asyncio.sleep(_STORM_S)
+            proxy.calm = True
+            await finish(queue, PROJECT, talkers, talk, _CALM_S)
+            await asyncio.wait_for(sessions, _CALM_S)
+        finally:
+            sessions.cancel()
     check(folder, PROJECT, talk)
+
+
+def own_channel(address: str, token: str, options: Mapping[str, int]) -> TokenChannel:
+    """Return a channel with a connection of its own, as a process of its own has it."""
+    chosen = {**dict(CHANNEL_OPTIONS), **options, "grpc.use_local_subchannel_pool": 1}
+    return TokenChannel(grpc.aio.insecure_channel(address, options=[*chosen.items()]), token)
 
 
 @asynccontextmanager
@@ -74,10 +83,7 @@ async def _talkers(
         talkers = {}
         for name in _WORKERS:
             token = mint.mint(Principal(Kind.WORKER, name, PROJECT))
-            # A channel each: connections are not shared within a process, as they are not between.
-            options = (*_OPTIONS.items(), ("grpc.use_local_subchannel_pool", 1))
-            channel = TokenChannel(grpc.aio.insecure_channel(address, options=options), token)
-            await stack.enter_async_context(channel)
+            channel = await stack.enter_async_context(own_channel(address, token, _OPTIONS))
             talkers[name] = Talker(
                 name,
                 channel,

@@ -15,11 +15,12 @@ CHANNEL_OPTIONS: tuple[tuple[str, Any], ...] = (
     # A connection that carries nothing any more is known before a worker's grace is over.
     ("grpc.keepalive_time_ms", 5_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
     # How long a connection may take to come about: a busy server answers late.
     ("grpc.min_reconnect_backoff_ms", 2_000),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
     # A proxy of the environment is for the agents' calls, not for a service beside us.
     ("grpc.enable_http_proxy", 0),
 )

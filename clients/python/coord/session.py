@@ -82,7 +82,7 @@ class SessionSettings:
     """
 
     backoff_initial_s: float = 0.1
-    backoff_max_s: float = 2.0
+    backoff_max_s: float = 1.0
     welcome_timeout_s: float = 20.0
     name_wait_s: float = 120.0
 
