@@ -39,7 +39,9 @@ class Adoption:
             await self._reports.save(worker)
         for attempt in list(worker.attempts.values()):
             try:
-                await self._reports.lose(worker, attempt, f"worker {worker.name} was lost: {message}")
+                await self._reports.lose(
+                    worker, attempt, f"worker {worker.name} was lost: {message}"
+                )
             except CoordError as error:
                 # Nobody renews its lease any more.
                 log.warning("attempt could not be ended", worker=worker.name, error=str(error))
