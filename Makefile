@@ -50,7 +50,7 @@ proto: $(SETUP) ## Generate the Python code of the contract
 	$(call generate,clients/python)
 
 test: $(SETUP) ## Run the tests
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
 crash: $(SETUP) ## Kill parts of the demo at random, RUNS=20 times embedded and split
 	$(BIN)/python -m tests.crash.campaign --runs $(or $(RUNS),20)
@@ -78,10 +78,10 @@ $(VENV)/.bench: $(SETUP)
 bench bench-queue: $(VENV)/.bench
 
 bench: ## Run all benchmark suites
-	$(BIN)/python -m bench
+	GRPC_VERBOSITY=ERROR $(BIN)/python -m bench
 
 bench-%: $(SETUP) ## Run one benchmark suite, such as bench-spine
-	$(BIN)/python -m bench $*
+	GRPC_VERBOSITY=ERROR $(BIN)/python -m bench $*
 
 clean: ## Remove what the targets made
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache bench/out

@@ -25,7 +25,7 @@ _STOP_S = 30.0
 async def started(command: Sequence[str], **environment: str) -> AsyncIterator[tuple[Process, Any]]:
     """Run a program; yield it with the line of JSON that it prints once it is ready."""
     process = await asyncio.create_subprocess_exec(
-        *command, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL, cwd=ROOT, env=os.environ | environment
+        *command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, cwd=ROOT, env=os.environ | environment
     )
     assert process.stdout is not None
     try:
@@ -47,22 +47,30 @@ def token(state: Path, project: str = PROJECT) -> str:
 
 
 @asynccontextmanager
-async def service(name: str, state: Path, **environment: str) -> AsyncIterator[grpc.aio.Channel]:
-    """Serve one service alone, as `coord up --split` does; yield a channel to it."""
+async def served(name: str, state: Path, **environment: str) -> AsyncIterator[tuple[str, str]]:
+    """Serve one service alone, as `coord up --split` does; yield its address and a token."""
     folder = state / name
     command = python(f"coord_{name}", "--project", PROJECT, "--state", str(folder))
-    async with (
-        started(command, **environment) as (_, ready),
-        connect(ready["address"], token(folder)) as channel,
-    ):
+    async with started(command, **environment) as (_, ready):
+        yield ready["address"], token(folder)
+
+
+@asynccontextmanager
+async def served_no_op(**environment: str) -> AsyncIterator[tuple[str, str]]:
+    """Serve the no-op server. Its callers send a token too; it does not look at it."""
+    async with started(python("bench.noop"), **environment) as (_, ready):
+        yield ready["address"], "coord1." + "x" * 150
+
+
+@asynccontextmanager
+async def service(name: str, state: Path, **environment: str) -> AsyncIterator[grpc.aio.Channel]:
+    """Serve one service alone; yield a channel to it."""
+    async with served(name, state, **environment) as one, connect(*one) as channel:
         yield channel
 
 
 @asynccontextmanager
 async def no_op(**environment: str) -> AsyncIterator[grpc.aio.Channel]:
-    """Serve the no-op server. Its callers send a token too; it does not look at it."""
-    async with (
-        started(python("bench.noop"), **environment) as (_, ready),
-        connect(ready["address"], "coord1." + "x" * 150) as channel,
-    ):
+    """Serve the no-op server; yield a channel to it."""
+    async with served_no_op(**environment) as one, connect(*one) as channel:
         yield channel

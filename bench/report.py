@@ -60,14 +60,26 @@ def row(
 
 
 def compared(
-    case: str, unit: str, sides: Mapping[str, Sequence[float]], goal: float | None = None
+    case: str,
+    unit: str,
+    sides: Mapping[str, Sequence[float]],
+    goal: float | None = None,
+    value_goal: float | None = None,
 ) -> list[Row]:
-    """Return a row with our figure, and one with its share of the no-op's, which has the goal."""
+    """Return a row with our figure, and one with its share of the no-op's.
+
+    Args:
+        case: What was measured.
+        unit: Of the figures.
+        sides: The rounds of each side.
+        goal: What the share is to reach.
+        value_goal: What our figure is to reach.
+    """
     ours = sides[OURS]
     others = {name: rounds for name, rounds in sides.items() if name != OURS}
     share = ratios(ours, others["no-op"])
     return [
-        row(case, unit, ours, against=others),
+        row(case, unit, ours, against=others, goal=value_goal),
         row(f"{case}: share of no-op", "share", share, goal=goal),
     ]
 

@@ -4,11 +4,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from bench.report import Row
-from bench.spine import host, money, streams
+from bench.spine import host, money
 
 _PARTS: tuple[Callable[[Path], Awaitable[list[Row]]], ...] = (
     money.run,
-    streams.run,
     host.run,
 )
 

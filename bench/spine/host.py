@@ -30,12 +30,14 @@ class Running:
     Attributes:
         project: Its project.
         channel: To its services.
+        address: Where they are.
         pid: Its process.
         ready_s: How long it took from exec until it said that it serves.
     """
 
     project: str
     channel: grpc.aio.Channel
+    address: str
     pid: int
     ready_s: float
 
@@ -53,7 +55,8 @@ async def host(state: Path, *options: str, repository: bool = False) -> AsyncIte
         ready_s = time.perf_counter() - begin
         secret = token(state / "state", ready["project"])
         async with connect(ready["addresses"]["queue"], secret) as channel:
-            yield Running(ready["project"], channel, process.pid, ready_s)
+            address = ready["addresses"]["coordinator"]
+            yield Running(ready["project"], channel, address, process.pid, ready_s)
 
 
 def _make_repository(repo: Path) -> None:

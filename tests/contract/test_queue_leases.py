@@ -153,8 +153,21 @@ async def test_a_lease_that_the_store_could_not_end_is_ended_later(
         broken.setattr(Database, "_run_items", lambda *_: 1 / 0)
         clock.pass_ns(SECOND)
         with pytest.raises(CoordError, match="cannot be used"):
-            await service._expire_due()
+            await service._leases.expire_due()
     assert await until_ended(stub, "a") == pb.FAILURE_REASON_WORKER_LOST
+
+
+async def test_a_line_that_could_not_be_looked_at_is_served_later(
+    running: Served, stub: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (poll,) = await waiting(stub, "w1")
+    service: Any = running.node._services[0]
+    with monkeypatch.context() as broken:
+        broken.setattr(service._store, "next_ready_ns", lambda *_: 1 / 0)
+        service._line.look()
+        await asyncio.sleep(0.05)
+    await add(stub, pb.TaskSpec(id="a"))
+    assert [one.spec.id for one in await poll] == ["a"]
 
 
 async def test_a_waiter_whose_request_is_wrong_is_told_and_holds_up_nobody(stub: Any) -> None:

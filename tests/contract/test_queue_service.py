@@ -436,10 +436,10 @@ async def test_leases_expire_on_the_services_clock_and_not_before(
         service: Any = running.node._services[0]
         clock.pass_ns(SECOND // 4)
         await queue.renew(second)
-        await service._expire_due()
+        await service._leases.expire_due()
         assert (await queue.states())["a"] == "ASSIGNED"
         clock.pass_ns(SECOND // 4)
-        await service._expire_due()
+        await service._leases.expire_due()
         assert await queue.states() == {"a": "PENDING", "b": "ASSIGNED"}
         assert (await queue.complete(first)).error.reason == "STALE_TOKEN"
         attempt = (await queue.task("a")).attempts[0]
@@ -455,7 +455,7 @@ async def test_after_a_restart_every_lease_has_its_full_time(tmp_path: Path, clo
     async with served(QueueService, tmp_path, "in process", clock, flags) as running:
         queue = Queue(running)
         service: Any = running.node._services[0]
-        await service._expire_due()
+        await service._leases.expire_due()
         clock.pass_ns(4 * SECOND)
-        await service._expire_due()
+        await service._leases.expire_due()
         assert (await queue.complete(attempt)).state == COMPLETE

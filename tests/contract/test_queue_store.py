@@ -46,6 +46,16 @@ async def test_what_was_answered_is_there_after_reopening(store: Store) -> None:
     assert [one.token for one in store.queue.live()] == [ref(second).fencing_token]
 
 
+async def test_fencing_tokens_grow_also_after_reopening(store: Store) -> None:
+    tokens: list[int] = []
+    for number in range(4):
+        await store.add(spec(f"t{number}"))
+        tokens += [one.attempt.fencing_token for one in await store.lease()]
+        await store.reopen()
+    assert tokens == sorted(set(tokens))
+    assert len(tokens) == 4
+
+
 async def test_a_write_with_a_request_id_is_done_once_also_after_reopening(store: Store) -> None:
     await store.add(spec("a"), spec("b"))
     request = pb.LeaseTasksRequest(project=PROJECT, worker="w", max_tasks=1)

@@ -180,10 +180,11 @@ class Crashes:
         """Replay the queue's events; compare the end with what is meant to be."""
         checker = HistoryChecker()
         with closing(sqlite3.connect(self._place.state / "queue" / "queue.db")) as sql:
-            pages = sql.execute("SELECT body FROM event_pages ORDER BY last").fetchall()
+            pages = sql.execute("SELECT last, body FROM event_pages ORDER BY last").fetchall()
         try:
-            for body in (body for (page,) in pages for body in events_of(page)):
-                checker.take(pb.QueueEvent.FromString(body))
+            for last, page in pages:
+                for event in events_of(last, page, pb.QueueEvent):
+                    checker.take(event)
         except AssertionError as error:
             return [f"history: {error}"]
         ends = {

@@ -28,6 +28,7 @@ from coord_runtime.tokens import Kind, Principal, TokenMint, load_key
 PROJECT = "p"
 _CLIENTS = 8
 _BATCH = 5
+_ANSWER_S = 60
 
 
 @asynccontextmanager
@@ -153,7 +154,8 @@ async def _listed(stub: Any) -> list[pb.Task]:
     token = None
     while token != "":
         request = pb.ListTasksRequest(project=PROJECT, page_size=1_000, page_token=token)
-        page = await stub.ListTasks(request)
+        # On a busy machine the first attempt to connect takes too long.
+        page = await stub.ListTasks(request, wait_for_ready=True, timeout=_ANSWER_S)
         found += page.tasks
         token = page.next_page_token
     return found

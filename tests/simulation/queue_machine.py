@@ -130,14 +130,47 @@ class QueueMachine(QueueChecks):
             capabilities=["gpu"] if able else [],
             excluded_paths=["src/"] if claimed else [],
         )
+        expected = self.ready_for(able=able, claimed=claimed)
+        assert [lease.spec.id for lease in response.leases] == expected[:most]
+        self.take(response.leases, worker)
+
+    @rule(worker=workers, other=workers, numbers=picks, most=st.integers(1, 4))
+    def assign_while_another_leases(
+        self, worker: str, other: str, numbers: list[int], most: int
+    ) -> None:
+        task_ids = [*dict.fromkeys(map(self.id_of, numbers))]
+        ready, expected = self.model.ready(self.now()), self.ready_for(able=True, claimed=False)
+        leasing = {"worker": other, "max_tasks": most, "capabilities": ["gpu"]}
+        assigned, leased = self.together(
+            ("assign_tasks", {"worker": worker, "task_ids": task_ids}), ("lease_tasks", leasing)
+        )
+        given = [one.lease for one in assigned.results if one.HasField("lease")]
+        assert [one.spec.id for one in given] == [one for one in task_ids if one in ready]
+        left = [one for one in expected if one not in task_ids]
+        assert [one.spec.id for one in leased.leases] == left[:most]
+        self.take(given, worker)
+        self.take(leased.leases, other)
+
+    @precondition(lambda self: self.model.paused is None)
+    @rule(worker=workers)
+    def add_while_a_worker_waits(self, worker: str) -> None:
+        ready = self.ready_for(able=False, claimed=False)
+        spec = pb.TaskSpec(id=f"t{self.model.added}", priority=100)
+        spec.retry_policy.max_attempts = 1
+        waiting = {"worker": worker, "max_tasks": 1, "wait": duration(SECOND)}
+        leased, _ = self.together(("lease_tasks", waiting), ("add_tasks", {"tasks": [spec]}))
+        self.model.add([spec], self.now())
+        assert [one.spec.id for one in leased.leases] == [*ready, spec.id][:1]
+        self.take(leased.leases, worker)
+
+    def ready_for(self, *, able: bool, claimed: bool) -> list[str]:
+        """The ready tasks that a worker can do, in their order."""
         specs = {one: self.model.tasks[one].spec for one in self.model.ready(self.now())}
-        expected = [
+        return [
             task_id
             for task_id, spec in specs.items()
             if (able or not spec.required_capabilities) and not (claimed and spec.paths)
         ]
-        assert [lease.spec.id for lease in response.leases] == expected[:most]
-        self.take(response.leases, worker)
 
     def take(self, leases: Iterable[pb.Lease], worker: str) -> None:
         for lease in leases:
@@ -295,7 +328,7 @@ class QueueMachine(QueueChecks):
 
         async def wait() -> None:
             await asyncio.sleep(seconds)
-            await self.service._expire_due()
+            await self.service._leases.expire_due()
 
         self.run(wait())
         self.model.expire(since, self.now())
@@ -309,7 +342,7 @@ class QueueMachine(QueueChecks):
     def repeat(self, number: int) -> None:
         """A write that names itself comes again, perhaps after a restart."""
         method, request, response = self.answered[-1 - number % len(self.answered)]
-        again = self.send(method, request)
+        again = self.run(self.handle(method, request))
         assert _without_expiry(again) == _without_expiry(response)
 
     @rule(ticks=st.integers(0, 3), number=pick)

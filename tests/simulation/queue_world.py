@@ -106,21 +106,34 @@ class QueueWorld(RuleBasedStateMachine):
 
     def call(self, method: str, **fields: Any) -> Any:
         """Call a handler as the pipeline would; remember the writes that name themselves."""
+        return self.together((method, fields))[0]
+
+    def together(self, *calls: tuple[str, dict[str, Any]]) -> list[Any]:
+        """Call handlers at the same time, first come first served."""
+        requests = [(method, self.request(method, **fields)) for method, fields in calls]
+
+        async def gather() -> list[Any]:
+            return await asyncio.gather(*(self.handle(*one) for one in requests))
+
+        responses: list[Any] = self.run(gather())
+        for (method, request), response in zip(requests, responses, strict=True):
+            if "request_id" in request.DESCRIPTOR.fields_by_name:
+                self.answered.append((method, request, response))
+        return responses
+
+    def request(self, method: str, **fields: Any) -> Any:
         name = "".join(word.capitalize() for word in method.split("_"))
         request = getattr(pb, f"{name}Request")(project=PROJECT, **fields)
         if "request_id" in request.DESCRIPTOR.fields_by_name:
             request.request_id = f"r{next(self.request_numbers)}"
-            response = self.send(method, request)
-            self.answered.append((method, request, response))
-            return response
-        return self.send(method, request)
+        return request
 
-    def send(self, method: str, request: Any) -> Any:
+    async def handle(self, method: str, request: Any) -> Any:
         response = getattr(pb, f"{type(request).__name__.removesuffix('Request')}Response")
         once = once_of(request, CALLER, method, response)
         copy = type(request)()
         copy.CopyFrom(request)
-        return self.run(getattr(self.service, method)(copy, Call(CALLER, method, once)))
+        return await getattr(self.service, method)(copy, Call(CALLER, method, once))
 
     def refused(self, reason: str, method: str, **fields: Any) -> None:
         with pytest.raises(CoordError) as caught:

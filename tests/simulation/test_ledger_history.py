@@ -223,9 +223,10 @@ def _key(scope: ledger_pb2.Scope) -> Key:
 
 
 def _events(ledger: LedgerService) -> list[ledger_pb2.LedgerEvent]:
-    query = "SELECT body FROM event_pages ORDER BY last"
+    query = "SELECT last, body FROM event_pages ORDER BY last"
     rows = ledger._store._database.read(lambda sql: sql.execute(query).fetchall())  # type: ignore[attr-defined]
-    return [ledger_pb2.LedgerEvent.FromString(one) for (page,) in rows for one in events_of(page)]
+    event = ledger_pb2.LedgerEvent
+    return [one for last, page in rows for one in events_of(last, page, event)]
 
 
 async def live(steps: list[tuple[str, int, int, str]], folder: Path) -> None:

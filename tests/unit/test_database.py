@@ -64,6 +64,38 @@ async def test_events_are_numbered_without_gaps_also_after_failures(
     await database.close()
 
 
+@pytest.mark.parametrize("after", [0, 1, 2, 700, 1_200])
+async def test_events_of_one_kind_are_told_each_with_its_own_fields(
+    tmp_path: Path, after: int
+) -> None:
+    def operation(transaction: Transaction) -> None:
+        transaction.emit("p", pb.QueueEvent(message="first"))
+        event = pb.QueueEvent(to_state=pb.TASK_STATE_ASSIGNED)
+        rows = [(f"t{number}", number) for number in range(1_200)]
+        transaction.emit_all("p", event, ("task_id", "fencing_token"), rows)
+        transaction.emit("p", pb.QueueEvent(message="last"))
+
+    def failing(transaction: Transaction) -> float:
+        operation(transaction)
+        return 1 / 0
+
+    database = opened(tmp_path, inline=True)
+    with pytest.raises(ZeroDivisionError):
+        await database.write(failing)
+    await database.write(operation)
+    seen: list[pb.QueueEvent] = []
+    async for events in database.watch("p", after, pb.QueueEvent):
+        seen += events
+        if seen[-1].message == "last":
+            break
+    await database.close()
+    assert [event.meta.sequence for event in seen] == list(range(after + 1, 1_203))
+    told = {(one.task_id, one.fencing_token, one.to_state) for one in seen if one.task_id}
+    first = max(after - 1, 0)
+    assert told == {(f"t{one}", one, pb.TASK_STATE_ASSIGNED) for one in range(first, 1_200)}
+    assert all(one.meta.HasField("occurred_at") for one in seen)
+
+
 @pytest.mark.parametrize("inline", [False, True])
 async def test_a_first_operation_that_fails_after_its_event_holds_up_nobody(
     tmp_path: Path, inline: bool

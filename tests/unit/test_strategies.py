@@ -11,8 +11,8 @@ SESSION: Any = None
 
 
 def worker(name: str, tasks: int = 0, **hello: Any) -> Worker:
-    hello = {"worker": name, "slots": 4} | hello
-    made = Worker(pb.Hello(**hello), SESSION, 0, 0, lifecycle=pb.LIFECYCLE_RUNNING)
+    said: dict[str, Any] = {"worker": name, "slots": 4} | hello
+    made = Worker(pb.Hello(**said), SESSION, 0, 0, lifecycle=pb.LIFECYCLE_RUNNING)
     for token in range(tasks):
         attempt = common_pb2.AttemptRef(task_id=f"t{token}", fencing_token=token)
         made.attempts[token] = WorkerAttempt(attempt, queue_pb2.TaskSpec(), 0)

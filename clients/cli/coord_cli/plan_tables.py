@@ -34,7 +34,9 @@ def check_text(text: str) -> str:
 def _money(value: object) -> object:
     if isinstance(value, str):
         return parse_money(value)
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool):
+        return parse_money(str(value))
+    if isinstance(value, float):
         return parse_money(f"{value:.9f}")
     raise ValueError("write an amount of money as '$0.50'")
 

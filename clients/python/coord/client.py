@@ -18,8 +18,8 @@ CHANNEL_OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    # How long a connection may take to come about: a busy server answers late.
-    ("grpc.min_reconnect_backoff_ms", 2_000),
+    # This is how long one attempt may take: a busy server answers late.
+    ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
     # A proxy of the environment is for the agents' calls, not for a service beside us.
     ("grpc.enable_http_proxy", 0),

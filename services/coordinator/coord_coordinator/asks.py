@@ -58,11 +58,11 @@ class Asks:
         self._mail.deliver(worker)
         self._claims.remind(worker)
 
-    async def delivered(self, worker: Worker, messages: Iterable[pb.ConnectResponse]) -> None:
+    def delivered(self, worker: Worker, messages: Iterable[pb.ConnectResponse]) -> None:
         """Note what a worker has handled."""
         for message in messages:
             if message.WhichOneof("message") == "worker_message":
-                await self._mail.acknowledged(worker, message.worker_message.message_id)
+                self._mail.acknowledged(worker, message.worker_message.message_id)
 
     async def stop(self) -> None:
         """Stop asking the limiter."""

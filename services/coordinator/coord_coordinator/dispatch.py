@@ -191,9 +191,8 @@ class Dispatch:
 
     def _until_free_s(self) -> float:
         """Return after how many seconds the next idle worker is held back no more."""
-        idle = [worker for worker in self._fleet.workers.values() if worker.free_slots > 0]
-        waits = [wait_ns for wait_ns in map(self._fleet.wait_ns, idle) if wait_ns]
-        return min([_BACKOFF_S, *(wait_ns / SECOND + 0.001 for wait_ns in waits)])
+        wait_ns = self._fleet.soonest_ns()
+        return min(_BACKOFF_S, wait_ns / SECOND + 0.001) if wait_ns else _BACKOFF_S
 
     def _look_again_s(self, ready: queue_pb2.ListReadyTasksResponse) -> float:
         if any(reason.code in ("BUDGET_SPENT", "RATE_LIMITED") for reason in self.held.values()):

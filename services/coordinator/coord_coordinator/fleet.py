@@ -195,23 +195,31 @@ class Fleet:
         Args:
             queues: Whether tasks queue at workers whose slots are taken.
         """
-        free = [
-            one
-            for one in self.workers.values()
-            if self._room(one, queues=queues) > 0 and not self.wait_ns(one)
-        ]
+        free = [one for one in self.workers.values() if one.room(queues=queues) > 0]
+        if not self._is_clear:
+            free = [one for one in free if not self.wait_ns(one) and self._is_trusted(one)]
         return sorted(free, key=lambda one: one.name)
 
-    def _room(self, worker: Worker, *, queues: bool) -> int:
-        room = worker.room(queues=queues)
-        # Who has to show that it can work again gets one task.
-        trying = self.breaker.is_trying(worker.name)
-        return min(room, 1 - len(worker.attempts) - worker.coming) if trying else room
+    @property
+    def _is_clear(self) -> bool:
+        """Whether nobody who is there is held back."""
+        held = not self.backoff.is_clear or not self.breaker.is_clear
+        return not held and not any(one.unready for one in self.workers.values())
+
+    def _is_trusted(self, worker: Worker) -> bool:
+        """Tell whether a worker may have another task: who is to show that it can work gets one."""
+        busy = worker.attempts or worker.coming
+        return not (busy and self.breaker.is_trying(worker.name))
+
+    def soonest_ns(self) -> int:
+        """Return after how long the first of the idle workers is held back no more; 0 for none."""
+        if self._is_clear:
+            return 0
+        idle = (worker for worker in self.workers.values() if worker.free_slots > 0)
+        return min(filter(None, map(self.wait_ns, idle)), default=0)
 
     def wait_ns(self, worker: Worker) -> int:
         """Return for how long a worker is given nothing; 0 where it may be."""
-        if worker.unready is None and self.backoff.is_clear and self.breaker.is_clear:
-            return 0
         return max(
             self.backoff.wait_ns(worker),
             self.breaker.wait_ns(worker.name),

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import structlog
 from coord.errors import CoordError, not_found, resource_exhausted
 from coord.times import SECOND, duration_ns, timestamp
 from coord.v1 import coordinator_pb2 as pb
@@ -14,6 +15,10 @@ OPERATOR = "operator"
 _TIME_TO_LIVE_NS = 3600 * SECOND
 _WAITING_MAX = 10_000
 _SWEEP_S = 30.0
+# Between tries where the disk refuses.
+_RETRY_S = 0.5
+
+log = structlog.get_logger(__name__)
 
 
 class Mail:
@@ -28,6 +33,8 @@ class Mail:
         self._fleet = fleet
         self._store = store
         self._waiting: dict[str, dict[str, pb.WorkerMessage]] = {}
+        self._receipts: list[tuple[str, str]] = []
+        self._storing: asyncio.Task[None] | None = None
 
     def restore(self) -> None:
         """Read what is not acknowledged yet."""
@@ -86,15 +93,36 @@ class Mail:
             if message_id not in on_its_way:
                 self._push(worker, message)
 
-    async def acknowledged(self, worker: Worker, message_id: str) -> None:
-        """Forget a message that its recipient has handled."""
+    def acknowledged(self, worker: Worker, message_id: str) -> None:
+        """Forget a message that its recipient has handled.
+
+        That is stored soon, many at a time: a crash before it only sends the message again.
+        """
         waiting = self._waiting.get(worker.name, {})
         if waiting.pop(message_id, None) is None:
             return
         if not waiting:
             del self._waiting[worker.name]
         self.routed += 1
-        await self._store.received(self._fleet.project, worker.name, message_id)
+        self._receipts.append((worker.name, message_id))
+        if self._storing is None:
+            self._storing = asyncio.create_task(self._store_receipts())
+
+    async def close(self) -> None:
+        """Store what has been handled."""
+        if self._storing is not None:
+            await self._storing
+
+    async def _store_receipts(self) -> None:
+        while self._receipts:
+            receipts, self._receipts = self._receipts, []
+            try:
+                await self._store.received(self._fleet.project, receipts)
+            except CoordError as error:
+                log.warning("receipts could not be stored", error=str(error))
+                self._receipts = receipts + self._receipts
+                await asyncio.sleep(_RETRY_S)
+        self._storing = None
 
     def _push(self, worker: Worker, message: pb.WorkerMessage) -> None:
         if worker.version > 1:

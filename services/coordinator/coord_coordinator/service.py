@@ -186,6 +186,7 @@ class CoordinatorService(Service):
         await self._liveness.stop()
         await self._streams.stop()
         await self._asks.stop()
+        await self._mail.close()
         await self._fleet.close()
         await self._store.close()
 

@@ -102,11 +102,14 @@ class SqliteCoordinatorStore:
         """Store a message; return who was to get it, where one of its id was stored before."""
         return await self._database.write(lambda transaction: _post(transaction, project, letter))
 
-    async def received(self, project: str, recipient: str, message_id: str) -> None:
-        """Store that a recipient has handled a message, with an event for the last one."""
-        await self._database.write(
-            lambda transaction: _received(transaction, project, recipient, message_id)
-        )
+    async def received(self, project: str, receipts: Sequence[tuple[str, str]]) -> None:
+        """Store that recipients have handled messages, with an event for the last of each."""
+
+        def operation(transaction: Transaction) -> None:
+            for recipient, message_id in receipts:
+                _received(transaction, project, recipient, message_id)
+
+        await self._database.write(operation)
 
     async def expire_letters(self, now_ns: int) -> list[str]:
         """Forget the messages that have expired; return their ids."""

@@ -143,8 +143,13 @@ class CoordinatorStore(Protocol):
     async def post(self, project: str, letter: Letter) -> tuple[str, ...] | None:
         """Store a message; return who was to get it, where one of its id was stored before."""
 
-    async def received(self, project: str, recipient: str, message_id: str) -> None:
-        """Store that a recipient has handled a message, with an event for the last one."""
+    async def received(self, project: str, receipts: Sequence[tuple[str, str]]) -> None:
+        """Store that recipients have handled messages, with an event for the last of each.
+
+        Args:
+            project: Whose.
+            receipts: Recipients and ids of messages.
+        """
 
     async def expire_letters(self, now_ns: int) -> list[str]:
         """Forget the messages that have expired; return their ids."""

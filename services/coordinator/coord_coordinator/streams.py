@@ -117,7 +117,7 @@ class Streams:
         return worker, self._welcome(worker, resumed=resumed), over
 
     async def _go_on(self, worker: Worker, hello: pb.Hello, acknowledged: int) -> None:
-        await self._acknowledge(worker, acknowledged)
+        self._acknowledge(worker, acknowledged)
         if worker.restored:
             await self._adoption.reclaim(worker, hello)
             self._begin(worker)
@@ -207,15 +207,15 @@ class Streams:
             self._fleet.hear(worker)
             await self._take(worker, request)
 
-    async def _acknowledge(self, worker: Worker, number: int) -> None:
-        await self._asks.delivered(worker, worker.session.acknowledge(number))
+    def _acknowledge(self, worker: Worker, number: int) -> None:
+        self._asks.delivered(worker, worker.session.acknowledge(number))
 
     async def _take(self, worker: Worker, request: pb.ConnectRequest) -> None:
         session = worker.session
         check_request(request)
         if session.backlog > _BACKLOG_MAX:
             raise protocol_error(f"more than {_BACKLOG_MAX} messages are not acknowledged")
-        await self._acknowledge(worker, request.acknowledged)
+        self._acknowledge(worker, request.acknowledged)
         kind = request.WhichOneof("message")
         if kind == "heartbeat" and worker.holds(request.heartbeat.held, request.acknowledged):
             self._fleet.changed.wake()

@@ -14,7 +14,7 @@ from coord_coordinator.session import Session
 PROTOCOL_VERSION, PROTOCOL_VERSION_MIN = 2, 1
 
 
-@dataclass
+@dataclass(eq=False)
 class WorkerAttempt:
     """An attempt that a worker has.
 
@@ -78,7 +78,7 @@ class Unready:
     wait_s: float
 
 
-@dataclass
+@dataclass(eq=False)
 class Worker:
     """A worker that has said Hello.
 

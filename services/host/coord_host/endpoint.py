@@ -70,7 +70,7 @@ def _path(place: Place) -> Path:
 def _read(place: Place) -> Endpoint | None:
     try:
         return Endpoint(**json.loads(_path(place).read_text()))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 
@@ -78,7 +78,7 @@ def _holder(place: Place) -> int | None:
     """Return the process that holds the host's lock; None where nobody does."""
     try:
         descriptor = os.open(place.state / "host" / "lock", os.O_RDWR)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -7,7 +7,7 @@ from coord.v1 import queue_pb2 as pb
 
 from coord_queue.graph import find_cycle, in_order
 from coord_queue.ready import PRIORITY_DEFAULT, rank_ns
-from coord_queue.rows import TASKS, heads, ids_json
+from coord_queue.rows import TASKS, ids_json
 from coord_queue.schema import UNSUCCESSFUL, Head
 from coord_queue.transitions import Moves
 
@@ -72,7 +72,7 @@ def add_batch(moves: Moves, specs: Sequence[pb.TaskSpec], ageing_ns: int) -> pb.
     existing = _existing(moves, specs)
     new = [spec for spec in specs if spec.id not in existing]
     deps = {dep for spec in new for dep in spec.deps}
-    known = heads(moves.sql, moves.project, sorted(deps))
+    known = moves.heads(sorted(deps))
     missing = deps - known.keys()
     if missing:
         _check_known(new, missing - {spec.id for spec in new})
@@ -111,9 +111,9 @@ def _insert(
     first = _next(moves, "SELECT max(number) FROM tasks", ())
     numbers = {spec.id: number for number, spec in enumerate(specs, first)}
     positions = _positions(moves, specs)
-    required = [" ".join(sorted(set(spec.required_capabilities))) for spec in specs]
+    required = [_required(spec.required_capabilities) for spec in specs]
     needs = {names: _needs(moves, names) for names in set(required)}
-    left = [_deps_left(spec, known) for spec in specs]
+    left = [_deps_left(spec.deps, known) if spec.deps else 0 for spec in specs]
     pending = pb.TASK_STATE_PENDING
     sql.executemany(
         _INSERT,
@@ -144,9 +144,7 @@ def _insert(
     moves.count(pending, left.count(0), free=True)
     moves.count(pending, len(left) - left.count(0))
     event = pb.QueueEvent(to_state=pending)
-    for spec in specs:
-        event.task_id = spec.id
-        moves.emit(event)
+    moves.emit_all(event, ("task_id",), [(spec.id,) for spec in specs])
     _abort_hopeless(moves, known)
 
 
@@ -181,8 +179,12 @@ def _serialized(spec: pb.TaskSpec) -> bytes:
     return spec.SerializeToString(deterministic=True)
 
 
-def _deps_left(spec: pb.TaskSpec, known: dict[str, Head]) -> int:
-    return sum(dep not in known or known[dep].state != pb.TASK_STATE_COMPLETE for dep in spec.deps)
+def _required(capabilities: Sequence[str]) -> str:
+    return " ".join(sorted(set(capabilities))) if capabilities else ""
+
+
+def _deps_left(deps: Iterable[str], known: dict[str, Head]) -> int:
+    return sum(dep not in known or known[dep].state != pb.TASK_STATE_COMPLETE for dep in deps)
 
 
 def _abort_hopeless(moves: Moves, known: dict[str, Head]) -> None:

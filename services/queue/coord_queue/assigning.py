@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 
-from coord.times import set_timestamp
+from coord.times import duration_ns, set_timestamp, timestamp
 from coord.v1 import common_pb2
 from coord.v1 import queue_pb2 as pb
 
 from coord_queue.ready import Candidate, Wish, candidates, ready_tasks
 from coord_queue.reports import is_live, name, stale, unknown
 from coord_queue.rows import ended_by_token
+from coord_queue.schema import Head
+from coord_queue.store import LiveAttempt
 from coord_queue.transitions import Moves
 
 
@@ -33,7 +35,7 @@ def assign(
         task = known.get(task_id)
         error = unknown(task_id).error if task is None else _refusal(moves, task, paused=paused)
         if task is None or error is not None or task_id in given:
-            result.error.CopyFrom(error or _not_ready(known[task_id], "it is named twice"))
+            result.error.CopyFrom(error or _not_ready(known[task_id].head, "it is named twice"))
         else:
             given[task_id] = task
             leases.append(result.lease)
@@ -54,36 +56,42 @@ def _give(
     """Assign ready tasks, and fill in a lease for each."""
     if not tasks:
         return
-    again = [task.token for task in tasks if task.token]
+    heads = [task.head for task in tasks]
+    again = [head.token for head in heads if head.token]
     previous = ended_by_token(moves.sql, again) if again else {}
-    earlier = [previous.get(task.token) for task in tasks]
-    moves.assign(tasks, worker)
+    earlier = [previous.get(head.token) for head in heads]
+    moves.assign(heads, worker)
+    now_ns, assigned_at = moves.now_ns, timestamp(moves.now_ns)
     for task, before, lease in zip(tasks, earlier, leases, strict=True):
-        lease.spec.MergeFromString(task.spec)
-        lease.spec.deps.extend(task.more_deps.split())
-        attempt = lease.attempt
-        attempt.number, attempt.fencing_token, attempt.worker = task.attempt + 1, task.token, worker
-        set_timestamp(attempt.assigned_at, moves.now_ns)
+        spec, attempt, head = lease.spec, lease.attempt, task.head
+        spec.MergeFromString(task.spec)
+        if task.more_deps:
+            spec.deps.extend(task.more_deps.split())
+        attempt.number, attempt.worker = task.attempt + 1, worker
+        attempt.fencing_token = head.token
+        attempt.assigned_at.CopyFrom(assigned_at)
         set_timestamp(attempt.ready_at, task.ready_ns)
         if before is not None:
             lease.previous.CopyFrom(before)
-        moves.given.append(lease)
+        timeout_ns = duration_ns(spec.timeout) if spec.HasField("timeout") else 0
+        name = moves.project, head.id, head.token, worker
+        moves.given.append(LiveAttempt(*name, task.ready_ns, now_ns, 0, timeout_ns))
 
 
 def _refusal(moves: Moves, task: Candidate, *, paused: bool) -> common_pb2.ItemError | None:
-    waits = task.deps_left > 0 or task.not_before_ns > moves.now_ns
-    if task.state != pb.TASK_STATE_PENDING or waits:
-        return _not_ready(task)
+    waits = task.head.deps_left > 0 or task.not_before_ns > moves.now_ns
+    if task.head.state != pb.TASK_STATE_PENDING or waits:
+        return _not_ready(task.head)
     if paused:
-        return _not_ready(task, "the queue is paused")
+        return _not_ready(task.head, "the queue is paused")
     return None
 
 
-def _not_ready(task: Candidate, why: str = "") -> common_pb2.ItemError:
+def _not_ready(head: Head, why: str = "") -> common_pb2.ItemError:
     return common_pb2.ItemError(
         reason="NOT_READY",
-        message=f"task {task.id!r} cannot be assigned: {why or f'it is {name(task.state)}'}",
-        metadata={"state": pb.TaskState.Name(task.state)},
+        message=f"task {head.id!r} cannot be assigned: {why or f'it is {name(head.state)}'}",
+        metadata={"state": pb.TaskState.Name(head.state)},
     )
 
 
@@ -91,14 +99,15 @@ def _reassign(moves: Moves, task: Candidate | None, item: pb.Reassignment) -> pb
     task_id, token = item.attempt.task_id, item.attempt.fencing_token
     if task is None:
         return pb.AssignTasksResult(task_id=task_id, error=unknown(task_id).error)
-    if not is_live(task, item.attempt, ""):
-        return pb.AssignTasksResult(task_id=task_id, error=stale(task, token))
-    if task.state != pb.TASK_STATE_ASSIGNED:
-        message = f"attempt {token} at task {task_id!r} has started at worker {task.worker}"
+    head = task.head
+    if not is_live(head, item.attempt, ""):
+        return pb.AssignTasksResult(task_id=task_id, error=stale(head, token))
+    if head.state != pb.TASK_STATE_ASSIGNED:
+        message = f"attempt {token} at task {task_id!r} has started at worker {head.worker}"
         error = common_pb2.ItemError(reason="HAS_STARTED", message=message)
         return pb.AssignTasksResult(task_id=task_id, error=error)
     release = pb.Release(attempt=item.attempt, message=f"given to worker {item.worker} instead")
-    moves.release([(task, release)])
+    moves.release([(head, release)])
     result = pb.AssignTasksResult(task_id=task_id)
     _give(moves, [task], item.worker, [result.lease])
     return result

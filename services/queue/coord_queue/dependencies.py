@@ -1,8 +1,8 @@
 """Changing the stored graph: more dependencies for tasks that are there, and tasks that go.
 
-Positions are kept topological as edges come (Pearce and Kelly, "A Dynamic Topological Sort
-Algorithm for Directed Acyclic Graphs", ACM JEA 11, 2006): only tasks between the two ends of an
-edge are looked at, to find a cycle or to move them.
+Positions are kept topological as edges come (after Pearce and Kelly, "A Dynamic Topological Sort
+Algorithm for Directed Acyclic Graphs", ACM JEA 11, 2006): only tasks between the ends of edges that
+point backwards are looked at, to find a cycle or to move them, and each of them once for a batch.
 """
 
 from collections.abc import Sequence
@@ -11,10 +11,13 @@ from itertools import chain
 from coord.v1 import queue_pb2 as pb
 
 from coord_queue.adding import cycle, unknown_dependency
+from coord_queue.graph import find_cycle, in_order
 from coord_queue.reports import refused, unknown
-from coord_queue.rows import heads
 from coord_queue.schema import LIVE, UNSUCCESSFUL, Head
 from coord_queue.transitions import Moves
+
+# The numbers of a dependency, and of the task that waits for it.
+Edge = tuple[int, int]
 
 _IDS_SHOWN = 10
 _DEPENDENTS = (
@@ -31,14 +34,17 @@ def add_dependencies(
     Raises:
         CoordError: INVALID_ARGUMENT with reason UNKNOWN_DEPENDENCY or CYCLE.
     """
-    results = [_add_to(moves, item) for item in items]
+    edges: list[Edge] = []
+    results = [_add_to(moves, item, edges) for item in items]
+    _restore_order(moves, edges)
     return pb.AddDependenciesResponse(results=results)
 
 
 def remove_tasks(moves: Moves, task_ids: Sequence[str]) -> pb.RemoveTasksResponse:
     """Forget tasks that nothing waits for."""
-    known = heads(moves.sql, moves.project, task_ids)
-    position = {head.id: _position(moves, head.number) for head in known.values()}
+    known = moves.heads(task_ids)
+    positions = _positions(moves, [head.number for head in known.values()])
+    position = {head.id: positions[head.number] for head in known.values()}
     results: dict[str, pb.ReportResult] = {}
     # The last ones first: what depends on a task of the batch is gone by then, if it may go.
     for task_id in sorted(dict.fromkeys(task_ids), key=lambda one: -position.get(one, 0)):
@@ -47,9 +53,10 @@ def remove_tasks(moves: Moves, task_ids: Sequence[str]) -> pb.RemoveTasksRespons
     return pb.RemoveTasksResponse(results=[results[task_id] for task_id in task_ids])
 
 
-def _add_to(moves: Moves, item: pb.TaskDependencies) -> pb.ReportResult:
+def _add_to(moves: Moves, item: pb.TaskDependencies, edges: list[Edge]) -> pb.ReportResult:
+    """Store the edges of an item, wherever its tasks stand, and note them."""
     # Read for each item: the one before may have aborted what this one names.
-    known = heads(moves.sql, moves.project, [item.task_id, *item.deps])
+    known = moves.heads([item.task_id, *item.deps])
     head = known.get(item.task_id)
     if head is None:
         return unknown(item.task_id)
@@ -62,8 +69,9 @@ def _add_to(moves: Moves, item: pb.TaskDependencies) -> pb.ReportResult:
     query = "SELECT dep FROM dependents WHERE task = ?"
     present = {dep for (dep,) in moves.sql.execute(query, (head.number,))}
     new = [dep for dep in dict.fromkeys(item.deps) if known[dep].number not in present]
-    for dep in new:
-        _connect(moves, head, known[dep])
+    added = [(known[dep].number, head.number) for dep in new]
+    moves.sql.executemany("INSERT INTO dependents VALUES (?, ?)", added)
+    edges += added
     if new:
         _wait_for(moves, head, [known[dep] for dep in new])
     return pb.ReportResult(task_id=head.id, state=head.state)
@@ -94,62 +102,57 @@ def _wait_for(moves: Moves, head: Head, deps: Sequence[Head]) -> None:
             head.state = pb.TASK_STATE_ABORTED
 
 
-def _connect(moves: Moves, task: Head, dep: Head) -> None:
-    """Store an edge, and move what its two ends have between them into a topological order.
+def _restore_order(moves: Moves, edges: Sequence[Edge]) -> None:
+    """Move what stands in the wrong order since some edges came, all at once.
 
     Raises:
         CoordError: INVALID_ARGUMENT with reason CYCLE.
     """
-    low, high = _position(moves, task.number), _position(moves, dep.number)
-    if low <= high:
-        after = _reached(moves, _DEPENDENTS, task.number, high)
-        if dep.number in after:
-            raise cycle(_path(moves, after, dep.number))
-        before = _reached(moves, _DEPS, dep.number, low)
-        _reorder(moves, [before, after])
-    moves.sql.execute("INSERT INTO dependents VALUES (?, ?)", (dep.number, task.number))
+    position = _positions(moves, list(chain(*edges)))
+    wrong = [(dep, task) for dep, task in edges if position[dep] >= position[task]]
+    if not wrong:
+        return
+    low = min(position[task] for _, task in wrong)
+    high = max(position[dep] for dep, _ in wrong)
+    moved = _reached(moves, _DEPENDENTS, [task for _, task in wrong], high)
+    deps = _reached(moves, _DEPS, list(moved), low)
+    if found := find_cycle({task: deps[task] for task in moved}):
+        raise cycle(_ids(moves, found))
+    position = _positions(moves, list(deps))
+    # What stays behind keeps its order, so that nothing of it comes to stand later than it did.
+    stays_first = sorted(deps, key=lambda task: (task in moved, position[task]))
+    moves.sql.executemany(
+        "UPDATE tasks SET position = ? WHERE number = ?",
+        zip(
+            sorted(position.values()),
+            in_order({task: deps[task] for task in stays_first}),
+            strict=True,
+        ),
+    )
 
 
-def _position(moves: Moves, number: int) -> int:
-    query = "SELECT position FROM tasks WHERE number = ?"
-    return int(moves.sql.execute(query, (number,)).fetchone()[0])
+def _positions(moves: Moves, numbers: Sequence[int]) -> dict[int, int]:
+    query = "SELECT number, position FROM tasks WHERE number IN (SELECT value FROM json_each(?))"
+    return dict(moves.sql.execute(query, (str(numbers),)).fetchall())
 
 
-def _reached(moves: Moves, query: str, start: int, bound: int) -> dict[int, int]:
-    """Return the tasks that are reached from one, without passing a position.
-
-    Returns:
-        For each task the one from which it was reached; the start from itself.
-    """
-    reached = {start: start}
-    stack = [start]
+def _reached(moves: Moves, query: str, starts: Sequence[int], bound: int) -> dict[int, list[int]]:
+    """Return the tasks that are reached from some without passing a position, with their next."""
+    reached: dict[int, list[int]] = {}
+    stack = list(starts)
     while stack:
         number = stack.pop()
-        for (following,) in moves.sql.execute(query, (number, bound)):
-            if following not in reached:
-                reached[following] = number
-                stack.append(following)
+        if number not in reached:
+            rows = moves.sql.execute(query, (number, bound)).fetchall()
+            reached[number] = [following for (following,) in rows]
+            stack += reached[number]
     return reached
 
 
-def _path(moves: Moves, reached: dict[int, int], end: int) -> list[str]:
-    """Return the ids on the way from `end` back to the start: each depends on the next."""
-    path = [end]
-    while reached[path[-1]] != path[-1]:
-        path.append(reached[path[-1]])
+def _ids(moves: Moves, numbers: Sequence[int]) -> list[str]:
     query = "SELECT number, id FROM tasks WHERE number IN (SELECT value FROM json_each(?))"
-    ids = dict(moves.sql.execute(query, (str(path),)).fetchall())
-    return [ids[number] for number in path]
-
-
-def _reorder(moves: Moves, parts: Sequence[dict[int, int]]) -> None:
-    """Share the positions of all parts out again: the first part's tasks first."""
-    position = {one: _position(moves, one) for one in chain(*parts)}
-    order = [one for part in parts for one in sorted(part, key=lambda number: position[number])]
-    moves.sql.executemany(
-        "UPDATE tasks SET position = ? WHERE number = ?",
-        zip(sorted(position.values()), order, strict=True),
-    )
+    ids = dict(moves.sql.execute(query, (str(numbers),)).fetchall())
+    return [ids[number] for number in numbers]
 
 
 def _remove(moves: Moves, head: Head) -> pb.ReportResult:

@@ -1,9 +1,12 @@
 """Pure questions about a graph of dependencies."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TypeVar
+
+Node = TypeVar("Node", bound=Hashable)
 
 
-def find_cycle(deps: Mapping[str, Sequence[str]]) -> list[str]:
+def find_cycle(deps: Mapping[Node, Sequence[Node]]) -> list[Node]:
     """Return the ids of one cycle, each depending on the next, or an empty list.
 
     Depth-first search with an explicit stack, O(tasks + dependencies): a chain of any length fits.
@@ -11,7 +14,7 @@ def find_cycle(deps: Mapping[str, Sequence[str]]) -> list[str]:
     Args:
         deps: For each id, the ids that it depends on. Ids that are not keys are ignored.
     """
-    done: set[str] = set()
+    done: set[Node] = set()
     for start in deps:
         if start not in done:
             cycle = _search(start, deps, done)
@@ -20,8 +23,8 @@ def find_cycle(deps: Mapping[str, Sequence[str]]) -> list[str]:
     return []
 
 
-def _search(start: str, deps: Mapping[str, Sequence[str]], done: set[str]) -> list[str]:
-    path: dict[str, int] = {start: 0}
+def _search(start: Node, deps: Mapping[Node, Sequence[Node]], done: set[Node]) -> list[Node]:
+    path: dict[Node, int] = {start: 0}
     stack = [iter(deps[start])]
     while stack:
         following = next(stack[-1], None)
@@ -36,7 +39,7 @@ def _search(start: str, deps: Mapping[str, Sequence[str]], done: set[str]) -> li
     return []
 
 
-def in_order(deps: Mapping[str, Sequence[str]]) -> list[str]:
+def in_order(deps: Mapping[Node, Sequence[Node]]) -> list[Node]:
     """Return the ids in a topological order: each after all that it depends on.
 
     The order of the keys where that is one already; otherwise depth first from each key.
@@ -44,7 +47,7 @@ def in_order(deps: Mapping[str, Sequence[str]]) -> list[str]:
     Args:
         deps: For each id, the ids that it depends on; no cycles. Ids that are not keys are ignored.
     """
-    done: dict[str, None] = {}
+    done: dict[Node, None] = {}
     for start in deps:
         stack = [start]
         while stack:

@@ -1,108 +1,152 @@
-"""When leases expire and timeouts pass: kept in memory, by the monotonic clock.
+"""The leases of live attempts: begun and renewed as their holders report, ended by a loop."""
 
-A lease is not written when it is renewed. After a start every live attempt has one full lease time,
-since its holder could not renew while the service was away.
-"""
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-
-from coord.times import duration_ns
+import structlog
+from coord.environment import Environment
+from coord.times import SECOND, timestamp
 from coord.v1 import common_pb2
 from coord.v1 import queue_pb2 as pb
 
-from coord_queue.store import LiveAttempt
+from coord_queue.lease_clock import LeaseClock
+from coord_queue.metrics import QueueMetrics
+from coord_queue.store import LiveAttempt, QueueStore
 
-_NEVER = 2**63
+_LOOKS_PER_LEASE = 10
 
+Report = pb.Completion | pb.Failure | pb.Release
 
-@dataclass(slots=True)
-class _Held:
-    project: str
-    task_id: str
-    worker: str
-    begun_ns: int
-    expires_ns: int
-    timeout_ns: int
-    limit_ns: int = _NEVER
+log = structlog.get_logger(__name__)
 
 
-class LeaseClock:
-    """The live attempts, by fencing token.
-
-    A worker ends what has run for its task's timeout. For one that does not, the clock waits a
-    lease time longer and then ends the attempt itself.
+class Leases:
+    """Keeps the clock of the leases along with the store.
 
     Args:
+        store: Where the attempts are.
+        environment: Time.
+        metrics: Where waits, expiries and stale reports are counted.
         lease_ns: How long a lease lasts that nobody renews.
+        freed: Called when tasks may have become ready.
     """
 
-    def __init__(self, lease_ns: int) -> None:
+    def __init__(
+        self,
+        store: QueueStore,
+        environment: Environment,
+        metrics: QueueMetrics,
+        lease_ns: int,
+        freed: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._environment = environment
+        self._metrics = metrics
         self._lease_ns = lease_ns
-        self._held: dict[int, _Held] = {}
+        self._freed = freed
+        self._clock = LeaseClock(lease_ns)
+        store.listen(self._begin)
 
-    def restore(self, live: Iterable[LiveAttempt], now_ns: int, wall_ns: int) -> None:
+    def restore(self) -> None:
         """Take up the attempts that live after a start."""
-        for one in live:
-            begun_ns = now_ns - (wall_ns - one.assigned_ns)
-            expires_ns = now_ns + self._lease_ns
-            self._held[one.token] = held = _Held(
-                one.project, one.task_id, one.worker, begun_ns, expires_ns, one.timeout_ns
-            )
-            if one.started_ns:
-                self._limit(held, now_ns - (wall_ns - one.started_ns))
+        now_ns, wall_ns = self._environment.monotonic_ns(), self._environment.now_ns()
+        self._clock.restore(self._store.live(), now_ns, wall_ns)
 
-    def begin(self, project: str, lease: pb.Lease, now_ns: int) -> None:
-        """Note a new attempt."""
-        attempt, spec = lease.attempt, lease.spec
-        timeout_ns = duration_ns(spec.timeout) if spec.HasField("timeout") else 0
-        self._held[attempt.fencing_token] = _Held(
-            project, spec.id, attempt.worker, now_ns, now_ns + self._lease_ns, timeout_ns
-        )
+    def set_expiry(self, leases: Iterable[pb.Lease]) -> None:
+        """Tell holders when their leases expire; who repeats a request has them renewed."""
+        now_ns, expires_at = self._environment.monotonic_ns(), timestamp(self._expires_ns())
+        for lease in leases:
+            attempt = lease.attempt
+            self._clock.renew(attempt.fencing_token, now_ns)
+            attempt.lease_expires_at.CopyFrom(expires_at)
 
-    def start(self, token: int, now_ns: int) -> None:
-        """Note that an attempt has begun its work; its first word counts."""
-        held = self._held.get(token)
-        if held is not None and held.limit_ns == _NEVER:
-            self._limit(held, now_ns)
+    def reassigned(
+        self, items: Iterable[pb.Reassignment], results: Iterable[pb.AssignTasksResult]
+    ) -> None:
+        """End the leases of attempts that gave way to others."""
+        now_ns = self._environment.monotonic_ns()
+        for item, result in zip(items, results, strict=True):
+            if result.HasField("lease"):
+                self._clock.end(item.attempt.fencing_token, now_ns)
+                self.set_expiry([result.lease])
 
-    def submit(self, token: int, now_ns: int) -> None:
-        """Renew an attempt's lease; its timeout counts no more."""
-        self.renew(token, now_ns)
-        if token in self._held:
-            self._held[token].timeout_ns, self._held[token].limit_ns = 0, _NEVER
+    def started(
+        self, attempts: Iterable[common_pb2.AttemptRef], results: Iterable[pb.ReportResult]
+    ) -> None:
+        """Begin the timeouts of attempts that have started."""
+        now_ns = self._environment.monotonic_ns()
+        for token in self._accepted(attempts, results):
+            self._clock.start(token, now_ns)
 
-    def renew(self, token: int, now_ns: int) -> None:
-        """Give an attempt one full lease time from `now_ns` on."""
-        if token in self._held:
-            self._held[token].expires_ns = now_ns + self._lease_ns
+    def submitted(
+        self, attempts: Iterable[common_pb2.AttemptRef], results: Iterable[pb.ReportResult]
+    ) -> None:
+        """End the timeouts of attempts that were handed over."""
+        now_ns = self._environment.monotonic_ns()
+        for token in self._accepted(attempts, results):
+            self._clock.submit(token, now_ns)
 
-    def end(self, token: int, now_ns: int) -> int | None:
-        """Forget an attempt; return how long it was held, None where it was not."""
-        held = self._held.pop(token, None)
-        return None if held is None else now_ns - held.begun_ns
+    def ended(self, reports: Iterable[Report], results: Iterable[pb.ReportResult]) -> list[int]:
+        """End the leases of attempts that have ended; return how long each was held, in ns."""
+        tokens = self._accepted((one.attempt for one in reports), results)
+        now_ns = self._environment.monotonic_ns()
+        self._freed()
+        held = [self._clock.end(token, now_ns) for token in tokens]
+        return [held_ns for held_ns in held if held_ns is not None]
 
-    def due(self, now_ns: int) -> list[tuple[str, pb.Failure]]:
-        """Return the ends of the attempts whose lease has expired or whose time is over."""
-        over = {
-            token: held
-            for token, held in self._held.items()
-            if min(held.expires_ns, held.limit_ns) <= now_ns
-        }
-        return [(held.project, _failure(token, held, now_ns)) for token, held in over.items()]
+    def renewed(
+        self, attempt: common_pb2.AttemptRef, directive: pb.LeaseDirective
+    ) -> pb.LeaseRenewalResult:
+        """Renew the lease of an attempt that is to go on; return what its holder is told."""
+        result = pb.LeaseRenewalResult(task_id=attempt.task_id, directive=directive)
+        if directive == pb.LEASE_DIRECTIVE_CONTINUE:
+            self._clock.renew(attempt.fencing_token, self._environment.monotonic_ns())
+            result.expires_at.CopyFrom(timestamp(self._expires_ns()))
+        return result
 
-    def _limit(self, held: _Held, started_ns: int) -> None:
-        if held.timeout_ns:
-            held.limit_ns = started_ns + held.timeout_ns + self._lease_ns
+    async def expire(self) -> None:
+        """End what is due, for ever."""
+        while True:
+            await asyncio.sleep(self._lease_ns / SECOND / _LOOKS_PER_LEASE)
+            try:
+                await self.expire_due()
+            except Exception:  # Whatever it is, the next look comes.
+                log.exception("leases could not be expired")
 
+    async def expire_due(self) -> None:
+        """End the attempts whose lease has expired or whose time is over."""
+        due: defaultdict[str, list[pb.Failure]] = defaultdict(list)
+        for project, failure in self._clock.due(self._environment.monotonic_ns()):
+            due[project].append(failure)
+        for project, failures in due.items():
+            ended = await self._store.end(project, failures)
+            # Only now: what the store has refused to end is due again.
+            for failure in failures:
+                self._clock.end(failure.attempt.fencing_token, 0)
+            log.info("attempts ended by the clock", project=project, attempts=ended)
+            self._metrics.expired.inc(ended)
+            self._freed()
 
-def _failure(token: int, held: _Held, now_ns: int) -> pb.Failure:
-    failure = pb.Failure(
-        attempt=common_pb2.AttemptRef(task_id=held.task_id, fencing_token=token),
-        reason=pb.FAILURE_REASON_WORKER_LOST,
-        message=f"the lease of worker {held.worker} expired",
-    )
-    if held.limit_ns <= now_ns:
-        failure.reason = pb.FAILURE_REASON_TIMEOUT
-        failure.message = f"worker {held.worker} did not end the attempt after its timeout"
-    return failure
+    def _begin(self, given: Sequence[LiveAttempt]) -> None:
+        """Begin the leases of new attempts."""
+        now_ns, wall_ns = self._environment.monotonic_ns(), self._environment.now_ns()
+        for one in given:
+            self._clock.begin(one, now_ns)
+            self._metrics.wait_s.observe((wall_ns - one.ready_ns) / SECOND)
+        self._metrics.count("assigned", len(given), now_ns)
+
+    def _expires_ns(self) -> int:
+        return self._environment.now_ns() + self._lease_ns
+
+    def _accepted(
+        self, attempts: Iterable[common_pb2.AttemptRef], results: Iterable[pb.ReportResult]
+    ) -> list[int]:
+        """Return the fencing tokens of reports that were not refused; count the stale ones."""
+        tokens: list[int] = []
+        for attempt, result in zip(attempts, results, strict=True):
+            if not result.HasField("error"):
+                tokens.append(attempt.fencing_token)
+            elif result.error.reason == "STALE_TOKEN":
+                self._metrics.stale.inc()
+        return tokens

@@ -16,6 +16,9 @@ from coord_runtime.wakeups import Wakeups
 
 from coord_queue.store import QueueStore
 
+# How soon to look again after an error.
+_AGAIN_S = 1.0
+
 log = structlog.get_logger(__name__)
 
 
@@ -75,12 +78,8 @@ class Line:
         """Serve those who wait, for ever."""
         while True:
             seen = self._changed.seen()
-            for project in [one for one, line in self._waiting.items() if line]:
-                try:
-                    await self._serve(project)
-                except Exception:  # Whatever it is, the next task comes.
-                    log.exception("waiting workers could not be served")
-            await self._changed.wait(seen, self._next_s())
+            waits_s = [await self._look_at(one) for one in list(self._waiting)]
+            await self._changed.wait(seen, min(filter(None, waits_s), default=None))
 
     def close(self) -> None:
         """Send everybody away with nothing."""
@@ -88,6 +87,15 @@ class Line:
             for waiter in line:
                 if not waiter.answer.done():
                     waiter.answer.set_result(pb.LeaseTasksResponse())
+
+    async def _look_at(self, project: str) -> float | None:
+        """Serve a project's line; return in how many seconds to look again, None for no time."""
+        try:
+            await self._serve(project)
+            return self._next_s(project)
+        except Exception:  # Whatever it is, the next task comes.
+            log.exception("waiting workers could not be served")
+            return _AGAIN_S
 
     async def _serve(self, project: str) -> None:
         line = list(self._waiting[project])
@@ -128,8 +136,7 @@ class Line:
         )
         self.look()
 
-    def _next_s(self) -> float | None:
-        """Return in how many seconds the next backoff of somebody's project ends."""
-        times = [self._store.next_ready_ns(one) for one, line in self._waiting.items() if line]
-        next_ns = min((one for one in times if one), default=0)
-        return max(0, next_ns - self._environment.now_ns()) / SECOND if next_ns else None
+    def _next_s(self, project: str) -> float | None:
+        """Return in how many seconds the next backoff ends that somebody waits for."""
+        next_ns = self._store.next_ready_ns(project) if self._waiting[project] else 0
+        return max(next_ns - self._environment.now_ns(), 1) / SECOND if next_ns else None

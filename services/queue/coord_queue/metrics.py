@@ -11,9 +11,15 @@ _BUCKETS_S = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1_000,
 
 
 class QueueMetrics:
-    """The queue's metrics."""
+    """The queue's metrics.
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    Args:
+        registry: Where they are shown.
+        now_ns: The monotonic clock.
+    """
+
+    def __init__(self, registry: CollectorRegistry, now_ns: int) -> None:
+        self._rates = {name: Rate(now_ns) for name in ("added", "assigned", "completed")}
         self.expired = Counter(
             "coord_queue_lease_expiries", "Leases that expired.", registry=registry
         )
@@ -41,6 +47,14 @@ class QueueMetrics:
             ("project",),
             registry=registry,
         )
+
+    def count(self, name: str, number: int, now_ns: int) -> None:
+        """Count tasks that were added, assigned or completed."""
+        self._rates[name].add(number, now_ns)
+
+    def rates(self, now_ns: int) -> dict[str, float]:
+        """Return how many a second were added, assigned and completed, over the last minute."""
+        return {name: rate.per_second(now_ns) for name, rate in self._rates.items()}
 
     def set_counts(self, project: str, stats: pb.GetQueueStatsResponse, now_s: float) -> None:
         """Show a project's counts."""

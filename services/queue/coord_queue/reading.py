@@ -81,7 +81,7 @@ def list_page(sql: sqlite3.Connection, project: str, page: Page) -> tuple[list[p
 
 def live(sql: sqlite3.Connection) -> list[LiveAttempt]:
     """Return all attempts that live."""
-    columns = "project, id, token, worker, assigned_ns, started_ns, submitted_ns, spec"
+    columns = "project, id, token, worker, ready_ns, assigned_ns, started_ns, submitted_ns, spec"
     query = f"SELECT {columns} FROM {TASKS} WHERE state IN ({_LIVE})"  # noqa: S608 - constants.
     return [_live(row) for row in sql.execute(query)]
 
@@ -95,6 +95,11 @@ def counts(sql: sqlite3.Connection) -> Counter[tuple[str, pb.TaskState, bool]]:
     )
     rows = sql.execute(query)
     return Counter({(project, state, bool(free)): tasks for project, state, free, tasks in rows})
+
+
+def newest_token(sql: sqlite3.Connection) -> int:
+    """Return a fencing token above which none was given."""
+    return int(sql.execute("SELECT newest FROM tokens").fetchone()[0])
 
 
 def unfinished_deps(
@@ -111,7 +116,7 @@ def unfinished_deps(
     return sql.execute(query, (project, task_id, pb.TASK_STATE_COMPLETE, limit)).fetchall()
 
 
-def _live(row: tuple[str, str, int, str, int, int, int, bytes]) -> LiveAttempt:
+def _live(row: tuple[str, str, int, str, int, int, int, int, bytes]) -> LiveAttempt:
     *names, started_ns, submitted_ns, spec = row
     # What is in the merge queue has no timeout any more.
     timeout_ns = 0 if submitted_ns else duration_ns(pb.TaskSpec.FromString(spec).timeout)

@@ -13,6 +13,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import islice
 from operator import attrgetter
+from typing import Any, NamedTuple
 
 from coord.v1 import queue_pb2 as pb
 from coord_runtime.globs import may_meet
@@ -39,13 +40,14 @@ _DEPENDENTS = (
     "SELECT dep, count(*) FROM dependents WHERE dep IN (SELECT value FROM json_each(?))"
     " GROUP BY dep"
 )
+_HEAD_FIELDS = len(Head.__slots__)
 _RANK_MIN = -(2**63)
 
 
-@dataclass(slots=True)
-class Candidate(Head):
+class Candidate(NamedTuple):
     """A task that may be assigned."""
 
+    head: Head
     attempt: int
     not_before_ns: int
     ready_ns: int
@@ -95,12 +97,12 @@ def ready_tasks(sql: sqlite3.Connection, project: str, wish: Wish) -> list[Candi
     back: list[Candidate] = []
     if wish.back_ns:
         rows = sql.execute(_BACK, (project, wish.back_ns, *wish.after))
-        back = [one for one in (Candidate(*row) for row in rows) if one.needs in wish.needs]
+        back = [one for one in map(_candidate, rows) if one.needs in wish.needs]
     with ExitStack() as cursors:
         found: list[Iterable[Candidate]] = [back] if back else []
         for needs in wish.needs:
             rows = sql.execute(_RANKED, (project, needs, *wish.after))
-            found.append(Candidate(*row) for row in cursors.enter_context(closing(rows)))
+            found.append(map(_candidate, cursors.enter_context(closing(rows))))
         merged = found[0] if len(found) == 1 else heapq.merge(*found, key=_order)
         looked_at = islice(merged, _LOOKED_AT_MAX) if wish.excluded else merged
         allowed = (one for one in looked_at if not _meets(one, wish.excluded))
@@ -110,9 +112,9 @@ def ready_tasks(sql: sqlite3.Connection, project: str, wish: Wish) -> list[Candi
 def most_unblocking_first(sql: sqlite3.Connection, ready: list[Candidate]) -> list[Candidate]:
     """Return ready tasks with those of one rank in the order of how many tasks wait for them."""
     ranks = Counter(one.rank_ns for one in ready)
-    equals = [one.number for one in ready if ranks[one.rank_ns] > 1]
+    equals = [one.head.number for one in ready if ranks[one.rank_ns] > 1]
     waiting = dict(sql.execute(_DEPENDENTS, (json.dumps(equals),))) if equals else {}
-    return sorted(ready, key=lambda one: (one.rank_ns, -waiting.get(one.number, 0)))
+    return sorted(ready, key=lambda one: (one.rank_ns, -waiting.get(one.head.number, 0)))
 
 
 def needs(sql: sqlite3.Connection) -> dict[int, frozenset[str]]:
@@ -139,7 +141,7 @@ def candidates(sql: sqlite3.Connection, project: str, ids: Sequence[str]) -> dic
         " WHERE project = ? AND id IN (SELECT value FROM json_each(?))"
     )
     rows = sql.execute(query, (project, ids_json(ids)))
-    return {row[1]: Candidate(*row) for row in rows}
+    return {one.head.id: one for one in map(_candidate, rows)}
 
 
 def next_ready_ns(sql: sqlite3.Connection, project: str, now_ns: int) -> int:
@@ -151,7 +153,11 @@ def next_ready_ns(sql: sqlite3.Connection, project: str, now_ns: int) -> int:
     return int(sql.execute(query, (project, now_ns)).fetchone()[0])
 
 
-_order = attrgetter("rank_ns", "number")
+_order = attrgetter("rank_ns", "head.number")
+
+
+def _candidate(row: tuple[Any, ...]) -> Candidate:
+    return Candidate(Head(*row[:_HEAD_FIELDS]), *row[_HEAD_FIELDS:])
 
 
 def _meets(task: Candidate, globs: Sequence[str]) -> bool:

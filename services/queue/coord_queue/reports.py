@@ -7,10 +7,12 @@ from typing import Any
 from coord.v1 import common_pb2
 from coord.v1 import queue_pb2 as pb
 
-from coord_queue.rows import ended_attempts, heads
+from coord_queue.rows import ended_attempts
 from coord_queue.schema import ENDED, LIVE, UNSUCCESSFUL, Head
 from coord_queue.transitions import Moves
 
+# Where an attempt is its worker's.
+_IN_HAND = LIVE - {pb.TASK_STATE_MERGING}
 # Ends attempts, or moves them on; takes the heads with their reports.
 Apply = Callable[[Sequence[tuple[Head, Any]]], None]
 
@@ -20,19 +22,14 @@ class Rule:
     """How reports of one kind are taken.
 
     Attributes:
-        effective: Whether a report is to have its effect.
-        repeated: Whether one that is not had it before, and so gets the same answer again.
+        states: The states in which a report of the live attempt has its effect.
+        repeated: Whether one that has none had it before, and so gets the same answer again.
         apply: Gives reports their effect.
     """
 
-    effective: Callable[[Head, Any], bool]
+    states: frozenset[pb.TaskState]
     repeated: Callable[[Head, Any], bool]
     apply: Apply
-
-
-def attempt_of(report: Any) -> common_pb2.AttemptRef:
-    """Return the attempt that a report is about."""
-    return report if isinstance(report, common_pb2.AttemptRef) else report.attempt
 
 
 def completions(moves: Moves, worker: str) -> Rule:
@@ -67,50 +64,49 @@ def releases(moves: Moves, worker: str) -> Rule:
 def starts(moves: Moves, worker: str) -> Rule:
     """Attempts begin."""
 
-    def effective(head: Head, report: common_pb2.AttemptRef) -> bool:
-        return is_live(head, report, worker) and head.state == pb.TASK_STATE_ASSIGNED
-
     def repeated(head: Head, report: common_pb2.AttemptRef) -> bool:
         return is_live(head, report, worker)
 
-    return Rule(effective, repeated, lambda done: moves.start([head for head, _ in done]))
+    states = frozenset({pb.TASK_STATE_ASSIGNED})
+    return Rule(states, repeated, lambda done: moves.start([head for head, _ in done]))
 
 
 def submissions(moves: Moves, worker: str) -> Rule:
     """Attempts go to the merge queue."""
 
-    def effective(head: Head, report: common_pb2.AttemptRef) -> bool:
-        return is_live(head, report, worker) and head.state != pb.TASK_STATE_MERGING
-
     def repeated(head: Head, report: common_pb2.AttemptRef) -> bool:
         return is_live(head, report, worker)
 
-    return Rule(effective, repeated, lambda done: moves.submit([head for head, _ in done]))
+    return Rule(_IN_HAND, repeated, lambda done: moves.submit([head for head, _ in done]))
 
 
-def take(moves: Moves, reports: Iterable[Any], rule: Rule, response: Any) -> None:
+def take(moves: Moves, worker: str, reports: Iterable[Any], rule: Rule, response: Any) -> None:
     """Apply reports as if one after another; put how each went into `response.results`."""
-    items = [(attempt_of(report).task_id, report) for report in reports]
-    known = heads(moves.sql, moves.project, [task_id for task_id, _ in items])
+    named = [(getattr(one, "attempt", one), one) for one in reports]
+    items = [(attempt.task_id, attempt.fencing_token, one) for attempt, one in named]
+    known = moves.heads([task_id for task_id, _, _ in items])
     taken: list[bool] = []
     waiting: dict[str, tuple[Head, Any]] = {}
-    for task_id, report in items:
+    for task_id, token, report in items:
         if task_id in waiting:  # Twice in a batch: the second one meets what the first has done.
             rule.apply(list(waiting.values()))
             waiting.clear()
         head = known.get(task_id)
-        effective = head is not None and rule.effective(head, report)
-        if head is not None and effective:
+        if head is None:
+            taken.append(False)
+        elif head.token == token and head.state in rule.states and worker in ("", head.worker):
             waiting[task_id] = head, report
-        taken.append(effective or (head is not None and rule.repeated(head, report)))
+            taken.append(True)
+        else:
+            taken.append(rule.repeated(head, report))
     if waiting:
         rule.apply(list(waiting.values()))
-    for (task_id, report), done in zip(items, taken, strict=True):
-        head = known.get(task_id)
-        if head is not None and done:
-            response.results.add(task_id=task_id, state=head.state)
+    for (task_id, token, _), done in zip(items, taken, strict=True):
+        result, head = response.results.add(), known.get(task_id)
+        if done and head is not None:
+            result.task_id, result.state = task_id, head.state
         else:
-            response.results.append(_refusal(head, task_id, report))
+            result.CopyFrom(_refusal(head, task_id, token))
 
 
 def cancel(moves: Moves, task_ids: Sequence[str], message: str) -> pb.CancelTasksResponse:
@@ -190,19 +186,14 @@ def _each(
     """Treat tasks one after another: each may change those that follow."""
     results: list[pb.ReportResult] = []
     for task_id in task_ids:
-        head = heads(moves.sql, moves.project, [task_id]).get(task_id)
+        head = moves.heads([task_id]).get(task_id)
         results.append(one(head) if head else unknown(task_id))
     return results
 
 
-def _held_by(worker: str) -> Callable[[Head, Any], bool]:
-    """Return whether a report may end its attempt: in MERGING its worker does not hold it."""
-
-    def held(head: Head, report: Any) -> bool:
-        handed_over = bool(worker) and head.state == pb.TASK_STATE_MERGING
-        return is_live(head, report.attempt, worker) and not handed_over
-
-    return held
+def _held_by(worker: str) -> frozenset[pb.TaskState]:
+    """Return when a report may end its attempt: in MERGING its worker does not hold it."""
+    return _IN_HAND if worker else LIVE
 
 
 def _ended_for(
@@ -213,8 +204,7 @@ def _ended_for(
     return (attempt.fencing_token, reason) in [(one.fencing_token, one.reason) for one in ended]
 
 
-def _refusal(head: Head | None, task_id: str, report: Any) -> pb.ReportResult:
+def _refusal(head: Head | None, task_id: str, token: int) -> pb.ReportResult:
     if head is None:
         return unknown(task_id)
-    error = stale(head, attempt_of(report).fencing_token)
-    return pb.ReportResult(task_id=task_id, state=head.state, error=error)
+    return pb.ReportResult(task_id=task_id, state=head.state, error=stale(head, token))

@@ -8,6 +8,9 @@ LIVE = frozenset({pb.TASK_STATE_ASSIGNED, pb.TASK_STATE_RUNNING, pb.TASK_STATE_M
 UNSUCCESSFUL = frozenset({pb.TASK_STATE_FAILED, pb.TASK_STATE_CANCELLED, pb.TASK_STATE_ABORTED})
 ENDED = UNSUCCESSFUL | {pb.TASK_STATE_COMPLETE}
 
+# Later than any time.
+NEVER_NS = 2**63
+
 # What tasks must fulfil that could be assigned if their backoff, if any, were over; and those that
 # have one, or none. In these words: SQLite uses a partial index only where a query repeats its own.
 FREE = f"state = {pb.TASK_STATE_PENDING} AND deps_left = 0"
@@ -88,7 +91,7 @@ MIGRATIONS = (
         project TEXT PRIMARY KEY,
         message TEXT NOT NULL
     ) STRICT;
-    -- The newest fencing token: none is ever given twice.
+    -- No fencing token above it was given.
     CREATE TABLE tokens (newest INTEGER NOT NULL) STRICT;
     INSERT INTO tokens VALUES (0);
     """,  # noqa: S608 - a constant.

@@ -1,15 +1,13 @@
-"""The queue: one handler for each RPC, and the loops that expire leases and serve who waits."""
+"""The queue: one handler for each RPC, and the loops beside the calls."""
 
 import asyncio
-from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import ClassVar, Self
 
 import structlog
 from coord.errors import not_found, permission_denied
-from coord.times import SECOND, duration_ns, from_seconds, set_timestamp, timestamp, timestamp_ns
-from coord.v1 import common_pb2
+from coord.times import SECOND, duration_ns, from_seconds, timestamp
 from coord.v1 import queue_pb2 as pb
 from coord_runtime.calls import Call
 from coord_runtime.checks import (
@@ -32,18 +30,16 @@ from pydantic import Field
 
 from coord_queue.adding import check_batch
 from coord_queue.explain import DEPS_SHOWN, explain
-from coord_queue.leases import LeaseClock
+from coord_queue.leases import Leases
 from coord_queue.line import Line
-from coord_queue.metrics import QueueMetrics, Rate
+from coord_queue.metrics import QueueMetrics
 from coord_queue.schema import MIGRATIONS
 from coord_queue.sqlite import SqliteQueueStore
 from coord_queue.store import Page, QueueStore
 from coord_queue.validation import check_failure, check_paths, check_spec
 
 _WAIT_MAX_NS = 60 * SECOND
-_LOOKS_PER_LEASE = 10
-
-Report = pb.Completion | pb.Failure | pb.Release
+_SHOWN_PER_LEASE = 10
 
 log = structlog.get_logger(__name__)
 
@@ -92,14 +88,11 @@ class QueueService(Service):
         self._project = context.project
         self._settings = settings
         self._store = store
-        self._lease_ns = from_seconds(settings.lease_s)
-        self._leases = LeaseClock(self._lease_ns)
-        self._line = Line(store, context.environment)
-        store.listen(self._begin)
+        environment, lease_ns = context.environment, from_seconds(settings.lease_s)
+        self._metrics = metrics = QueueMetrics(context.registry, environment.monotonic_ns())
+        self._line = line = Line(store, environment)
+        self._leases = Leases(store, environment, metrics, lease_ns, line.look)
         self._loops: list[asyncio.Task[None]] = []
-        self._metrics = QueueMetrics(context.registry)
-        now_ns = context.environment.monotonic_ns()
-        self._rates = {name: Rate(now_ns) for name in ("added", "assigned", "completed")}
 
     @classmethod
     async def open(cls, context: ServiceContext) -> Self:
@@ -112,14 +105,10 @@ class QueueService(Service):
         return cls(context, settings, store)
 
     async def start(self) -> None:
-        """Begin to expire leases, and to serve who waits."""
-        environment = self._environment
-        live = self._store.live()
-        self._leases.restore(live, environment.monotonic_ns(), environment.now_ns())
-        self._loops = [
-            asyncio.create_task(self._expire_leases()),
-            asyncio.create_task(self._line.serve()),
-        ]
+        """Begin to expire leases, to serve who waits, and to show how many tasks there are."""
+        self._leases.restore()
+        loops = self._leases.expire(), self._line.serve(), self._show_counts()
+        self._loops = [asyncio.create_task(one) for one in loops]
 
     async def stop(self) -> None:
         """End the loops, and close the store."""
@@ -159,7 +148,7 @@ class QueueService(Service):
         check_worker("worker", request.worker)
         check_ids("task_ids", request.task_ids)
         response = await self._store.assign(request, call.once)
-        self._set_expiry(one.lease for one in response.results if one.HasField("lease"))
+        self._leases.set_expiry(one.lease for one in response.results if one.HasField("lease"))
         return response
 
     async def cancel_tasks(
@@ -182,7 +171,7 @@ class QueueService(Service):
         for item in request.completions:
             check_text("completions.message", item.message, MESSAGE_BYTES_MAX)
         response = await self._store.complete(request)
-        ended = self._end(request.completions, response.results)
+        ended = self._leases.ended(request.completions, response.results)
         for held_ns in ended:
             self._metrics.work_s.observe(held_ns / SECOND)
         self._count("completed", len(ended))
@@ -206,7 +195,7 @@ class QueueService(Service):
         for item in request.failures:
             check_failure(item)
         response = await self._store.fail(request)
-        self._end(request.failures, response.results)
+        self._leases.ended(request.failures, response.results)
         return response
 
     async def get_dependency_graph(
@@ -227,8 +216,7 @@ class QueueService(Service):
         del call
         stats = self._store.stats(request.project)
         if request.project == self._project:
-            now_ns = self._environment.monotonic_ns()
-            rates = {name: rate.per_second(now_ns) for name, rate in self._rates.items()}
+            rates = self._metrics.rates(self._environment.monotonic_ns())
             stats.added_per_second = rates["added"]
             stats.assigned_per_second = rates["assigned"]
             stats.completed_per_second = rates["completed"]
@@ -249,7 +237,7 @@ class QueueService(Service):
         check_range("wait ns", duration_ns(request.wait), 0, _WAIT_MAX_NS)
         check_paths("excluded_paths", request.excluded_paths)
         response = await self._line.lease(request, call.once)
-        self._set_expiry(response.leases)
+        self._leases.set_expiry(response.leases)
         return response
 
     async def list_ready_tasks(
@@ -295,11 +283,7 @@ class QueueService(Service):
         for item in request.reassignments:
             check_worker("reassignments.worker", item.worker)
         response = await self._store.reassign(request, call.once)
-        now_ns = self._environment.monotonic_ns()
-        for item, result in zip(request.reassignments, response.results, strict=True):
-            if result.HasField("lease"):
-                self._leases.end(item.attempt.fencing_token, now_ns)
-                self._set_expiry([result.lease])
+        self._leases.reassigned(request.reassignments, response.results)
         return response
 
     async def release_tasks(
@@ -312,7 +296,7 @@ class QueueService(Service):
             check_text("releases.message", item.message, MESSAGE_BYTES_MAX)
             check_progress("releases.progress", item.progress)
         response = await self._store.release(request)
-        self._end(request.releases, response.results)
+        self._leases.ended(request.releases, response.results)
         return response
 
     async def remove_tasks(
@@ -335,7 +319,7 @@ class QueueService(Service):
         if changed:
             await self._store.report_progress(request.project, request.worker, changed)
         directives = self._store.directives(request.project, request.worker, attempts)
-        results = map(self._renewed, attempts, directives)
+        results = map(self._leases.renewed, attempts, directives)
         return pb.RenewLeasesResponse(results=results)
 
     async def resume_queue(
@@ -359,9 +343,7 @@ class QueueService(Service):
         del call
         check_attempts("attempts", request.attempts)
         response = await self._store.start(request)
-        now_ns = self._environment.monotonic_ns()
-        for token in self._accepted(request.attempts, response.results):
-            self._leases.start(token, now_ns)
+        self._leases.started(request.attempts, response.results)
         return response
 
     async def submit_tasks(
@@ -371,9 +353,7 @@ class QueueService(Service):
         del call
         check_attempts("attempts", request.attempts)
         response = await self._store.submit(request)
-        now_ns = self._environment.monotonic_ns()
-        for token in self._accepted(request.attempts, response.results):
-            self._leases.submit(token, now_ns)
+        self._leases.submitted(request.attempts, response.results)
         return response
 
     async def watch_queue_events(
@@ -391,73 +371,14 @@ class QueueService(Service):
         return task
 
     def _count(self, name: str, number: int) -> None:
-        self._rates[name].add(number, self._environment.monotonic_ns())
+        self._metrics.count(name, number, self._environment.monotonic_ns())
 
-    def _begin(self, project: str, leases: Iterable[pb.Lease]) -> None:
-        """Begin the leases of new attempts."""
-        now_ns, wall_ns = self._environment.monotonic_ns(), self._environment.now_ns()
-        for lease in leases:
-            self._leases.begin(project, lease, now_ns)
-            ready_ns = timestamp_ns(lease.attempt.ready_at)
-            self._metrics.wait_s.observe((wall_ns - ready_ns) / SECOND)
-            self._count("assigned", 1)
-
-    def _set_expiry(self, leases: Iterable[pb.Lease]) -> None:
-        """Tell holders when their leases expire; who repeats a request has them renewed."""
-        now_ns, wall_ns = self._environment.monotonic_ns(), self._environment.now_ns()
-        for lease in leases:
-            self._leases.renew(lease.attempt.fencing_token, now_ns)
-            set_timestamp(lease.attempt.lease_expires_at, wall_ns + self._lease_ns)
-
-    def _end(self, reports: Iterable[Report], results: Iterable[pb.ReportResult]) -> list[int]:
-        """End the leases of attempts that have ended; return how long each was held, in ns."""
-        tokens = self._accepted((one.attempt for one in reports), results)
-        now_ns = self._environment.monotonic_ns()
-        self._line.look()
-        held = [self._leases.end(token, now_ns) for token in tokens]
-        return [held_ns for held_ns in held if held_ns is not None]
-
-    def _accepted(
-        self, attempts: Iterable[common_pb2.AttemptRef], results: Iterable[pb.ReportResult]
-    ) -> list[int]:
-        """Return the fencing tokens of reports that were not refused; count the stale ones."""
-        tokens: list[int] = []
-        for attempt, result in zip(attempts, results, strict=True):
-            if not result.HasField("error"):
-                tokens.append(attempt.fencing_token)
-            elif result.error.reason == "STALE_TOKEN":
-                self._metrics.stale.inc()
-        return tokens
-
-    def _renewed(
-        self, attempt: common_pb2.AttemptRef, directive: pb.LeaseDirective
-    ) -> pb.LeaseRenewalResult:
-        result = pb.LeaseRenewalResult(task_id=attempt.task_id, directive=directive)
-        if directive == pb.LEASE_DIRECTIVE_CONTINUE:
-            self._leases.renew(attempt.fencing_token, self._environment.monotonic_ns())
-            expires_at = timestamp(self._environment.now_ns() + self._lease_ns)
-            result.expires_at.CopyFrom(expires_at)
-        return result
-
-    async def _expire_leases(self) -> None:
+    async def _show_counts(self) -> None:
+        """Keep the gauges of the host's project up to date, for ever."""
         while True:
-            await asyncio.sleep(self._lease_ns / SECOND / _LOOKS_PER_LEASE)
+            await asyncio.sleep(self._settings.lease_s / _SHOWN_PER_LEASE)
             try:
-                await self._expire_due()
                 stats = self._store.stats(self._project)
                 self._metrics.set_counts(self._project, stats, self._environment.now_ns() / SECOND)
             except Exception:  # Whatever it is, the next look comes.
-                log.exception("leases could not be expired")
-
-    async def _expire_due(self) -> None:
-        due: defaultdict[str, list[pb.Failure]] = defaultdict(list)
-        for project, failure in self._leases.due(self._environment.monotonic_ns()):
-            due[project].append(failure)
-        for project, failures in due.items():
-            ended = await self._store.end(project, failures)
-            # Only now: what the store has refused to end is due again.
-            for failure in failures:
-                self._leases.end(failure.attempt.fencing_token, 0)
-            log.info("attempts ended by the clock", project=project, attempts=ended)
-            self._metrics.expired.inc(ended)
-            self._line.look()
+                log.exception("tasks could not be counted")

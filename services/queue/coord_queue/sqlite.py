@@ -1,6 +1,6 @@
 """The embedded store: SQLite is the state machine."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -25,9 +25,10 @@ from coord_queue.ready import (
     ready_tasks,
 )
 from coord_queue.rows import heads, without_bodies
-from coord_queue.schema import ENDED
+from coord_queue.schema import ENDED, LIVE, NEVER_NS, Head
 from coord_queue.store import Given, LiveAttempt, Page
-from coord_queue.transitions import NEVER_NS, Moves
+from coord_queue.tokens import Tokens
+from coord_queue.transitions import Moves
 
 R = TypeVar("R")
 
@@ -57,12 +58,14 @@ class SqliteQueueStore:
         self._counts = database.read(reading.counts)
         self._needs = database.read(needs)
         self._pauses = database.read(pauses)
+        self._tokens = Tokens(database.read(reading.newest_token))
+        self._live: defaultdict[str, dict[str, Head]] = defaultdict(dict)
         # No backoff ends before, by project; not known where there is nothing.
         self._back_ns: dict[str, int] = {}
         self._given: Given = lambda *_: None
 
     def listen(self, given: Given) -> None:
-        """Have `given` called with each new lease once it is on disk, wanted or not."""
+        """Have `given` called with the new attempts once they are on disk, wanted or not."""
         self._given = given
 
     async def add(self, request: pb.AddTasksRequest, once: Once | None) -> pb.AddTasksResponse:
@@ -114,7 +117,7 @@ class SqliteQueueStore:
         """End those attempts that still live, whoever has them; return how many."""
 
         def operation(moves: Moves) -> int:
-            known = heads(moves.sql, project, [one.attempt.task_id for one in failures])
+            known = moves.heads([one.attempt.task_id for one in failures])
             pairs = [(known.get(one.attempt.task_id), one) for one in failures]
             lost = [
                 (head, one)
@@ -192,7 +195,7 @@ class SqliteQueueStore:
         """Store the progress of attempts that live, and are the worker's own."""
 
         def operation(moves: Moves) -> None:
-            known = heads(moves.sql, project, [one.attempt.task_id for one in renewals])
+            known = moves.heads([one.attempt.task_id for one in renewals])
             pairs = [(known.get(one.attempt.task_id), one) for one in renewals]
             moves.set_progress(
                 (head, one.progress)
@@ -274,7 +277,7 @@ class SqliteQueueStore:
         page = self._database.read(lambda sql: most_unblocking_first(sql, found[:limit]))
         specs = [without_bodies(one.full_spec()) for one in page]
         last = found[limit - 1] if len(found) > limit else None
-        return specs, [last.rank_ns, last.number] if last else []
+        return specs, [last.rank_ns, last.head.number] if last else []
 
     def ready_count(self, project: str) -> int:
         """Return how many tasks could be assigned now; 0 where the queue is paused."""
@@ -334,7 +337,8 @@ class SqliteQueueStore:
         self, project: str, operation: Callable[[Moves], R], once: Once | None = None
     ) -> R:
         def run(transaction: Transaction) -> R:
-            moves = Moves(transaction, project, self._chance)
+            live = self._live[project]
+            moves = Moves(transaction, project, self._chance, self._tokens, live)
             result = operation(moves)
             transaction.committed.append(lambda: self._note(project, moves))
             return result
@@ -349,7 +353,8 @@ class SqliteQueueStore:
         response: Any,
     ) -> None:
         def operation(moves: Moves) -> None:
-            reports.take(moves, items, rule(moves, request.worker), response)
+            worker = request.worker
+            reports.take(moves, worker, items, rule(moves, worker), response)
 
         await self._write(request.project, operation)
 
@@ -374,6 +379,12 @@ class SqliteQueueStore:
         for (state, free), tasks in moves.counts.items():
             self._counts[project, state, free] += tasks
         self._needs |= moves.needs
-        self._given(project, moves.given)
+        live = self._live[project]
+        for head in moves.moved:
+            if head.state in LIVE:
+                live[head.id] = head
+            else:
+                live.pop(head.id, None)
+        self._given(moves.given)
         if moves.back_ns < self._back_ns.get(project, 0):
             self._back_ns[project] = moves.back_ns

@@ -8,9 +8,6 @@ from coord.v1 import common_pb2
 from coord.v1 import queue_pb2 as pb
 from coord_runtime.calls import Once
 
-# Takes a project and leases.
-Given = Callable[[str, Sequence[pb.Lease]], None]
-
 
 @dataclass(frozen=True)
 class Page:
@@ -39,6 +36,7 @@ class LiveAttempt(NamedTuple):
         task_id: The task.
         token: The fencing token.
         worker: Whose it is.
+        ready_ns: Since when its task had been ready, by the wall clock.
         assigned_ns: When it was assigned, by the wall clock.
         started_ns: When it started, by the wall clock; 0 where it has not.
         timeout_ns: The task's timeout; 0 for none.
@@ -48,16 +46,21 @@ class LiveAttempt(NamedTuple):
     task_id: str
     token: int
     worker: str
+    ready_ns: int
     assigned_ns: int
     started_ns: int
     timeout_ns: int
+
+
+# Takes new attempts.
+Given = Callable[[Sequence[LiveAttempt]], None]
 
 
 class QueueStore(Protocol):
     """Holds tasks and attempts. Every write answers once it is on disk."""
 
     def listen(self, given: Given) -> None:
-        """Have `given` called with each new lease once it is on disk, wanted or not."""
+        """Have `given` called with the new attempts once they are on disk, wanted or not."""
 
     async def add(self, request: pb.AddTasksRequest, once: Once | None) -> pb.AddTasksResponse:
         """Add tasks, all or none."""

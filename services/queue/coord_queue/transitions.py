@@ -4,8 +4,8 @@ Every function here changes rows, writes the events of the change and brings the
 commits.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from coord.environment import Random
@@ -15,12 +15,15 @@ from coord.v1 import queue_pb2 as pb
 from coord_runtime.database import Transaction
 
 from coord_queue.retry import after_failure
-from coord_queue.schema import HEAD_COLUMNS, LIVE, UNSUCCESSFUL, Head
+from coord_queue.rows import heads
+from coord_queue.schema import HEAD_COLUMNS, LIVE, NEVER_NS, UNSUCCESSFUL, Head
+from coord_queue.store import LiveAttempt
+from coord_queue.tokens import Tokens
 
 _BLOCKED = ", ".join(str(state) for state in sorted(UNSUCCESSFUL))
 _NO_REASON = pb.FAILURE_REASON_UNSPECIFIED
-# Later than any time.
-NEVER_NS = 2**63
+# What differs between the events of one move.
+_MOVED = ("task_id", "from_state", "fencing_token", "worker", "message")
 
 
 class Ending(NamedTuple):
@@ -44,30 +47,49 @@ class Moves:
         transaction: The transaction.
         project: The project.
         chance: Where the jitter of backoffs comes from.
+        tokens: Where fencing tokens come from.
+        live: The heads of live attempts, as far as they are known, by task. Who moves one takes it
+            out: only what is on disk is known.
         counts: How many tasks more are in each state, by (state, whether free): PENDING ones that
             wait for no dependency are free.
         needs: Sets of capabilities, by id, that no task had required before.
-        given: The leases of new attempts.
+        given: The new attempts.
         back_ns: When the first of the backoffs that begin here ends; far away where none does.
+        moved: The heads of tasks that have another state now.
     """
 
-    def __init__(self, transaction: Transaction, project: str, chance: Random) -> None:
+    def __init__(
+        self,
+        transaction: Transaction,
+        project: str,
+        chance: Random,
+        tokens: Tokens,
+        live: dict[str, Head],
+    ) -> None:
         self.transaction = transaction
         self.sql = transaction.sql
         self.now_ns = transaction.now_ns
         self.project = project
         self.chance = chance
-        self.counts: Counter[tuple[pb.TaskState, bool]] = Counter()
+        self.tokens = tokens
+        self.live = live
+        self.counts: dict[tuple[pb.TaskState, bool], int] = {}
         self.needs: dict[int, frozenset[str]] = {}
-        self.given: list[pb.Lease] = []
+        self.given: list[LiveAttempt] = []
         self.back_ns = NEVER_NS
+        self.moved: list[Head] = []
+
+    def heads(self, ids: Sequence[str]) -> dict[str, Head]:
+        """Return the heads of those tasks that are there, by id."""
+        known = {one: self.live[one] for one in ids if one in self.live}
+        others = [one for one in ids if one not in known]
+        return known | heads(self.sql, self.project, others)
 
     def assign(self, heads: Sequence[Head], worker: str) -> None:
         """PENDING -> ASSIGNED, each with a new attempt."""
-        query = "UPDATE tokens SET newest = newest + ? RETURNING newest"
-        newest: int = self.sql.execute(query, (len(heads),)).fetchone()[0]
         self.count(pb.TASK_STATE_PENDING, -len(heads), free=True)
-        for token, head in enumerate(heads, newest - len(heads) + 1):
+        first = self.tokens.take(self.transaction, len(heads))
+        for token, head in enumerate(heads, first):
             head.token, head.worker = token, worker
         self.sql.executemany(
             f"UPDATE tasks SET state = {pb.TASK_STATE_ASSIGNED}, changed_ns = ?1, assigned_ns = ?1,"  # noqa: S608 - a constant.
@@ -92,13 +114,11 @@ class Moves:
             " WHERE number = ?",
             [(self.now_ns, completion.message, head.number) for head, completion in done],
         )
-        for head, _ in done:
-            self.count(head.state, -1)
-        event = pb.QueueEvent(to_state=pb.TASK_STATE_COMPLETE)
-        for head, completion in done:
-            event.message = completion.message
-            self._emit(event, head, completion.cause)
-        self.count(pb.TASK_STATE_COMPLETE, len(done))
+        for cause, alike in groupby(done, lambda one: one[1].cause):
+            ended, reports = zip(*alike, strict=True)
+            self._leave(ended)
+            messages = [one.message for one in reports]
+            self._tell(ended, pb.TASK_STATE_COMPLETE, messages=messages, cause=cause)
         self._count_down([head.number for head, _ in done])
 
     def fail(self, failed: Sequence[tuple[Head, pb.Failure]]) -> None:
@@ -156,7 +176,7 @@ class Moves:
         for one in doomed:
             one.state = pending
         self.count(pending, -len(doomed))
-        self._tell(doomed, aborted, reason, message)
+        self._tell(doomed, aborted, reason, [message] * len(doomed))
 
     def retry(self, head: Head) -> None:
         """FAILED, CANCELLED or ABORTED -> PENDING; then the dependents that this had aborted."""
@@ -182,20 +202,29 @@ class Moves:
 
     def count(self, state: pb.TaskState, number: int, *, free: bool = False) -> None:
         """Note that there are more (or fewer) tasks in a state."""
-        self.counts[state, free] += number
+        self.counts[state, free] = self.counts.get((state, free), 0) + number
 
     def emit(self, event: pb.QueueEvent) -> None:
         """Write an event."""
         self.transaction.emit(self.project, event)
+
+    def emit_all(
+        self, event: pb.QueueEvent, names: Sequence[str], rows: Sequence[Sequence[Any]]
+    ) -> None:
+        """Write an event for each row of the fields in which they differ."""
+        self.transaction.emit_all(self.project, event, names, rows)
 
     def _advance(self, heads: Sequence[Head], state: pb.TaskState, column: str) -> None:
         self.sql.executemany(
             f"UPDATE tasks SET state = {state}, changed_ns = ?1, {column} = ?1 WHERE number = ?2",  # noqa: S608 - names are constants, values parameters.
             [(self.now_ns, one.number) for one in heads],
         )
+        self._leave(heads)
+        self._tell(heads, state)
+
+    def _leave(self, heads: Sequence[Head]) -> None:
         for head in heads:
             self.count(head.state, -1)
-        self._tell(heads, state)
 
     def _count_down(self, numbers: Sequence[int]) -> None:
         pending, ended = pb.TASK_STATE_PENDING, str(list(numbers))
@@ -255,7 +284,7 @@ class Moves:
         for one in endings:
             free = one.head.deps_left == 0
             self.count(one.head.state, -1, free=free and one.head.state == pb.TASK_STATE_PENDING)
-            self._tell([one.head], one.state, one.reason, one.message, one.cause, free=free)
+            self._tell([one.head], one.state, one.reason, [one.message], one.cause, free=free)
 
     def _ended_row(self, one: Ending) -> tuple[Any, ...]:
         waits = one.not_before_ns > self.now_ns and one.state == pb.TASK_STATE_PENDING
@@ -311,25 +340,22 @@ class Moves:
         heads: Sequence[Head],
         state: pb.TaskState,
         reason: pb.FailureReason = _NO_REASON,
-        message: str = "",
+        messages: Sequence[str] = (),
         cause: common_pb2.EventRef | None = None,
         *,
         free: bool = False,
     ) -> None:
         """Write the events of a move that is stored, and bring the heads along."""
-        event = pb.QueueEvent(to_state=state, reason=reason, message=message)
-        for head in heads:
-            self._emit(event, head, cause)
-        self.count(state, len(heads), free=free and state == pb.TASK_STATE_PENDING)
-
-    def _emit(
-        self, event: pb.QueueEvent, head: Head, cause: common_pb2.EventRef | None = None
-    ) -> None:
-        event.task_id, event.from_state = head.id, head.state
-        event.fencing_token, event.worker = head.token, head.worker
+        event = pb.QueueEvent(to_state=state, reason=reason)
         if cause is not None and cause.sequence:
             event.meta.cause.CopyFrom(cause)
-        elif event.meta.HasField("cause"):
-            event.meta.ClearField("cause")
-        head.state = event.to_state
-        self.emit(event)
+        rows = [
+            (one.id, one.state, one.token, one.worker, message)
+            for one, message in zip(heads, messages or [""] * len(heads), strict=True)
+        ]
+        self.emit_all(event, _MOVED, rows)
+        for head in heads:
+            self.live.pop(head.id, None)
+            head.state = state
+        self.moved += heads
+        self.count(state, len(heads), free=free and state == pb.TASK_STATE_PENDING)

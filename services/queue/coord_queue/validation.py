@@ -63,11 +63,13 @@ def _check_fields(spec: pb.TaskSpec) -> None:
         check_ids("deps", spec.deps)
         if len(set(spec.deps)) != len(spec.deps):
             raise invalid_field("deps", "names a task twice")
-    check_ids("required_capabilities", spec.required_capabilities)
+    if spec.required_capabilities:
+        check_ids("required_capabilities", spec.required_capabilities)
     if spec.category:
         check_id("category", spec.category)
-    check_range("labels", len(spec.labels), 0, _LABELS_MAX)
-    check_ids("labels", spec.labels)
+    if labels := spec.labels:
+        check_range("labels", len(labels), 0, _LABELS_MAX)
+        check_ids("labels", labels)
     if spec.HasField("retry_policy"):
         _check_policy(spec.retry_policy)
     if spec.HasField("timeout"):

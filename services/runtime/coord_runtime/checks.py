@@ -133,7 +133,8 @@ def _check_lists(message: Message) -> None:
             )
         if kind == FieldDescriptor.TYPE_MESSAGE:
             for item in value if repeated else (value,):
-                if isinstance(item, Message):  # Not the key of a map.
+                # Not the key of a map.
+                if isinstance(item, Message) and item.ByteSize() > ITEMS_MAX:
                     _check_lists(item)
 
 

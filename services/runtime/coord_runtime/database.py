@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
@@ -79,20 +78,35 @@ class Transaction:
         self.now_ns = now_ns
         self.committed: list[Callable[[], object]] = []
         self._events = events
+        self._now: Timestamp | None = None
 
     def emit(self, project: str, event: Any) -> int:
         """Write an event with the change that it tells of; return its number.
 
         Args:
             project: Whose event.
-            event: The message; number and time of its `meta` are filled in here. The caller may
+            event: The message; number and time of its `meta` need not be filled in. The caller may
                 make the next one of it.
         """
-        return self._events.append(project, event, self._now)
+        return self._events.append(project, event, self._occurred_at())
 
-    @cached_property
-    def _now(self) -> Timestamp:
-        return timestamp(self.now_ns)
+    def emit_all(
+        self, project: str, event: Any, names: Sequence[str], rows: Sequence[Sequence[Any]]
+    ) -> None:
+        """Write an event for each row: `event`, but for the fields that are named.
+
+        Args:
+            project: Whose events.
+            event: What is common to all.
+            names: Fields that are numbers or texts.
+            rows: Their values, for each event.
+        """
+        self._events.append_all(project, event, names, rows, self._occurred_at())
+
+    def _occurred_at(self) -> Timestamp:
+        if self._now is None:
+            self._now = timestamp(self.now_ns)
+        return self._now
 
 
 @dataclass

@@ -1,12 +1,17 @@
 """The events of each project: numbered without gaps, and stored in pages.
 
-One row holds what one commit tells of a project, so that an event costs little more than its bytes.
-A page is a row of serialised events, each after its length in 4 bytes, little-endian.
+One row holds what one commit tells of a project. Events that differ in a few fields only are stored
+as one template and those fields: to tell of a task among a thousand costs little more than its id.
+A page is a row of parts; a part is a serialised event and a JSON list, each after its length in 4
+bytes, little-endian. The list has the names of fields, then their values for each event; where it
+is empty, the event stands for itself.
 """
 
+import json
 import sqlite3
-from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple, TypeVar
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -18,25 +23,45 @@ _PAGES_READ = 8
 _LENGTH_BYTES = 4
 
 
+class _Part(NamedTuple):
+    """Events that are not stored yet; `last` is the number of the last of them."""
+
+    last: int
+    body: bytes
+
+
 class EventLog:
     """Numbers events, and holds those that are not stored yet."""
 
     def __init__(self, sql: sqlite3.Connection) -> None:
         self._sql = sql
         self._last: dict[str, int] = {}
-        self._new: dict[str, list[bytes]] = {}
+        self._new: dict[str, list[_Part]] = {}
 
     def append(self, project: str, event: Any, occurred_at: Timestamp) -> int:
-        """Set number and time in an event's `meta`, and keep its bytes; return the number."""
-        new = self._new.get(project)
-        if new is None:
-            new = self._new[project] = []
-            self._last.setdefault(project, last_sequence(self._sql, project))
-        meta = event.meta
-        meta.sequence = self._last[project] = sequence = self._last[project] + 1
-        meta.occurred_at.CopyFrom(occurred_at)
-        new.append(event.SerializeToString())
-        return sequence
+        """Set the time in an event's `meta`, and keep its bytes; return its number."""
+        event.meta.occurred_at.CopyFrom(occurred_at)
+        return self._append(project, 1, _sized(event.SerializeToString()) + _sized(b""))
+
+    def append_all(
+        self,
+        project: str,
+        event: Any,
+        names: Sequence[str],
+        rows: Sequence[Sequence[Any]],
+        occurred_at: Timestamp,
+    ) -> None:
+        """Keep an event for each row: `event` with these fields, which are numbers or texts."""
+        if len(rows) == 1:
+            for name, value in zip(names, rows[0], strict=True):
+                setattr(event, name, value)
+            self.append(project, event, occurred_at)
+            return
+        event.meta.occurred_at.CopyFrom(occurred_at)
+        template = _sized(event.SerializeToString())
+        for begin in range(0, len(rows), _PAGE_EVENTS_MAX):
+            part = rows[begin : begin + _PAGE_EVENTS_MAX]
+            self._append(project, len(part), template + _sized(_encode([names, *part])))
 
     def mark(self) -> dict[str, int]:
         """Return the last numbers, for `reset`."""
@@ -44,31 +69,37 @@ class EventLog:
 
     def reset(self, mark: dict[str, int]) -> None:
         """Forget what was appended since `mark` was taken: it is not to be stored."""
-        for project, events in self._new.items():
-            stored = self._last[project] - len(events)
-            del events[max(mark.get(project, 0) - stored, 0) :]
-        self._new = {project: events for project, events in self._new.items() if events}
+        for project, parts in self._new.items():
+            parts[:] = [part for part in parts if part.last <= mark.get(project, 0)]
+        self._new = {project: parts for project, parts in self._new.items() if parts}
         self._last = mark
 
     def store(self) -> None:
         """Write what was appended."""
-        for project, events in self._new.items():
-            last = self._last[project] - len(events)
-            for begin in range(0, len(events), _PAGE_EVENTS_MAX):
-                part = events[begin : begin + _PAGE_EVENTS_MAX]
-                last += len(part)
-                row = (project, last, _page_of(part))
+        for project, parts in self._new.items():
+            for _, page in groupby(parts, lambda part: part.last // _PAGE_EVENTS_MAX):
+                lasts, bodies = zip(*page, strict=True)
+                row = (project, lasts[-1], b"".join(bodies))
                 self._sql.execute("INSERT INTO event_pages VALUES (?, ?, ?)", row)
         self._new.clear()
 
+    def _append(self, project: str, events: int, body: bytes) -> int:
+        new = self._new.get(project)
+        if new is None:
+            new = self._new[project] = []
+            if project not in self._last:
+                self._last[project] = last_sequence(self._sql, project)
+        last = self._last[project] = self._last[project] + events
+        new.append(_Part(last, body))
+        return last
 
-def events_of(page: bytes) -> Iterator[bytes]:
-    """Yield the serialised events of a page."""
-    at = 0
-    while at < len(page):
-        begin = at + _LENGTH_BYTES
-        at = begin + int.from_bytes(page[at:begin], "little")
-        yield page[begin:at]
+
+def events_of(last: int, page: bytes, event_class: type[E]) -> list[E]:
+    """Return the events of a page, of which the last has the number `last`."""
+    events = list(_unnumbered(page, event_class))
+    for sequence, event in enumerate(events, last - len(events) + 1):
+        event.meta.sequence = sequence  # type: ignore[attr-defined]
+    return events
 
 
 def last_sequence(sql: sqlite3.Connection, project: str) -> int:
@@ -86,11 +117,36 @@ def events_after(
     )
     found: list[E] = []
     for last, page in sql.execute(query, (project, after, _PAGES_READ)):
-        events = list(events_of(page))
-        known = max(after - (last - len(events)), 0)
-        found += map(event_class.FromString, events[known:])
+        events = events_of(last, page, event_class)
+        found += events[max(after - (last - len(events)), 0) :]
     return found
 
 
-def _page_of(events: Iterable[bytes]) -> bytes:
-    return b"".join(len(one).to_bytes(_LENGTH_BYTES, "little") + one for one in events)
+def _unnumbered(page: bytes, event_class: type[E]) -> Iterator[E]:
+    texts = _texts(page)
+    for template, rows in zip(texts, texts, strict=True):
+        if not rows:
+            yield event_class.FromString(template)
+            continue
+        names, *values = json.loads(rows)
+        for row in values:
+            event = event_class.FromString(template)
+            for name, value in zip(names, row, strict=True):
+                setattr(event, name, value)
+            yield event
+
+
+def _texts(page: bytes) -> Iterator[bytes]:
+    at = 0
+    while at < len(page):
+        begin = at + _LENGTH_BYTES
+        at = begin + int.from_bytes(page[at:begin], "little")
+        yield page[begin:at]
+
+
+def _sized(text: bytes) -> bytes:
+    return len(text).to_bytes(_LENGTH_BYTES, "little") + text
+
+
+def _encode(rows: Sequence[Sequence[Any]]) -> bytes:
+    return json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode()

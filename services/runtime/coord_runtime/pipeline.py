@@ -6,9 +6,9 @@ all; and every error as the one error type.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any
 
 import grpc
@@ -46,7 +46,6 @@ class Method:
     metrics: MethodMetrics
     has_project: bool
     has_worker: bool
-    labels: tuple[str, str, str]
 
     @property
     def request_streams(self) -> bool:
@@ -84,29 +83,29 @@ class Pipeline:
 
     async def unary(self, method: Method, request: Any, authorization: str) -> Any:
         """Answer one request."""
-        method.metrics.received.inc()
-        with self._measured(method):
+        method.metrics.received += 1
+        with _Measured(method, self.environment):
             call = self._admit(method, authorization)
             self._check(method, request, call)
             response = await method.handler(request, self._with_once(method, request, call))
-        method.metrics.sent.inc()
+        method.metrics.sent += 1
         return response
 
     async def server_stream(
         self, method: Method, request: Any, authorization: str
     ) -> AsyncIterator[Any]:
         """Answer one request with a stream."""
-        method.metrics.received.inc()
-        with self._measured(method):
+        method.metrics.received += 1
+        with _Measured(method, self.environment):
             call = self._admit(method, authorization)
             self._check(method, request, call)
             async for response in method.handler(request, call):
-                method.metrics.sent.inc()
+                method.metrics.sent += 1
                 yield response
 
     async def bidi_stream(self, method: Method, stream: Stream, authorization: str) -> None:
         """Serve a stream in both directions. The handler checks its messages itself."""
-        with self._measured(method):
+        with _Measured(method, self.environment):
             call = self._admit(method, authorization)
             await method.handler(_CheckedStream(stream, method.metrics), call)
 
@@ -126,7 +125,6 @@ class Pipeline:
             metrics=self.metrics.method(labels),
             has_project="project" in fields,
             has_worker="worker" in fields,
-            labels=labels,
         )
 
     def _admit(self, method: Method, authorization: str) -> Call:
@@ -153,31 +151,37 @@ class Pipeline:
         once = once_of(request, call.principal, method.name, method.response)
         return Call(call.principal, method.name, once) if once else call
 
-    @contextmanager
-    def _measured(self, method: Method) -> Iterator[None]:
-        method.metrics.started.inc()
-        method.metrics.active.inc()
-        begin_ns = self.environment.monotonic_ns()
-        code = grpc.StatusCode.OK
-        try:
-            yield
-        except CoordError as error:
-            code = error.code
-            raise
-        except (asyncio.CancelledError, GeneratorExit):
-            code = grpc.StatusCode.CANCELLED
-            raise
-        except Exception as error:
-            code = grpc.StatusCode.INTERNAL
-            log.exception("handler failed", method=method.path)
+
+class _Measured:
+    """Counts a call, and makes the one error type of what nobody has foreseen."""
+
+    __slots__ = ("_begin_ns", "_environment", "_method")
+
+    def __init__(self, method: Method, environment: Environment) -> None:
+        self._method = method
+        self._environment = environment
+
+    def __enter__(self) -> None:
+        metrics = self._method.metrics
+        metrics.started += 1
+        metrics.active += 1
+        self._begin_ns = self._environment.monotonic_ns()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        code = _code_of(error)
+        seconds = (self._environment.monotonic_ns() - self._begin_ns) / SECOND
+        self._method.metrics.end(_CODE_NAMES[code], seconds)
+        if isinstance(error, Exception) and not isinstance(error, CoordError):
+            name = self._method.name
+            log.error("handler failed", method=self._method.path, exc_info=error)
             raise CoordError(
-                code, "INTERNAL", f"{method.name} failed in a way that it should not; see the log"
+                code, "INTERNAL", f"{name} failed in a way that it should not; see the log"
             ) from error
-        finally:
-            method.metrics.active.dec()
-            seconds = (self.environment.monotonic_ns() - begin_ns) / SECOND
-            method.metrics.seconds.observe(seconds)
-            self.metrics.handled(method.labels, _CODE_NAMES[code]).inc()
 
 
 class _CheckedStream:
@@ -190,12 +194,12 @@ class _CheckedStream:
     async def read(self) -> Any:
         message = await self._stream.read()
         if message is not None:
-            self._metrics.received.inc()
+            self._metrics.received += 1
             check_message(message)
         return message
 
     def write(self, message: Any) -> Awaitable[None]:
-        self._metrics.sent.inc()
+        self._metrics.sent += 1
         return self._stream.write(message)
 
 
@@ -227,6 +231,16 @@ def _kind(descriptor: MethodDescriptor) -> str:
     if descriptor.client_streaming:
         return "bidi_stream"
     return "server_stream" if descriptor.server_streaming else "unary"
+
+
+def _code_of(error: BaseException | None) -> grpc.StatusCode:
+    if error is None:
+        return grpc.StatusCode.OK
+    if isinstance(error, CoordError):
+        return error.code
+    if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
+        return grpc.StatusCode.CANCELLED
+    return grpc.StatusCode.INTERNAL
 
 
 def _code_name(code: grpc.StatusCode) -> str:

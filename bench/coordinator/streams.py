@@ -1,17 +1,17 @@
-"""Workers' streams: reports and their acknowledgements, and tasks from dispatch to completion."""
+"""Workers' streams: reports, messages between workers, and tasks from adding to completion."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import grpc.aio
 from coord.v1 import common_pb2, coordinator_pb2, queue_pb2
 from coord.v1.coordinator_pb2_grpc import CoordinatorServiceStub
 from coord.v1.queue_pb2_grpc import QueueServiceStub
 
+from bench.coordinator.worker import Worker, attempt_of
 from bench.processes import no_op
 from bench.report import Row, compared
 from bench.rounds import in_turns, rate
@@ -23,64 +23,6 @@ _REPORTS = 4_800
 _TASK_WORKERS = 16
 _SLOTS = 4
 _TASKS = 960
-
-
-class Worker:
-    """A worker's end of a stream, thin: both sides are to be measured, not the worker."""
-
-    def __init__(self, stub: Any, project: str, name: str, slots: int) -> None:
-        self._stream = stub.Connect()
-        self._hello = coordinator_pb2.Hello(
-            protocol_version=1, project=project, worker=name, instance=name, slots=slots
-        )
-        self._sent = 0
-        self._received = 0
-        self.acknowledged = 0
-
-    async def join(self) -> None:
-        """Say Hello, and wait for the Welcome."""
-        await self._stream.write(coordinator_pb2.ConnectRequest(hello=self._hello))
-        assert (await self._stream.read()).HasField("welcome")
-
-    async def read(self) -> coordinator_pb2.ConnectResponse | None:
-        """Return the next message; None at the end of the stream."""
-        response: Any = await self._stream.read()
-        if response is grpc.aio.EOF:
-            return None
-        self._received = max(self._received, response.sequence)
-        self.acknowledged = max(self.acknowledged, response.acknowledged)
-        return cast("coordinator_pb2.ConnectResponse", response)
-
-    async def assigned(self) -> common_pb2.AttemptRef:
-        """Wait for a task."""
-        while (response := await self.read()) is not None:
-            if response.HasField("assigned"):
-                return attempt_of(response)
-        raise AssertionError("the stream has ended")
-
-    async def say(self, **message: Any) -> None:
-        """Send a numbered message."""
-        self._sent += 1
-        await self._stream.write(
-            coordinator_pb2.ConnectRequest(
-                sequence=self._sent, acknowledged=self._received, **message
-            )
-        )
-
-    async def settled(self) -> None:
-        """Wait until all that was said is acknowledged."""
-        while self.acknowledged < self._sent:
-            assert await self.read() is not None
-
-    async def leave(self) -> None:
-        """End this side of the stream; what still comes is left to the readers."""
-        await self._stream.done_writing()
-
-
-def attempt_of(response: coordinator_pb2.ConnectResponse) -> common_pb2.AttemptRef:
-    lease = response.assigned.lease
-    token = lease.attempt.fencing_token
-    return common_pb2.AttemptRef(task_id=lease.spec.id, fencing_token=token)
 
 
 class Client:
@@ -105,6 +47,14 @@ class Client:
                 await worker.say(complete=coordinator_pb2.Complete(attempt=attempt))
                 await worker.settled()
         return figure
+
+    async def messages(self) -> float:
+        """Return messages a second, in and out: from each worker to the next one."""
+        async with self._workers(_WORKERS, 1) as workers:
+            nexts = zip(workers, [*workers[1:], workers[0]], strict=True)
+            round_ = next(self._round)
+            sending = [_send(one, other.name, round_) for one, other in nexts]
+            return await rate(2 * _REPORTS, sending)
 
     async def tasks(self) -> float:
         """Return tasks a second, from their adding to the acknowledgement of their completion."""
@@ -156,6 +106,15 @@ async def _report(worker: Worker, attempt: common_pb2.AttemptRef) -> None:
         await worker.settled()
 
 
+async def _send(worker: Worker, to: str, round_: int) -> None:
+    for number in range(_REPORTS // _WORKERS):
+        message = coordinator_pb2.WorkerMessage(
+            message_id=f"{round_}-{worker.name}-{number}", worker=to, body="Look at src/header.py"
+        )
+        await worker.say(worker_message=message)
+        await worker.settled()
+
+
 async def run(state: Path) -> list[Row]:
     async with host(state) as running, no_op() as limit:
         channel = running.channel
@@ -164,9 +123,11 @@ async def run(state: Path) -> list[Row]:
             "no-op": Client(limit, limit, running.project),
         }
         reports = await in_turns({name: one.reports for name, one in clients.items()})
+        messages = await in_turns({name: one.messages for name, one in clients.items()})
         tasks = await in_turns({name: one.tasks for name, one in clients.items()})
         await clients["coord"].check()
     return [
         *compared("report + ack over 32 streams", "messages/s", reports, goal=0.5),
-        *compared("tasks over 16 streams of 4 slots, add to completion", "tasks/s", tasks),
+        *compared("message to another worker over 32 streams", "messages/s", messages, goal=0.5),
+        *compared("tasks over 16 streams of 4 slots, added to done", "tasks/s", tasks, goal=0.5),
     ]
