@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 from random import Random
+from typing import Self
 
 _CHUNK_BYTES = 64 * 2**10
 
@@ -63,9 +64,10 @@ class FaultProxy:
         self._weather = weather
         self._serving: set[asyncio.Task[None]] = set()
 
-    async def __aenter__(self) -> "FaultProxy":
+    async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.address = "127.0.0.1:{}".format(self._server.sockets[0].getsockname()[1])
+        port = self._server.sockets[0].getsockname()[1]
+        self.address = f"127.0.0.1:{port}"
         return self
 
     async def __aexit__(self, *_: object) -> None:

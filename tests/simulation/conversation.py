@@ -19,9 +19,8 @@ from typing import Any, TypeVar
 import structlog
 from coord.environment import Environment
 from coord.errors import CoordError
-from coord.v1 import claims_pb2
+from coord.v1 import claims_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
-from coord.v1 import queue_pb2
 from coord.v1.queue_pb2_grpc import QueueServiceStub
 from coord_coordinator.resources import common
 from coord_runtime.event_log import events_after
@@ -171,9 +170,13 @@ def main() -> None:
                 history(Path(folder), seed)
             except (AssertionError, CoordError, RuntimeError, TimeoutError) as error:
                 broken += 1
-                print(f"seed {seed}: {error!r:.300}", flush=True)
-    print(f"{options.schedules} histories, {broken} broken, {time.monotonic() - begin_s:.0f} s")
+                _tell(f"seed {seed}: {error!r:.300}")
+    _tell(f"{options.schedules} histories, {broken} broken, {time.monotonic() - begin_s:.0f} s")
     sys.exit(1 if broken else 0)
+
+
+def _tell(what: str) -> None:
+    print(what, flush=True)  # noqa: T201 - what the campaign found.
 
 
 if __name__ == "__main__":

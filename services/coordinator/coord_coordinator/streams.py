@@ -112,6 +112,7 @@ class Streams:
                 worker = await self._join(hello)
             else:
                 await self._go_on(worker, hello, first.acknowledged if first else 0)
+            self._fleet.check_stays(worker)
             over = worker.new_stream()
         self._fleet.changed.wake()
         return worker, self._welcome(worker, resumed=resumed), over
