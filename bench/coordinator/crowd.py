@@ -27,21 +27,20 @@ async def main(address: str, token: str, project: str, first: int, count: int) -
             names = range(first + begin, first + min(begin + _PER_CHANNEL, count))
             workers += [Worker(stub, project, f"w-{name:05}", 1) for name in names]
         few = asyncio.Semaphore(_JOINING)
-        await asyncio.gather(*(_join(one, few) for one in workers))
+        beating = await asyncio.gather(*(_join(one, few) for one in workers))
         print(json.dumps({"joined": len(workers)}), flush=True)
-        beating = [asyncio.create_task(_beat(one, at / count)) for at, one in enumerate(workers)]
         await asyncio.to_thread(sys.stdin.read)
         for beat in beating:
             beat.cancel()
 
 
-async def _join(worker: Worker, few: asyncio.Semaphore) -> None:
+async def _join(worker: Worker, few: asyncio.Semaphore) -> asyncio.Task[None]:
     async with few:
         await worker.join()
+    return asyncio.create_task(_beat(worker))
 
 
-async def _beat(worker: Worker, phase: float) -> None:
-    await asyncio.sleep(phase * _HEARTBEAT_S)
+async def _beat(worker: Worker) -> None:
     while True:
         with suppress(asyncio.InvalidStateError):
             await worker.beat()
