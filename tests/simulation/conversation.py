@@ -35,7 +35,7 @@ from tests.simulation.world import PROJECT, World
 E = TypeVar("E", queue_pb2.QueueEvent, pb.CoordinatorEvent)
 
 _WORKERS = ("w1", "w2", "w3")
-TASKS, _LETTERS, _CLAIMS = 8, 5, 3
+_TASKS, _LETTERS, _CLAIMS = 8, 5, 3
 _STORM_S = 40.0
 _CALM_S = 300.0
 _LOOKS = 300
@@ -96,7 +96,7 @@ async def begin(
     queue: Any, project: str, talkers: Mapping[str, Talker], environment: Environment
 ) -> None:
     """Give the workers tasks, and something to talk about."""
-    specs = [queue_pb2.TaskSpec(id=f"t{number}") for number in range(TASKS)]
+    specs = [queue_pb2.TaskSpec(id=f"t{number}") for number in range(_TASKS)]
     request = queue_pb2.AddTasksRequest(project=project, request_id="add", tasks=specs)
     await insist(queue.AddTasks, request, environment)
     for talker in talkers.values():
@@ -112,10 +112,10 @@ async def finish(
     while True:
         stats = await queue.GetQueueStats(request)
         left = [*talk.missing, *(what for talker in talkers.values() for what in talker.busy)]
-        if stats.ended == TASKS and not left:
+        if stats.ended == _TASKS and not left:
             break
         now_s = asyncio.get_running_loop().time()
-        assert now_s < deadline_s, f"stuck: {stats.ended} of {TASKS} tasks ended, {left}"
+        assert now_s < deadline_s, f"stuck: {stats.ended} of {_TASKS} tasks ended, {left}"
         await asyncio.sleep(limit_s / _LOOKS)
     for talker in talkers.values():
         talker.leave()
@@ -128,7 +128,7 @@ def check(state: Path, project: str, talk: Talk) -> None:
     with closing(sqlite3.connect(state / "queue" / "queue.db")) as sql:
         for event in _events(sql, project, queue_pb2.QueueEvent):
             checker.take(event)
-    assert len(checker.completed) == TASKS, "every task is completed, once"
+    assert len(checker.completed) == _TASKS, "every task is completed, once"
     with closing(sqlite3.connect(state / "coordinator" / "coordinator.db")) as sql:
         check_claims(_events(sql, project, pb.CoordinatorEvent))
 
