@@ -18,10 +18,10 @@ define generate
 	rm -f $(1)/coord/v1/{claims,common}_pb2_grpc.py*
 endef
 
-.PHONY: help setup lint fix proto test crash crash-queue graphs-queue model-queue demo bench clean
+.PHONY: help setup lint fix proto test crash crash-queue faults-coordinator graphs-queue model-queue demo bench clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
 
 setup: $(SETUP) ## Make the virtual environment
 
@@ -57,6 +57,10 @@ crash: $(SETUP) ## Kill parts of the demo at random, RUNS=20 times embedded and 
 
 crash-queue: $(SETUP) ## Kill the queue at full speed, KILLS=100 times
 	$(BIN)/python -m tests.crash.queue_campaign --kills $(or $(KILLS),100)
+
+faults-coordinator: $(SETUP) ## Break what workers and coordinator say: SCHEDULES=10000 simulated, SOCKETS=200 real
+	$(BIN)/python -m tests.simulation.conversation --schedules $(or $(SCHEDULES),10000)
+	$(BIN)/python -m tests.crash.conversation_campaign --schedules $(or $(SOCKETS),200)
 
 graphs-queue: $(SETUP) ## Drain graphs of up to 100,000 tasks
 	COORD_FULL_GRAPHS=1 $(BIN)/pytest tests/contract/test_queue_graphs.py --durations 5 --timeout 600

@@ -46,6 +46,7 @@ class FakeCoordinator:
         self.repeat = 1
         self.acknowledges = True
         self.heartbeat_s = 0.05
+        self.grace_s = 0.0
         self.address = ""
         self._changed = asyncio.Event()
         self._wires: list[asyncio.StreamWriter] = []
@@ -66,6 +67,7 @@ class FakeCoordinator:
         welcome = coordinator_pb2.Welcome(
             resumed=resumed,
             heartbeat_interval=duration(from_seconds(self.heartbeat_s)),
+            grace=duration(from_seconds(self.grace_s)),
             session_id=session.session_id,
             protocol_version=2,
         )

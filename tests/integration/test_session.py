@@ -8,7 +8,7 @@ import pytest
 from coord.client import connect
 from coord.errors import CoordError
 from coord.session import Outbox, SessionSettings, WorkerSession
-from coord.v1 import common_pb2, coordinator_pb2
+from coord.v1 import claims_pb2, common_pb2, coordinator_pb2
 
 from tests.integration.fake_coordinator import FakeCoordinator, Session, fake_coordinator
 
@@ -204,3 +204,52 @@ async def test_a_gap_ends_the_stream_and_not_the_session() -> None:
         fake.cut()
         await fake.until(lambda: len(one.heard) == 2)
     assert one.kinds() == ["cancel", "revoke"]
+
+
+async def test_a_message_is_handled_once_by_its_id_also_in_a_new_session() -> None:
+    letter = coordinator_pb2.WorkerMessage(message_id="m", worker="w1")
+    async with fake_coordinator() as fake, worker(fake) as one:
+        await fake.until_hellos()
+        fake.send(worker_message=letter)
+        await fake.until(lambda: "worker_message" in one.kinds())
+        fake.sessions.clear()
+        fake.cut()
+        await fake.until_hellos(2)
+        fake.send(worker_message=letter)
+        fake.send(revoke=coordinator_pb2.Revoke(attempt=ATTEMPT))
+        async with asyncio.timeout(10):
+            while "revoke" not in one.kinds():
+                await asyncio.sleep(0.01)
+    assert one.kinds() == ["worker_message", "revoke"]
+
+
+async def test_claims_end_with_their_session() -> None:
+    async with fake_coordinator() as fake, worker(fake) as one:
+        await asyncio.wait_for(one.session.send(claims_pb2.ClaimRequest(claim_id="c")), 5)
+        fake.sessions.clear()
+        fake.cut()
+        await fake.until_hellos(2)
+        async with asyncio.timeout(10):
+            while not one.heard:
+                await asyncio.sleep(0.01)
+    assert [heard.claim_lost.claim.claim_id for heard in one.heard] == ["c"]
+
+
+async def test_a_claim_that_nobody_waits_for_is_given_back() -> None:
+    refusal = coordinator_pb2.Refusal(id="c")
+    granted = coordinator_pb2.Proceed(claim=claims_pb2.Claim(claim_id="c"))
+    async with fake_coordinator() as fake, worker(fake) as one:
+        await asyncio.wait_for(one.session.send(claims_pb2.ClaimRequest(claim_id="c")), 5)
+        fake.send(refusal=refusal)
+        fake.send(proceed=granted)
+        (release,) = await fake.until_said("claim_release")
+    assert release.claim_id == "c"
+    assert one.kinds() == ["refusal"]
+
+
+async def test_a_worker_that_hears_nothing_connects_again() -> None:
+    async with fake_coordinator() as fake:
+        fake.grace_s = 0.3
+        async with worker(fake) as one:
+            await fake.until_hellos(2)
+            await asyncio.wait_for(one.session.send(started()), 5)

@@ -15,6 +15,9 @@ from coord_runtime.local import LocalChannel, rpc_error
 
 _MACHINE: contextvars.ContextVar["Machine | None"] = contextvars.ContextVar("machine", default=None)
 
+# Longer than the grace of the simulated coordinator: some workers are given up.
+_STALL_S_MAX = 15.0
+
 
 @dataclass
 class Faults:
@@ -25,12 +28,17 @@ class Faults:
         drop: Chance that a request is lost, and the same for an answer.
         repeat: Chance that a request arrives twice.
         cut_s: Mean life of a stream; 0 for ever.
+        dead: Chance that a stream's end is not an error, but one direction that carries nothing any
+            more: half-open.
+        stall_s: Mean time until one direction of a stream stands still for a while; 0 for never.
     """
 
     delay_s: float = 0.0
     drop: float = 0.0
     repeat: float = 0.0
     cut_s: float = 0.0
+    dead: float = 0.0
+    stall_s: float = 0.0
 
 
 class Machine:
@@ -180,28 +188,59 @@ class _Stream:
             context = contextvars.copy_context()
             context.run(_MACHINE.set, machine)
             self._inner = context.run(start, machine.local)
-        self._life: asyncio.TimerHandle | None = None
-        if network.faults.cut_s:
-            life_s = network.chance.expovariate(1 / network.faults.cut_s)
-            self._life = asyncio.get_running_loop().call_later(life_s, self.cancel)
+        self._fates: list[asyncio.TimerHandle] = []
         self._cut = False
+        self._dead: set[str] = set()
+        self._stalled_until_s = {"read": 0.0, "write": 0.0}
+        self._expect(network.faults.cut_s, self._end)
+        self._expect(network.faults.stall_s, self._stall)
 
     async def read(self) -> Any:
         await self._delay()
-        return await self._guarded("read")
+        message = await self._guarded("read")
+        await self._pass("read")
+        if "read" in self._dead:
+            await asyncio.Event().wait()
+        return message
 
     async def write(self, message: Any) -> None:
         await self._delay()
-        await self._guarded("write", message)
+        await self._pass("write")
+        if "write" not in self._dead or self._cut:
+            await self._guarded("write", message)
 
     async def done_writing(self) -> None:
-        await self._guarded("done_writing")
+        if "write" not in self._dead:
+            await self._guarded("done_writing")
 
     def cancel(self) -> bool:
+        for fate in self._fates:
+            fate.cancel()
         self._cut = True
-        if self._life is not None:
-            self._life.cancel()
+        if "write" in self._dead:  # Nobody hears of it.
+            return False
         return self._inner is not None and self._inner.cancel()
+
+    def _expect(self, mean_s: float, fate: Callable[[], Any]) -> None:
+        if mean_s:
+            after_s = self._network.chance.expovariate(1 / mean_s)
+            self._fates.append(asyncio.get_running_loop().call_later(after_s, fate))
+
+    def _end(self) -> None:
+        if self._network.chance.random() < self._network.faults.dead:
+            self._dead.add(self._network.chance.choice(("read", "write")))
+        else:
+            self.cancel()
+
+    def _stall(self) -> None:
+        direction = self._network.chance.choice(("read", "write"))
+        until_s = asyncio.get_running_loop().time() + self._network.chance.uniform(0, _STALL_S_MAX)
+        self._stalled_until_s[direction] = until_s
+
+    async def _pass(self, direction: str) -> None:
+        left_s = self._stalled_until_s[direction] - asyncio.get_running_loop().time()
+        if left_s > 0:
+            await asyncio.sleep(left_s)
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self._iterate()

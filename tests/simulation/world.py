@@ -67,10 +67,14 @@ class World:
             database.crash()
         self.network.machines.pop(name).die()
 
+    def worker_channel(self, name: str, machine: Machine) -> grpc.aio.Channel:
+        """Return a worker's channel to the coordinator."""
+        return self.network.channel("coordinator", self._token(Kind.WORKER, name), machine)
+
     def start_worker(self, name: str) -> None:
         """Start a worker's process."""
         machine = Machine(name)
-        channel = self.network.channel("coordinator", self._token(Kind.WORKER, name), machine)
+        channel = self.worker_channel(name, machine)
         worker = SimulatedWorker(
             name, machine, channel, self.environment, self.network, self._is_live
         )

@@ -64,6 +64,8 @@ _FATAL = frozenset(
 
 # How long the coordinator has to end a stream that the worker has closed.
 _GOODBYE_S = 5.0
+# How many messages of other workers are known again.
+_LETTERS_MAX = 10_000
 
 _log = structlog.get_logger()
 
@@ -80,7 +82,7 @@ class SessionSettings:
     """
 
     backoff_initial_s: float = 0.1
-    backoff_max_s: float = 5.0
+    backoff_max_s: float = 1.0
     welcome_timeout_s: float = 20.0
     name_wait_s: float = 120.0
 
@@ -134,6 +136,10 @@ class Outbox:
                 self._written = entry.request.sequence
                 yield entry.request
 
+    def asks_for(self) -> set[str]:
+        """Return the claims whose request is not acknowledged."""
+        return {entry.request.request.claim_id for entry in self._entries}
+
 
 @dataclass(frozen=True, eq=False)
 class _Entry:
@@ -148,8 +154,10 @@ class WorkerSession:
         channel: Where the coordinator is, with the worker's token.
         hello: Who the worker is; `instance` must be new for each start of the process. Its `held`
             is filled from the argument of that name.
-        on_message: Told each numbered message of the coordinator's once. It must not block; the
-            message counts as handled when it returns.
+        on_message: Told each numbered message of the coordinator's once, and each WorkerMessage
+            once by its id. It must not block; the message counts as handled when it returns. Where
+            a session has ended against the worker's will, it is told ClaimLost, without a number,
+            for each claim that was asked for in it.
         held: Tells the attempts whose end is not acknowledged.
         environment: Chance for the backoff.
         settings: How patient the session is.
@@ -175,7 +183,10 @@ class WorkerSession:
         self._session_id = ""
         self._news = asyncio.Event()
         self._leaving = False
+        self._claims: dict[str, None] = {}
+        self._letters: dict[str, None] = {}
         self._heartbeat_s = 5.0
+        self._silence_s: float | None = None
         self._failures = 0
         self._name_taken_since: float | None = None
 
@@ -187,6 +198,10 @@ class WorkerSession:
         """
         request = coordinator_pb2.ConnectRequest()
         getattr(request, _FIELDS[type(report)]).CopyFrom(report)
+        if isinstance(report, claims_pb2.ClaimRequest):
+            self._claims[report.claim_id] = None
+        elif isinstance(report, coordinator_pb2.ClaimRelease):
+            self._claims.pop(report.claim_id, None)
         done = self._outbox.add(request)
         self._news.set()
         return done
@@ -262,12 +277,26 @@ class WorkerSession:
         welcome = response.welcome
         if not welcome.resumed:
             self._handled = 0
+            self._lose_claims()
         self._session_id = welcome.session_id
         self._outbox.welcome(resumed=welcome.resumed)
         self._outbox.acknowledge(response.acknowledged)
         self._failures, self._name_taken_since = 0, None
         if interval_ns := duration_ns(welcome.heartbeat_interval):
             self._heartbeat_s = interval_ns / SECOND
+        # The coordinator speaks at least every third of it.
+        self._silence_s = duration_ns(welcome.grace) / SECOND * 2 / 3 or None
+
+    def _lose_claims(self) -> None:
+        """Tell which claims have ended with the session before; those asked for anew have not."""
+        lost = self._claims.keys() - self._outbox.asks_for()
+        for claim_id in [one for one in self._claims if one in lost]:
+            del self._claims[claim_id]
+            claim = claims_pb2.Claim(
+                claim_id=claim_id, holder=self._hello.worker, state=claims_pb2.CLAIM_STATE_EXPIRED
+            )
+            claim_lost = coordinator_pb2.ClaimLost(claim=claim)
+            self._on_message(coordinator_pb2.ConnectResponse(claim_lost=claim_lost))
 
     async def _exchange(self, stream: Any) -> None:
         reader = asyncio.create_task(self._read(stream))
@@ -286,7 +315,12 @@ class WorkerSession:
                 raise error
 
     async def _read(self, stream: Any) -> None:
-        while (response := await stream.read()) is not grpc.aio.EOF:
+        while True:
+            # Nothing at all means that nothing gets here, even if what is said here gets there.
+            async with asyncio.timeout(self._silence_s):
+                response = await stream.read()
+            if response is grpc.aio.EOF:
+                return
             self._receive(response)
 
     def _receive(self, response: coordinator_pb2.ConnectResponse) -> None:
@@ -295,9 +329,31 @@ class WorkerSession:
             if response.sequence != self._handled + 1:
                 message = f"the coordinator's message {response.sequence} came too early"
                 raise CoordError(grpc.StatusCode.INTERNAL, "PROTOCOL", message)
-            self._on_message(response)
+            if self._is_news(response):
+                self._on_message(response)
             self._handled = response.sequence
         self._news.set()
+
+    def _is_news(self, response: coordinator_pb2.ConnectResponse) -> bool:
+        """Keep the books on claims and messages; return False for what nobody waits for."""
+        match response.WhichOneof("message"):
+            case "proceed" if response.proceed.claim.claim_id not in self._claims:
+                # Refused before and asked for again on the way, or given back: it is not kept.
+                claim_id = response.proceed.claim.claim_id
+                self.send(coordinator_pb2.ClaimRelease(claim_id=claim_id))
+                return False
+            case "claim_lost":
+                self._claims.pop(response.claim_lost.claim.claim_id, None)
+            case "refusal":
+                self._claims.pop(response.refusal.id, None)
+            case "worker_message":
+                message_id = response.worker_message.message_id
+                if message_id in self._letters:
+                    return False
+                self._letters[message_id] = None
+                if len(self._letters) > _LETTERS_MAX:
+                    del self._letters[next(iter(self._letters))]
+        return True
 
     async def _write(self, stream: Any) -> None:
         with contextlib.suppress(asyncio.InvalidStateError):

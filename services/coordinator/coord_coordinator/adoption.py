@@ -41,7 +41,13 @@ class Adoption:
         if worker.attempts:
             await self._reports.save(worker)
         for attempt in list(worker.attempts.values()):
-            await self._reports.lose(worker, attempt, f"worker {worker.name} was lost: {message}")
+            try:
+                await self._reports.lose(
+                    worker, attempt, f"worker {worker.name} was lost: {message}"
+                )
+            except CoordError as error:
+                # Nobody renews its lease any more.
+                log.warning("attempt could not be ended", worker=worker.name, error=str(error))
         await self._fleet.part(worker, code, message)
 
     async def succeed(self, worker: Worker, hello: pb.Hello) -> dict[int, WorkerAttempt]:

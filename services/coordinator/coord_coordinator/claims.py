@@ -73,13 +73,18 @@ class Claims:
         self._ended = {claim.claim_id: claim for claim in ended}
 
     async def run(self) -> None:
-        """End claims whose lease is over, until cancelled."""
+        """End claims whose lease or session is over, until cancelled."""
         while True:
             await asyncio.sleep(_LOOK_S)
-            now_ns = self._fleet.environment.monotonic_ns()
-            over = [one for one in self._line if one.lease_ns and one.expires_ns <= now_ns]
+            over = [one for one in self._line if self._is_over(one)]
             if over:
                 await self._end_all(over, pb.CLAIM_STATE_EXPIRED)
+
+    def _is_over(self, entry: Entry) -> bool:
+        # A session that ended while its claim was on the way to the disk, or with the coordinator.
+        if entry.told and entry.claim.holder not in self._fleet.workers:
+            return True
+        return bool(entry.lease_ns) and entry.expires_ns <= self._now_ns()
 
     async def ask(
         self, holder: str, request: pb.ClaimRequest, *, wait_ns: int = 0, told: bool = False
@@ -264,7 +269,6 @@ class Claims:
 
     def _end(self, change: ClaimChange, entry: Entry, state: pb.ClaimState) -> None:
         freed = self._line.remove(entry.claim_id)
-        was_held = entry.held
         entry.claim.state = state
         self._ended[entry.claim_id] = entry.claim
         while len(self._ended) > _ENDED_MAX:
@@ -274,7 +278,7 @@ class Claims:
         change.save(stored(entry))
         # Only what ends lets others go on: who asks must not wake who waits, itself included.
         change.after.append(self._changed.wake)
-        if was_held and entry.told and state == pb.CLAIM_STATE_EXPIRED:
+        if entry.told and state == pb.CLAIM_STATE_EXPIRED:
             change.after.append(partial(self._lost, entry.claim))
         for one in freed:
             self._begin(one)

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from coord.environment import Environment
-from coord.errors import CoordError, already_exists
+from coord.errors import CoordError, already_exists, unavailable
 from coord.times import SECOND
 from coord.v1 import common_pb2
 from coord.v1 import coordinator_pb2 as pb
@@ -62,9 +62,15 @@ class Fleet:
             self.workers[worker.name] = worker
 
     def resume(self, hello: pb.Hello) -> Worker | None:
-        """Return the worker whose session goes on; None for one that is new."""
+        """Return the worker whose session goes on; None for one that is new.
+
+        Raises:
+            CoordError: UNAVAILABLE with reason PARTING while a worker of that name is given up.
+        """
         worker = self.workers.get(hello.worker)
-        if worker is None or worker.hello.instance != hello.instance:
+        if worker is not None and worker.lifecycle == pb.LIFECYCLE_STOPPED:
+            raise _parting(hello.worker)
+        if worker is None or worker.hello.instance != hello.instance or worker.session.failed:
             return None
         # Without an id it has not heard of the session, or speaks a version that has none; then it
         # cannot tell where it was before a restart of ours.
@@ -72,6 +78,16 @@ class Fleet:
             return None
         self.hear(worker)
         return worker
+
+    def check_stays(self, worker: Worker) -> None:
+        """Check that a worker was not given up while it was taken in.
+
+        Raises:
+            CoordError: UNAVAILABLE with reason PARTING.
+        """
+        gone = self.workers.get(worker.name) is not worker
+        if gone or worker.lifecycle == pb.LIFECYCLE_STOPPED:
+            raise _parting(worker.name)
 
     def rival(self, hello: pb.Hello) -> Worker | None:
         """Return the earlier instance of a worker's name that is not there any more.
@@ -254,6 +270,10 @@ def _vitality(worker: Worker, now_ns: int) -> common_pb2.Reason:
         pb.VITALITY_AWAY: ("AWAY", "its stream is broken; it has the grace period to come back"),
     }[worker.vitality]
     return common_pb2.Reason(code=code, message=message)
+
+
+def _parting(worker: str) -> CoordError:
+    return unavailable("PARTING", f"{worker} was given up; connect again", retry_after_ns=0)
 
 
 def _connected(worker: str) -> CoordError:

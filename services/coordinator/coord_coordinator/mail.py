@@ -66,16 +66,20 @@ class Mail:
         kept.sender = sender
         kept.sent_at.CopyFrom(timestamp(now_ns))
         expires_ns = now_ns + (duration_ns(message.time_to_live) or _TIME_TO_LIVE_NS)
-        letter = Letter(kept, tuple(recipients), expires_ns)
-        rival = await self._store.post(self._fleet.project, letter)
-        if rival is not None:  # The same was sent twice at once.
-            return list(rival)
-        for name in recipients:
-            self._waiting.setdefault(name, {})[kept.message_id] = kept
+        # To the end also where the sender goes away: what is stored is not delivered a second time.
+        return await asyncio.shield(self._post(Letter(kept, tuple(recipients), expires_ns)))
+
+    async def _post(self, letter: Letter) -> list[str]:
+        known = await self._store.post(self._fleet.project, letter)
+        if known is not None:  # The same was sent twice at once.
+            return list(known)
+        message = letter.message
+        for name in letter.recipients:
+            self._waiting.setdefault(name, {})[message.message_id] = message
             worker = self._fleet.workers.get(name)
             if worker is not None:
-                self._push(worker, kept)
-        return recipients
+                self._push(worker, message)
+        return list(letter.recipients)
 
     def deliver(self, worker: Worker) -> None:
         """Tell a worker what waits for it and is not on its way already."""

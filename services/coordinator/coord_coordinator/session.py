@@ -23,7 +23,9 @@ class Session:
 
     Attributes:
         session_id: Its id.
-        handled: The worker's highest number whose effect is on disk.
+        handled: The worker's highest number whose effect is on disk, and what it was answered.
+        failed: Whether a message could not be handled: the worker has to say it again in another
+            session.
     """
 
     def __init__(
@@ -35,12 +37,14 @@ class Session:
     ) -> None:
         self.session_id = session_id
         self.handled = 0
+        self.failed = False
         self._worker = worker
         self._outbox = outbox
         self._received = 0
         self._unacknowledged = deque(sent)
         self._sent = self._unacknowledged[-1].sequence if self._unacknowledged else 0
         self._stored = self._sent
+        self._answering: deque[tuple[int, int]] = deque()
         self._changed = Wakeups()
 
     def push(self, **message: Any) -> int:
@@ -111,9 +115,12 @@ class Session:
         return list(self._unacknowledged)
 
     def note_handled(self, number: int) -> None:
-        """Tell the worker, with the next message or by itself, that a message is on disk."""
-        self.handled = number
-        self._changed.wake()
+        """Tell the worker, with the next message or by itself, that a message is on disk.
+
+        It hears of that once what it was told meanwhile is on disk, too: it would not ask again.
+        """
+        self._answering.append((number, self._sent))
+        self._note_answered()
 
     def after(self, number: int) -> Iterable[pb.ConnectResponse]:
         """Return what can be sent: numbered above `number`, not acknowledged, and on disk."""
@@ -123,12 +130,18 @@ class Session:
         """Return the count of changes, for `wait`."""
         return self._changed.seen()
 
-    async def wait(self, seen: int) -> None:
-        """Wait until there is something to send."""
-        await self._changed.wait(seen)
+    async def wait(self, seen: int, seconds: float | None = None) -> bool:
+        """Wait until there is something to send; return whether there is, after `seconds`."""
+        await self._changed.wait(seen, seconds)
+        return self._changed.seen() != seen
 
     def _note_stored(self, sequence: int) -> None:
         self._stored = sequence
+        self._note_answered()
+
+    def _note_answered(self) -> None:
+        while self._answering and self._answering[0][1] <= self._stored:
+            self.handled = self._answering.popleft()[0]
         self._changed.wake()
 
 

@@ -110,6 +110,8 @@ class ClaimChange:
 
     def save(self, claim: StoredClaim) -> None:
         """Note a claim that is new or has changed."""
+        # Last, so that events tell of an end before what was granted by it.
+        self.saved.pop(claim.claim.claim_id, None)
         self.saved[claim.claim.claim_id] = claim
 
 

@@ -19,6 +19,7 @@ from coord_runtime.checks import (
     invalid_field,
 )
 from coord_runtime.pipeline import check_own_project, check_own_worker
+from coord_runtime.wakeups import Wakeups
 
 from coord_coordinator.adoption import Adoption
 from coord_coordinator.asks import Asks
@@ -111,6 +112,7 @@ class Streams:
                 worker = await self._join(hello)
             else:
                 await self._go_on(worker, hello, first.acknowledged if first else 0)
+            self._fleet.check_stays(worker)
             over = worker.new_stream()
         self._fleet.changed.wake()
         return worker, self._welcome(worker, resumed=resumed), over
@@ -163,7 +165,7 @@ class Streams:
         parts = [
             asyncio.create_task(self._read(stream, worker)),
             asyncio.create_task(over.wait()),
-            asyncio.create_task(_write(stream, worker, acknowledged)),
+            asyncio.create_task(self._write(stream, worker, acknowledged)),
         ]
         try:
             await asyncio.wait(parts[:2], return_when=asyncio.FIRST_COMPLETED)
@@ -182,6 +184,24 @@ class Streams:
                 worker.connected = False
                 self._fleet.changed.wake()
         await self._leave(worker)
+
+    async def _write(self, stream: Stream, worker: Worker, acknowledged: int) -> None:
+        """Send what is not acknowledged, then what comes, and acknowledgements by themselves.
+
+        An acknowledgement goes out also when there was nothing to say for a third of the grace:
+        from silence a worker tells that nothing reaches it.
+        """
+        session, sent, quiet = worker.session, 0, False
+        while True:
+            seen = session.seen()
+            for message in session.after(sent):
+                message.acknowledged = acknowledged = session.handled
+                await stream.write(message)
+                sent, quiet = message.sequence, False
+            if quiet or acknowledged != session.handled:
+                acknowledged = session.handled
+                await stream.write(pb.ConnectResponse(acknowledged=acknowledged, ack=pb.Ack()))
+            quiet = not await session.wait(seen, self._settings.grace_s / 3)
 
     async def _read(self, stream: Stream, worker: Worker) -> None:
         while (request := await stream.read()) is not None:
@@ -204,8 +224,11 @@ class Streams:
             return
         if kind is None or kind == "hello":
             raise protocol_error("a message must say one thing, and Hello only once a stream")
+        inbox = self._inboxes[worker.name]
+        # Before it counts as received: who is cut off while it waits says it again.
+        await inbox.room()
         if session.receive(request):
-            await self._inboxes[worker.name].put(request)
+            inbox.put(request)
 
     async def _leave(self, worker: Worker) -> None:
         """Let a worker go that has ended its stream, once all that it said has had its effect.
@@ -237,10 +260,18 @@ class _Inbox:
         self._worker = worker
         self._handle = handle
         self._queue: asyncio.Queue[pb.ConnectRequest] = asyncio.Queue(_INBOX_MAX)
+        self._taken = Wakeups()
         self._task = asyncio.create_task(self._run())
 
-    async def put(self, request: pb.ConnectRequest) -> None:
-        await self._queue.put(request)
+    async def room(self) -> None:
+        """Wait until there is room for a message."""
+        while self._queue.full():
+            seen = self._taken.seen()
+            await self._taken.wait(seen)
+
+    def put(self, request: pb.ConnectRequest) -> None:
+        """Take a message in; there is room."""
+        self._queue.put_nowait(request)
 
     async def flush(self) -> None:
         """Wait until what was put is handled."""
@@ -254,29 +285,24 @@ class _Inbox:
     async def _run(self) -> None:
         while True:
             request = await self._queue.get()
-            try:
-                await self._handle(self._worker, request)
-                self._worker.session.note_handled(request.sequence)
-            except Exception:
-                # Not acknowledged: the worker says it again in a new session.
-                log.exception("report failed", worker=self._worker.name)
-                self._worker.stream_over.set()
+            self._taken.wake()
+            if not self._is_over:
+                await self._handle_one(request)
             self._queue.task_done()
 
+    @property
+    def _is_over(self) -> bool:
+        return self._worker.session.failed or self._worker.lifecycle == pb.LIFECYCLE_STOPPED
 
-async def _write(stream: Stream, worker: Worker, acknowledged: int) -> None:
-    """Send what is not acknowledged, then what comes, and acknowledgements by themselves."""
-    session, sent = worker.session, 0
-    while True:
-        seen = session.seen()
-        for message in session.after(sent):
-            message.acknowledged = acknowledged = session.handled
-            await stream.write(message)
-            sent = message.sequence
-        if acknowledged != session.handled:
-            acknowledged = session.handled
-            await stream.write(pb.ConnectResponse(acknowledged=acknowledged, ack=pb.Ack()))
-        await session.wait(seen)
+    async def _handle_one(self, request: pb.ConnectRequest) -> None:
+        try:
+            await self._handle(self._worker, request)
+            self._worker.session.note_handled(request.sequence)
+        except Exception:
+            # Neither it nor what came after it is acknowledged: said again in a new session.
+            log.exception("report failed", worker=self._worker.name)
+            self._worker.session.failed = True
+            self._worker.stream_over.set()
 
 
 def _hello(first: pb.ConnectRequest | None, call: Call) -> pb.Hello:

@@ -22,7 +22,7 @@ _OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_metadata_size", 16 * 2**10),
     ("grpc.so_reuseport", 0),
-    # Workers ping every 20 s, also while they say nothing.
+    # Workers ping every 5 s, also while they say nothing.
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.max_ping_strikes", 0),
     ("grpc.keepalive_permit_without_calls", 1),

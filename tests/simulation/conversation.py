@@ -1,0 +1,183 @@
+"""Workers that talk with a coordinator through a bad network, while it crashes: seeded histories.
+
+python -m tests.simulation.conversation --schedules 10000
+"""
+
+import argparse
+import asyncio
+import logging
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from itertools import combinations
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+from coord.environment import Environment
+from coord.errors import CoordError
+from coord.v1 import claims_pb2, queue_pb2
+from coord.v1 import coordinator_pb2 as pb
+from coord.v1.queue_pb2_grpc import QueueServiceStub
+from coord_coordinator.resources import common
+from coord_runtime.event_log import events_after
+from coord_runtime.peers import insist
+
+from tests.simulation.checkers import HistoryChecker
+from tests.simulation.loop import run
+from tests.simulation.network import Faults, Machine
+from tests.simulation.talker import Talk, Talker
+from tests.simulation.world import PROJECT, World
+
+E = TypeVar("E", queue_pb2.QueueEvent, pb.CoordinatorEvent)
+
+_WORKERS = ("w1", "w2", "w3")
+_TASKS, _LETTERS, _CLAIMS = 8, 5, 3
+_STORM_S = 40.0
+_CALM_S = 300.0
+_LOOKS = 300
+
+
+def history(folder: Path, seed: int) -> None:
+    """Run one history; raise AssertionError where something that must hold does not."""
+    run(_history(folder, seed))
+
+
+async def _history(folder: Path, seed: int) -> None:
+    world = World(folder, seed)
+    await world.start()
+    world.network.faults = _weather(world)
+    talk = Talk()
+    talkers = {name: _talker(world, name, talk) for name in _WORKERS}
+    sessions = [Machine(name).run(one.run()) for name, one in talkers.items()]
+    queue: Any = QueueServiceStub(world.operator("queue"))
+    await begin(queue, PROJECT, talkers, world.environment)
+    await _crash_coordinator(world)
+    world.network.faults = Faults()
+    await finish(queue, PROJECT, talkers, talk, _CALM_S)
+    async with asyncio.timeout(_CALM_S):
+        await asyncio.gather(*sessions)
+    assert world.network.broken == []
+    check(folder, PROJECT, talk)
+    for name in list(world.network.machines):
+        world.crash_service(name)
+    await asyncio.sleep(1)
+
+
+def _weather(world: World) -> Faults:
+    """Return one of the ways in which a network between workers and coordinator is bad."""
+    chance = world.chance
+    return Faults(
+        delay_s=chance.choice([0.0, 0.05, 1.0]),
+        cut_s=chance.choice([0.0, 2.0, 10.0]),
+        dead=chance.choice([0.0, 0.3]),
+        stall_s=chance.choice([0.0, 10.0]),
+    )
+
+
+def _talker(world: World, name: str, talk: Talk) -> Talker:
+    channel = world.worker_channel(name, Machine(name))
+    environment, chance = world.environment, world.chance
+    return Talker(name, channel, environment, chance, talk, project=PROJECT, pace_s=2.0)
+
+
+async def _crash_coordinator(world: World) -> None:
+    while asyncio.get_running_loop().time() < _STORM_S:
+        await asyncio.sleep(world.chance.uniform(2, 30))
+        world.crash_service("coordinator")
+        await asyncio.sleep(world.chance.choice([0.0, 1.0, 12.0]))
+        await world.start_service("coordinator")
+
+
+async def begin(
+    queue: Any, project: str, talkers: Mapping[str, Talker], environment: Environment
+) -> None:
+    """Give the workers tasks, and something to talk about."""
+    specs = [queue_pb2.TaskSpec(id=f"t{number}") for number in range(_TASKS)]
+    request = queue_pb2.AddTasksRequest(project=project, request_id="add", tasks=specs)
+    await insist(queue.AddTasks, request, environment)
+    for talker in talkers.values():
+        talker.begin(list(talkers), letters=_LETTERS, claims=_CLAIMS)
+
+
+async def finish(
+    queue: Any, project: str, talkers: Mapping[str, Talker], talk: Talk, limit_s: float
+) -> None:
+    """Wait until everything is done and has arrived; let the workers leave."""
+    deadline_s = asyncio.get_running_loop().time() + limit_s
+    request = queue_pb2.GetQueueStatsRequest(project=project)
+    while True:
+        stats = await queue.GetQueueStats(request)
+        left = [*talk.missing, *(what for talker in talkers.values() for what in talker.busy)]
+        if stats.ended == _TASKS and not left:
+            break
+        now_s = asyncio.get_running_loop().time()
+        assert now_s < deadline_s, f"stuck: {stats.ended} of {_TASKS} tasks ended, {left}"
+        await asyncio.sleep(limit_s / _LOOKS)
+    for talker in talkers.values():
+        talker.leave()
+
+
+def check(state: Path, project: str, talk: Talk) -> None:
+    """Look through all that has happened for what must not."""
+    assert not talk.repeated, f"handled twice: {talk.repeated}"
+    checker = HistoryChecker()
+    with closing(sqlite3.connect(state / "queue" / "queue.db")) as sql:
+        for event in _events(sql, project, queue_pb2.QueueEvent):
+            checker.take(event)
+    assert len(checker.completed) == _TASKS, "every task is completed, once"
+    with closing(sqlite3.connect(state / "coordinator" / "coordinator.db")) as sql:
+        check_claims(_events(sql, project, pb.CoordinatorEvent))
+
+
+def _events(sql: sqlite3.Connection, project: str, event_class: type[E]) -> Iterator[E]:
+    after = 0
+    while page := events_after(sql, project, after, event_class):
+        yield from page
+        after += len(page)
+
+
+def check_claims(events: Iterable[pb.CoordinatorEvent]) -> None:
+    """Replay what became of claims: tokens grow, and none that meet are held at once."""
+    held: dict[str, claims_pb2.Claim] = {}
+    last_token = 0
+    for event in events:
+        claim = event.claim
+        if claim.state != claims_pb2.CLAIM_STATE_GRANTED:
+            held.pop(claim.claim_id, None)
+        elif claim.claim_id not in held:
+            assert claim.fencing_token > last_token, "fencing tokens grow"
+            last_token, held[claim.claim_id] = claim.fencing_token, claim
+            for one, other in combinations(held.values(), 2):
+                same = one.holder == other.holder
+                assert same or common(one, other) is None, f"{one} and {other}"
+
+
+def main() -> None:
+    """Run histories; name the seed of each that breaks."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--schedules", type=int, default=10_000)
+    parser.add_argument("--first", type=int, default=0)
+    options = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    begin_s, broken = time.monotonic(), 0
+    for seed in range(options.first, options.first + options.schedules):
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                history(Path(folder), seed)
+            except (AssertionError, CoordError, RuntimeError, TimeoutError) as error:
+                broken += 1
+                _tell(f"seed {seed}: {error!r:.300}")
+    _tell(f"{options.schedules} histories, {broken} broken, {time.monotonic() - begin_s:.0f} s")
+    sys.exit(1 if broken else 0)
+
+
+def _tell(what: str) -> None:
+    print(what, flush=True)  # noqa: T201 - what the campaign found.
+
+
+if __name__ == "__main__":
+    main()
