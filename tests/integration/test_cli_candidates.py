@@ -17,7 +17,7 @@ async def test_a_worker_that_does_not_fit_is_told_with_why(tmp_path: Path) -> No
         worker = coord.Worker(Identity.from_environment(printed), runs=["other"])
         worker.handler(_nothing)
         serving = asyncio.create_task(worker.serve())
-        await project.call("task", "add", "Do it", "--id", "x")
+        await project.call("task", "add", "Do it", "--id", "x", "--label", "run=mine")
         async with asyncio.timeout(20):
             while "OTHER_RUN" not in (told := (await project.call("task", "explain", "x"))[1]):
                 await asyncio.sleep(0.1)

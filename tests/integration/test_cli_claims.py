@@ -128,7 +128,7 @@ async def test_a_guarded_agent_cannot_commit_what_somebody_else_has_claimed(
 
 
 async def test_a_run_takes_its_own_tasks_unless_it_helps_others(served: Project) -> None:
-    await served.call("task", "add", "x", "--id", "stray", "--priority", "1")
+    await served.call("task", "add", "x", "--id", "stray", "--label", "run=other")
     assert (await served.run(served.plan("id = 'a'", head="[plan]\nname = 'one'\n")))[0] == 0
     assert served.landed() == {"README", "a.txt"}
     why = (await served.call("task", "explain", "stray"))[1]

@@ -50,7 +50,7 @@ class QueueChecks(QueueWorld):
     def ready_is_what_could_be_given_out(self) -> None:
         pages = self.pages("list_ready_tasks", 3)
         listed = [spec.id for page in pages for spec in page.tasks]
-        assert listed == self.model.ready(self.now())
+        assert listed == self.model.listed(self.now())
 
     def counts_are_counted(self) -> None:
         stats = self.call("get_queue_stats")

@@ -1,5 +1,6 @@
 """What the queue should say, the long way: plain objects, no store, no index, no shortcut."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,6 +85,16 @@ class Model:
             and task.not_before_ns <= now.wall_ns
         ]
         return [] if self.paused is not None else [task_id for _, _, task_id in sorted(found)]
+
+    def listed(self, now: Now) -> list[str]:
+        """Return what is ready as it is listed: of equally urgent ones those most wait for first."""
+        waiting = Counter(dep for task in self.tasks.values() for dep in set(task.deps))
+
+        def rank(task_id: str) -> tuple[int, int]:
+            task = self.tasks[task_id]
+            return task.created_ns + task.spec.priority * AGEING_NS, -waiting[task_id]
+
+        return sorted(self.ready(now), key=rank)
 
     def blocked(self, task: ModelTask) -> bool:
         states = [self.tasks[dep].state for dep in task.deps if dep in self.tasks]

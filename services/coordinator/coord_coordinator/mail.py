@@ -1,6 +1,7 @@
 """Messages between workers: stored until each recipient has acknowledged them, or they expire."""
 
 import asyncio
+from contextlib import suppress
 
 import structlog
 from coord.errors import CoordError, not_found, resource_exhausted
@@ -18,6 +19,7 @@ _WAITING_MAX = 10_000
 _SWEEP_S = 30.0
 # Between tries where the disk refuses.
 _RETRY_S = 0.5
+_CLOSE_S = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -108,9 +110,10 @@ class Mail:
             self._storing = asyncio.create_task(self._store_receipts())
 
     async def close(self) -> None:
-        """Store what has been handled."""
+        """Store what has been handled; where the disk refuses, it is sent again after a restart."""
         if self._storing is not None:
-            await self._storing
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._storing, _CLOSE_S)
 
     async def _store_receipts(self) -> None:
         while self._receipts:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
 from coord.errors import CoordError
@@ -10,6 +11,7 @@ from coord_coordinator.store import CoordinatorStore, MessagesHandled, SessionCh
 
 # Between tries where the disk refuses.
 _RETRY_S = 0.5
+_CLOSE_S = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -39,9 +41,10 @@ class Outbox:
         self._handled[worker] = sequence
 
     async def close(self) -> None:
-        """Store what is left."""
+        """Store what is left. Where the disk refuses, the workers' next Hellos find what is missing."""
         if self._storing is not None:
-            await self._storing
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._storing, _CLOSE_S)
 
     def _note_handled(self, worker: str) -> None:
         sequence = self._handled.pop(worker, None)
