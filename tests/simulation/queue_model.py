@@ -1,6 +1,5 @@
 """What the queue should say, the long way: plain objects, no store, no index, no shortcut."""
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -78,7 +77,7 @@ class Model:
     def ready(self, now: Now) -> list[str]:
         """What could be assigned now, most urgent first."""
         found = [
-            (task.created_ns + task.spec.priority * AGEING_NS, task.number, task_id)
+            (self.rank(task_id), task.number, task_id)
             for task_id, task in self.tasks.items()
             if task.state == PENDING
             and not self.deps_left(task)
@@ -86,15 +85,10 @@ class Model:
         ]
         return [] if self.paused is not None else [task_id for _, _, task_id in sorted(found)]
 
-    def listed(self, now: Now) -> list[str]:
-        """Return what is ready as it is listed: of equally urgent ones those most wait for first."""
-        waiting = Counter(dep for task in self.tasks.values() for dep in set(task.deps))
-
-        def rank(task_id: str) -> tuple[int, int]:
-            task = self.tasks[task_id]
-            return task.created_ns + task.spec.priority * AGEING_NS, -waiting[task_id]
-
-        return sorted(self.ready(now), key=rank)
+    def rank(self, task_id: str) -> int:
+        """How urgent a task is: less is more."""
+        task = self.tasks[task_id]
+        return task.created_ns + task.spec.priority * AGEING_NS
 
     def blocked(self, task: ModelTask) -> bool:
         states = [self.tasks[dep].state for dep in task.deps if dep in self.tasks]

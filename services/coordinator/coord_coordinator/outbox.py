@@ -41,7 +41,7 @@ class Outbox:
         self._handled[worker] = sequence
 
     async def close(self) -> None:
-        """Store what is left. Where the disk refuses, the workers' next Hellos find what is missing."""
+        """Store what is left; where the disk refuses, the next Hellos find what is missing."""
         if self._storing is not None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._storing, _CLOSE_S)
