@@ -256,6 +256,6 @@ def test_every_message_of_the_contract_has_a_scenario() -> None:
     assert set(_names(pb.ConnectResponse)) == set(TO_WORKER)
 
 
-@pytest.mark.parametrize("scenario", {*FROM_WORKER.values(), *TO_WORKER.values()})
+@pytest.mark.parametrize("scenario", dict.fromkeys([*FROM_WORKER.values(), *TO_WORKER.values()]))
 async def test_messages_of_the_vocabulary(scenario: Scenario, tmp_path: Path) -> None:
     await _run(scenario, tmp_path)
