@@ -1,13 +1,13 @@
 """Messages between workers: stored until each recipient has acknowledged them, or they expire."""
 
 import asyncio
-from contextlib import suppress
+from functools import partial
 
-import structlog
 from coord.errors import CoordError, not_found, resource_exhausted
 from coord.times import SECOND, duration_ns, timestamp
 from coord.v1 import coordinator_pb2 as pb
 
+from coord_coordinator.batches import Batches, insist
 from coord_coordinator.fleet import Fleet
 from coord_coordinator.metrics import CoordinatorMetrics
 from coord_coordinator.store import CoordinatorStore, Letter
@@ -17,11 +17,6 @@ OPERATOR = "operator"
 _TIME_TO_LIVE_NS = 3600 * SECOND
 _WAITING_MAX = 10_000
 _SWEEP_S = 30.0
-# Between tries where the disk refuses.
-_RETRY_S = 0.5
-_CLOSE_S = 1.0
-
-log = structlog.get_logger(__name__)
 
 
 class Mail:
@@ -32,8 +27,7 @@ class Mail:
         self._fleet = fleet
         self._store = store
         self._waiting: dict[str, dict[str, pb.WorkerMessage]] = {}
-        self._receipts: list[tuple[str, str]] = []
-        self._storing: asyncio.Task[None] | None = None
+        self._receipts = Batches(self._store_receipts)
 
     def restore(self) -> None:
         """Read what is not acknowledged yet."""
@@ -105,26 +99,15 @@ class Mail:
         if not waiting:
             del self._waiting[worker.name]
         self._routed.inc()
-        self._receipts.append((worker.name, message_id))
-        if self._storing is None:
-            self._storing = asyncio.create_task(self._store_receipts())
+        self._receipts.put((worker.name, message_id))
 
     async def close(self) -> None:
         """Store what has been handled; where the disk refuses, it is sent again after a restart."""
-        if self._storing is not None:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._storing, _CLOSE_S)
+        await self._receipts.close()
 
-    async def _store_receipts(self) -> None:
-        while self._receipts:
-            receipts, self._receipts = self._receipts, []
-            try:
-                await self._store.received(self._fleet.project, receipts)
-            except CoordError as error:
-                log.warning("receipts could not be stored", error=str(error))
-                self._receipts = receipts + self._receipts
-                await asyncio.sleep(_RETRY_S)
-        self._storing = None
+    async def _store_receipts(self, receipts: list[tuple[str, str]]) -> list[None]:
+        await insist(partial(self._store.received, self._fleet.project, receipts), "receipts")
+        return [None] * len(receipts)
 
     def _push(self, worker: Worker, message: pb.WorkerMessage) -> None:
         if worker.version > 1:
