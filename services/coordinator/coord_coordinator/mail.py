@@ -53,10 +53,13 @@ class Mail:
             CoordError: NOT_FOUND with reason WORKER_NOT_FOUND; RESOURCE_EXHAUSTED with reason
                 MAILBOX_FULL.
         """
-        if known := self._store.recipients(message.message_id):
-            return list(known)  # Whatever has become of them since.
         now_ns = self._fleet.environment.now_ns()
-        recipients = self._recipients(sender, message)
+        try:
+            recipients = self._recipients(sender, message)
+        except CoordError:
+            if known := self._store.recipients(message.message_id):
+                return list(known)  # It was sent before, whatever has become of them since.
+            raise
         kept = pb.WorkerMessage()
         kept.CopyFrom(message)
         kept.sender = sender
@@ -67,7 +70,7 @@ class Mail:
 
     async def _post(self, letter: Letter) -> list[str]:
         known = await self._store.post(self._fleet.project, letter)
-        if known is not None:  # The same was sent twice at once.
+        if known is not None:  # It was sent before.
             return list(known)
         message = letter.message
         for name in letter.recipients:
