@@ -146,7 +146,7 @@ class Dispatch:
         limited = self._fleet.backoff.soonest(working)
         if limited is not None:
             return limited
-        if not any(worker.free_slots > 0 for worker in working):
+        if not any(worker.room(queues=self.strategy.queues) > 0 for worker in working):
             names = ", ".join(sorted(worker.name for worker in working))
             return _reason("ALL_BUSY", f"all workers that can do it are busy: {names}")
         resting = [self._fleet.breaker.reason(worker.name) for worker in working]
