@@ -44,6 +44,7 @@ from coord_coordinator.messages import (
 )
 from coord_coordinator.metrics import CoordinatorMetrics
 from coord_coordinator.money import Money
+from coord_coordinator.obstacles import Obstacles
 from coord_coordinator.reports import Reports
 from coord_coordinator.services import Services
 from coord_coordinator.settings import CoordinatorSettings
@@ -103,6 +104,7 @@ class CoordinatorService(Service):
         self._guard = GuardFile(context.folder.parent / NAME, fleet, claims, halt)
         self._asks = asks = Asks(fleet, services, claims, mail, has_repository=settings.repository)
         fleet.farewells.append(claims.end_session)
+        obstacles = Obstacles(fleet, halt, lambda: self._lifecycle == pb.LIFECYCLE_RUNNING)
         self._dispatch = Dispatch(
             fleet,
             services,
@@ -110,9 +112,8 @@ class CoordinatorService(Service):
             reports,
             STRATEGIES[settings.strategy](),
             has_repository=settings.repository,
-            is_running=lambda: self._lifecycle == pb.LIFECYCLE_RUNNING,
             full_disk=full,
-            halt=halt,
+            obstacles=obstacles,
             claims=claims,
             stealing=stealing,
             metrics=metrics,
@@ -130,6 +131,7 @@ class CoordinatorService(Service):
             self._dispatch,
             money,
             claims,
+            obstacles=obstacles,
             has_repository=settings.repository,
             is_idle=lambda: self._lifecycle == pb.LIFECYCLE_INIT,
             full_disk=full,
