@@ -154,7 +154,7 @@ class CoordinatorService(Service):
     async def start(self) -> None:
         """Begin to assign and to watch."""
         self._fleet.restore()
-        self._claims.on_change = self._guard.write
+        self._claims.on_change = self._halt.on_change = self._guard.write
         self._lifecycle = pb.LIFECYCLE_RUNNING
         loops = (
             self._dispatch.run(),
