@@ -15,7 +15,7 @@ define generate
 	$(BIN)/python -m grpc_tools.protoc -I proto --python_out=$(1) --pyi_out=$(1) --grpc_python_out=$(1) \
 	  --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc --mypy_grpc_out=quiet:$(1) \
 	  proto/coord/v1/*.proto
-	rm -f $(1)/coord/v1/{claims,common}_pb2_grpc.py*
+	rm -f $(1)/coord/v1/{admission,claims,common}_pb2_grpc.py*
 endef
 
 .PHONY: help setup lint fix proto test crash crash-queue faults-coordinator graphs-queue model-queue demo bench clean

@@ -34,6 +34,16 @@ class LedgerStore(Protocol):
     def expired(self) -> bool:
         """Return whether a reservation is due."""
 
+    def check(
+        self, project: str, requests: Sequence[ledger_pb2.ReservationRequest]
+    ) -> list[ledger_pb2.ReservationResult]:
+        """Return what would be decided on requests, one after another."""
+
+    async def extend(
+        self, project: str, reservation_ids: Sequence[str], ttl_ns: int
+    ) -> list[ledger_pb2.ReservationReportResult]:
+        """Let reservations live for at least so long from now on."""
+
     async def reserve(
         self, project: str, requests: Sequence[ledger_pb2.ReservationRequest]
     ) -> list[ledger_pb2.ReservationResult]:
