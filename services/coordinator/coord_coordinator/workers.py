@@ -11,7 +11,7 @@ from coord.v1 import coordinator_pb2 as pb
 
 from coord_coordinator.session import Session
 
-PROTOCOL_VERSION, PROTOCOL_VERSION_MIN = 2, 1
+PROTOCOL_VERSION, PROTOCOL_VERSION_MIN = 3, 1
 
 
 @dataclass(eq=False)
@@ -32,6 +32,7 @@ class WorkerAttempt:
         running: Whether its worker has begun it.
         ending: Whether its last report is being passed on: what the queue says of it is old news.
         overspent: Whether the worker was told to stop it for its costs.
+        calls: The ids of its calls whose costs are part of `spent`.
     """
 
     ref: common_pb2.AttemptRef
@@ -47,6 +48,7 @@ class WorkerAttempt:
     running: bool = False
     ending: bool = False
     overspent: bool = False
+    calls: set[str] = field(default_factory=set)
 
     @property
     def token(self) -> int:
@@ -239,15 +241,19 @@ class Worker:
 
 def cost_scopes(project: str, spec: queue_pb2.TaskSpec, worker: str) -> list[ledger_pb2.Scope]:
     """Return what the costs of a task at a worker (empty: at none yet) count for."""
-    scopes = [
-        ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_PROJECT, id=project),
-        ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_TASK, id=spec.id),
-    ]
-    if worker:
-        scopes.append(ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_WORKER, id=worker))
+    scopes = project_scopes(project, worker)
+    scopes.append(ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_TASK, id=spec.id))
     run = spec.labels.get("run")
     if run:
         scopes.append(ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_RUN, id=run))
+    return scopes
+
+
+def project_scopes(project: str, worker: str) -> list[ledger_pb2.Scope]:
+    """Return what the costs of no task count for, at a worker (empty: at none)."""
+    scopes = [ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_PROJECT, id=project)]
+    if worker:
+        scopes.append(ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_WORKER, id=worker))
     return scopes
 
 

@@ -35,6 +35,7 @@ class Waiting:
         number: Rises with every request that joins.
         joined_ns: When it joined.
         decided: The grant, once it is on disk.
+        passing: Whether who asked does not wait: then it leaves with the answer.
         callers: How many calls wait for it. Without any it is passed over.
         left_ns: When the last of them went away.
         shortage: Why it has not been served, and in what time it will be.
@@ -46,6 +47,7 @@ class Waiting:
     number: int
     joined_ns: int
     decided: "asyncio.Future[HeldGrant]"
+    passing: bool = False
     callers: int = 0
     left_ns: int = 0
     shortage: Shortage | None = None

@@ -3,8 +3,8 @@
 Anthropic: `anthropic-ratelimit-{requests,tokens,input-tokens,output-tokens}-{remaining,reset}`, the
 resets as times (RFC 3339). OpenAI and most others:
 `x-ratelimit-{remaining,reset}-{requests,tokens}`, the resets as lengths such as `6m0s`. Both:
-`retry-after`, in seconds or as a date; OpenAI also `retry-after-ms`. What cannot be read, or makes no
-sense, was not said.
+`retry-after`, in seconds or as a date; OpenAI also `retry-after-ms`. What cannot be read, or makes
+no sense, was not said.
 """
 
 import re

@@ -255,6 +255,7 @@ class LimiterService(Service):
         if waiting is None:
             buckets = admission.named(ask)
             waiting = self._line.join(project, ask, buckets, now.monotonic_ns)
+            waiting.passing = not wait_ns
         elif waiting.ask != ask:
             raise grant_id_reused(ask.grant_id)
         return waiting
@@ -263,7 +264,7 @@ class LimiterService(Service):
         """Wait for a turn; who does not wait is not in line any more afterwards."""
         await self._turns.wait(waiting, wait_ns)
         for one in waiting:
-            if not wait_ns and self._line.find(project, one.ask.grant_id) is one:
+            if one.passing and self._line.find(project, one.ask.grant_id) is one:
                 self._line.leave(one)
 
     def _result(self, ask: Ask, outcome: HeldGrant | Shortage | Waiting) -> limiter_pb2.GrantResult:
