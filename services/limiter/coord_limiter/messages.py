@@ -149,7 +149,7 @@ def _grant(held: HeldGrant, ttl_ns: int) -> limiter_pb2.Grant:
 
 def _no_room(shortage: Shortage) -> common_pb2.Reason:
     told = {
-        "BEHIND_OTHERS": f"others wait for the {shortage.dimension} of bucket {shortage.bucket}",
+        "BEHIND_OTHERS": f"others wait for bucket {shortage.bucket}",
         "BUCKET_PAUSED": f"the provider behind bucket {shortage.bucket} wants no calls now",
         "RATE_LIMITED": f"bucket {shortage.bucket} has {shortage.available} {shortage.dimension} "
         f"left, {shortage.requested} are needed",

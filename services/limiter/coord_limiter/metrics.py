@@ -1,7 +1,5 @@
 """What the limiter counts."""
 
-from collections.abc import Iterable
-
 from coord.times import SECOND
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -48,9 +46,7 @@ class LimiterMetrics:
             for dimension, units in held.ask.estimate.items():
                 self._granted.labels(dimension).inc(units)
 
-    def count_shortages(self, shortages: Iterable[Shortage]) -> None:
-        """Count requests that were told to wait, or refused."""
-        for shortage in shortages:
-            waits = shortage.retry_after_ns is not None
-            counter = self._waits if waits else self._refusals
-            counter.labels(shortage.bucket, shortage.dimension).inc()
+    def count_shortage(self, shortage: Shortage) -> None:
+        """Count a request that does not fit now, or never will."""
+        counter = self._refusals if shortage.retry_after_ns is None else self._waits
+        counter.labels(shortage.bucket, shortage.dimension).inc()

@@ -99,12 +99,13 @@ class LimiterService(Service):
         admission, now, changes = self._project(request.project), self._now(), Changes()
         admission.check_ids(asks, now.monotonic_ns)
         outcomes = [self._decide(request.project, ask, wait_ns, now, changes) for ask in asks]
-        await self._writer.commit(request.project, admission, changes, now)
-        self._metrics.count(changes)
-        self._metrics.count_shortages(each for each in outcomes if isinstance(each, Shortage))
-        if waiting := [each for each in outcomes if isinstance(each, Waiting)]:
-            await self._stand_in_line(request.project, waiting, wait_ns)
-        results = [self._result(ask, outcome) for ask, outcome in zip(asks, outcomes, strict=True)]
+        waiting = [each for each in outcomes if isinstance(each, Waiting)]
+        with self._turns.standing(waiting):
+            await self._writer.commit(request.project, admission, changes, now)
+            self._metrics.count(changes)
+            await self._turns.wait(waiting, wait_ns)
+            answers = zip(asks, outcomes, strict=True)
+            results = [self._result(ask, outcome) for ask, outcome in answers]
         return limiter_pb2.AcquireGrantsResponse(results=results)
 
     async def configure_bucket(
@@ -249,31 +250,26 @@ class LimiterService(Service):
             return admission.grant(ask, now, changes)
         if shortage is not None:
             admission.refuse(ask, shortage, changes)
+            self._metrics.count_shortage(shortage)
             if shortage.retry_after_ns is None or not (wait_ns or len(self._line)):
                 return shortage
         waiting = self._line.find(project, ask.grant_id)
         if waiting is None:
             buckets = admission.named(ask)
             waiting = self._line.join(project, ask, buckets, now.monotonic_ns)
-            waiting.passing = not wait_ns
+            waiting.passing = True
         elif waiting.ask != ask:
             raise grant_id_reused(ask.grant_id)
+        waiting.passing = waiting.passing and not wait_ns
         return waiting
-
-    async def _stand_in_line(self, project: str, waiting: list[Waiting], wait_ns: int) -> None:
-        """Wait for a turn; who does not wait is not in line any more afterwards."""
-        await self._turns.wait(waiting, wait_ns)
-        for one in waiting:
-            if one.passing and self._line.find(project, one.ask.grant_id) is one:
-                self._line.leave(one)
 
     def _result(self, ask: Ask, outcome: HeldGrant | Shortage | Waiting) -> limiter_pb2.GrantResult:
         if not isinstance(outcome, Waiting):
             return messages.result(ask.grant_id, outcome, self._ttl_ns)
         if outcome.decided.done():
             return messages.result(ask.grant_id, outcome.decided.result(), self._ttl_ns)
-        shortage = outcome.shortage or Shortage("", "", 0, 0, 0, "BEHIND_OTHERS")
-        return messages.result(ask.grant_id, shortage, self._ttl_ns, outcome.place)
+        place, shortage = self._line.outlook(outcome, self._environment.monotonic_ns())
+        return messages.result(ask.grant_id, shortage, self._ttl_ns, place)
 
     def _now(self) -> Clocks:
         return Clocks(self._environment.now_ns(), self._environment.monotonic_ns())

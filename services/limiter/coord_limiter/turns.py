@@ -1,7 +1,8 @@
 """Serves the line: when somebody comes, when something is given back, and when time has passed."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from coord.errors import CoordError
 from coord.times import SECOND
@@ -35,28 +36,35 @@ class Turns:
         self._timer: asyncio.TimerHandle | None = None
         self._commits: set[asyncio.Task[None]] = set()
 
-    async def wait(self, waiting: Iterable[Waiting], wait_ns: int) -> None:
-        """Wait until all are decided, for at most so long; an error of the store is raised."""
-        asked = list(waiting)
-        for one in asked:
+    @contextmanager
+    def standing(self, waiting: Sequence[Waiting]) -> Iterator[None]:
+        """Stand in line while the block runs; who was passing leaves the line afterwards."""
+        for one in waiting:
             one.callers += 1
-        self.serve()
-        self._metrics.count_shortages(
-            one.shortage for one in asked if self._waits(one) and one.shortage is not None
-        )
+        if waiting:
+            self.serve()
         try:
-            if wait_ns and any(map(self._waits, asked)):
-                await asyncio.wait([one.decided for one in asked], timeout=wait_ns / SECOND)
-            # Who was served hears of it once that is on disk.
-            if served := [one.decided for one in asked if not self._waits(one)]:
-                await asyncio.wait(served)
+            yield
         finally:
-            for one in asked:
+            for one in waiting:
                 one.callers -= 1
                 one.left_ns = self._now().monotonic_ns
-        for one in asked:
-            if one.decided.done():
-                one.decided.result()
+                if one.passing and not one.callers and self._waits(one):
+                    self._line.leave(one)
+
+    async def wait(self, waiting: Sequence[Waiting], wait_ns: int) -> None:
+        """Wait until all are decided, for at most so long.
+
+        Raises:
+            CoordError: The store failed.
+        """
+        if wait_ns and any(map(self._waits, waiting)):
+            await asyncio.wait([one.decided for one in waiting], timeout=wait_ns / SECOND)
+        # Who was served hears of it once that is on disk.
+        if served := [one.decided for one in waiting if not self._waits(one)]:
+            await asyncio.wait(served)
+        for decided in served:
+            decided.result()
 
     def serve(self) -> None:
         """Serve whom there is room for, and come again when there may be more."""
@@ -72,7 +80,7 @@ class Turns:
             commit = asyncio.create_task(self._commit(project, those, changes[project], now))
             self._commits.add(commit)
             commit.add_done_callback(self._commits.discard)
-        self._come_again(now.monotonic_ns)
+        self._come_again()
 
     async def stop(self) -> None:
         """Serve no more."""
@@ -99,11 +107,10 @@ class Turns:
             one.decided.set_result(held)
         self._metrics.count(changes)
 
-    def _come_again(self, now_ns: int) -> None:
+    def _come_again(self) -> None:
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        wait_ns = self._line.next_ns(now_ns)
-        if wait_ns is not None:
-            wait_s = max(wait_ns / SECOND, _TIMER_S_MIN)
+        if self._line.next_ns is not None:
+            wait_s = max(self._line.next_ns / SECOND, _TIMER_S_MIN)
             self._timer = asyncio.get_running_loop().call_later(wait_s, self.serve)
