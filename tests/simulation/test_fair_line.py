@@ -24,7 +24,7 @@ CALL = Call(Principal(Kind.SERVICE, "tester", "p"), "")
 RATE, BURST = 6_000, 100
 PER_S = RATE / 60
 GREEDY = [f"w{number:02}" for number in range(16)]
-LAST_S = 300
+LAST_S = 200
 
 
 @dataclass

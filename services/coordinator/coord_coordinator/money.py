@@ -42,7 +42,7 @@ class Money:
         balances = await asyncio.gather(*map(self._balance, scopes))
         wanted = self._wanted(spec, balances)
         for balance in balances:
-            if balance.HasField("cap") and _left(balance) < max(1, wanted):
+            if balance.budgets and _left(balance) < max(1, wanted):
                 return _budget_spent(balance, wanted)
         return None
 
@@ -165,7 +165,7 @@ class Money:
     async def _balance(self, scope: ledger_pb2.Scope) -> ledger_pb2.Balance:
         request = ledger_pb2.GetBalanceRequest(project=self._project, scope=scope)
         response = await self._services.insist(self._services.ledger.GetBalance, request)
-        if not response.balance.HasField("cap"):
+        if not response.balance.budgets:
             until_ns = self._services.environment.monotonic_ns() + _NO_CAP_NS
             self._no_cap[scope.kind, scope.id] = until_ns
         return response.balance
@@ -195,19 +195,18 @@ class Money:
     def _wanted(self, spec: queue_pb2.TaskSpec, balances: list[ledger_pb2.Balance]) -> int:
         of_task = (one for one in balances if one.scope.kind == ledger_pb2.SCOPE_KIND_TASK)
         task = next(of_task, ledger_pb2.Balance())
-        return max(0, _left(task)) if task.HasField("cap") else spec.budget.nanos
+        return max(0, _left(task)) if task.budgets else spec.budget.nanos
 
 
 def _left(balance: ledger_pb2.Balance) -> int:
-    """Return what may still be reserved below a cap.
+    """Return what may still be reserved below the tightest cap.
 
     What is pending for a task that waits belongs to attempts that have ended, and is about to be
     given back.
     """
-    spent = balance.posted.nanos
-    if balance.scope.kind != ledger_pb2.SCOPE_KIND_TASK:
-        spent += balance.pending.nanos
-    return balance.cap.nanos - spent
+    below = min(one.cap.nanos - one.posted.nanos for one in balance.budgets)
+    of_task = balance.scope.kind == ledger_pb2.SCOPE_KIND_TASK
+    return below if of_task else below - balance.pending.nanos
 
 
 def add_usage(total: common_pb2.Usage, part: common_pb2.Usage) -> None:
@@ -223,10 +222,11 @@ def _money(currency: str, nanos: int) -> common_pb2.Money:
 
 def _budget_spent(balance: ledger_pb2.Balance, wanted: int) -> common_pb2.Reason:
     kind = ledger_pb2.ScopeKind.Name(balance.scope.kind).removeprefix("SCOPE_KIND_").lower()
-    cap, currency = balance.cap.nanos / 1e9, balance.cap.currency
+    tightest = min(balance.budgets, key=lambda one: one.cap.nanos - one.posted.nanos)
+    cap, currency = tightest.cap.nanos / 1e9, tightest.cap.currency
     if kind == "task":
         code = "TASK_BUDGET_SPENT"
-        message = f"{balance.posted.nanos / 1e9:.2f} {currency} of its {cap:.2f} are spent"
+        message = f"{tightest.posted.nanos / 1e9:.2f} {currency} of its {cap:.2f} are spent"
     else:
         code = "BUDGET_SPENT"
         message = (
