@@ -1,5 +1,6 @@
 """What the ledger does beside reserving: prices, windows, thresholds, nesting, accounts."""
 
+import re
 import sqlite3
 from collections.abc import AsyncIterator
 from decimal import Decimal
@@ -15,6 +16,7 @@ from coord_ledger.pages import MIGRATIONS
 from coord_ledger.service import LedgerService
 from coord_runtime.migrations import migrate
 from coord_runtime.tokens import Kind, Principal
+from prometheus_client import generate_latest
 
 from tests.contract.test_ledger_service import CENT, DOLLAR, RUN, TASK, Ledger, refused, usd
 from tests.serving import PROJECT, Clock, served
@@ -330,3 +332,24 @@ async def test_a_state_folder_of_before_keeps_its_caps(tmp_path: Path, clock: Cl
         balance = (await ledger.stub.GetBalance(request)).balance
         assert balance.cap == usd(DOLLAR)
         assert timestamp_ns(balance.budgets[0].began_at) == 0
+
+
+async def test_how_scopes_stand_is_measured(tmp_path: Path) -> None:
+    counts: dict[str, str] = {}
+    for begins in (True, False):
+        async with served(LedgerService, tmp_path, "in process") as running:
+            ledger = Ledger(running)
+            if begins:
+                await ledger.cap(RUN, DOLLAR, window=DAY)
+                await ledger.reserve("a", 50 * CENT, RUN, TASK)
+                await ledger.reserve("b", 20 * CENT, RUN, TASK)
+                await ledger.settle("a", 30 * CENT)
+                await ledger.settle("a", 30 * CENT)
+            text = generate_latest(running.node.registry).decode()
+            counts |= dict(re.findall(r"^coord_ledger_(s\S+) (\S+)$", text, re.MULTILINE))
+            labels = 'currency="USD",kind="run",scope="r"'
+            assert counts[f"scope_posted{{{labels}}}"] == "0.3"
+            assert counts[f"scope_pending{{{labels}}}"] == "0.2"
+            assert counts[f'scope_cap{{{labels},window="day"}}'] == "1.0"
+    assert counts['settled_minus_reserved{currency="USD"}'] == "-0.2"
+    assert not any('kind="task"' in name for name in counts)

@@ -29,6 +29,7 @@ class Books:
         entries: By id.
         posted: The entries that were added.
         events: What has to be told, in order.
+        corrections: By how much settlements were above what was reserved.
     """
 
     now_ns: int
@@ -38,6 +39,7 @@ class Books:
     entries: dict[str, ledger_pb2.LedgerEntry] = field(default_factory=dict)
     posted: list[ledger_pb2.LedgerEntry] = field(default_factory=list)
     events: list[ledger_pb2.LedgerEvent] = field(default_factory=list)
+    corrections: list[common_pb2.Money] = field(default_factory=list)
     changed_accounts: set[Key] = field(default_factory=set)
     changed_reservations: set[str] = field(default_factory=set)
 
@@ -105,6 +107,8 @@ class Books:
             return refusals.not_ended(held.reservation_id, reason)
         self._end(held, "SETTLED")
         held.actual = actual.nanos
+        above = common_pb2.Money(currency=held.currency, nanos=actual.nanos - held.amount)
+        self.corrections.append(above)
         return result
 
     def extend(self, reservation_id: str, expires_ns: int) -> ledger_pb2.ReservationReportResult:

@@ -90,6 +90,9 @@ WHERE scopes.project = json_extract(wanted.value, '$[0]')
     AND scopes.kind = json_extract(wanted.value, '$[1]')
     AND scopes.id = json_extract(wanted.value, '$[2]')
 """
+_SHOWN = """
+SELECT project, kind, id FROM scopes WHERE kind != ?
+"""
 _NEWEST = """
 SELECT body FROM entry_scopes JOIN entries USING (number)
 WHERE entry_scopes.project = ? AND kind = ? AND id = ? ORDER BY number DESC
@@ -120,6 +123,16 @@ def load_accounts(sql: sqlite3.Connection, project: str, keys: Collection[Key]) 
         if window is not None:
             account.caps[window] = _cap(window, cap)
     return list(found.values())
+
+
+def load_shown(sql: sqlite3.Connection) -> list[Account]:
+    """Return all scopes but those of tasks, of which there are many."""
+    rows = sql.execute(_SHOWN, (ledger_pb2.SCOPE_KIND_TASK,)).fetchall()
+    return [
+        account
+        for project, kind, name in rows
+        for account in load_accounts(sql, project, [(kind, name)])
+    ]
 
 
 def owned(project: str, key: Key) -> tuple[str, int, str]:

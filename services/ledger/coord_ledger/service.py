@@ -11,6 +11,7 @@ from coord.times import SECOND, timestamp_ns
 from coord.v1 import common_pb2, ledger_pb2
 from coord_runtime.calls import Call
 from coord_runtime.checks import check_ids, check_money, check_one_of, check_range, page_size
+from coord_runtime.database import Database
 from coord_runtime.service import Service, ServiceContext
 from google.protobuf.descriptor import ServiceDescriptor
 
@@ -43,19 +44,18 @@ class LedgerService(Service):
     # What workers spend is reported on their stream, and booked by the coordinator.
     WORKER_METHODS = frozenset({"GetBalance", "ListEntries"})
 
-    def __init__(self, context: ServiceContext, store: LedgerStore) -> None:
+    def __init__(self, context: ServiceContext, database: Database) -> None:
         self._settings = context.settings(LedgerSettings)
         self._environment = context.environment
         self._prices = Prices(self._settings.prices)
         self._metrics = LedgerMetrics(context.registry)
-        self._store = store
+        self._store: LedgerStore = SqliteLedgerStore(database, self._environment, self._metrics)
         self._expiry: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(cls, context: ServiceContext) -> Self:
         """Open the ledger on its folder."""
-        database = await context.open_database(MIGRATIONS)
-        return cls(context, SqliteLedgerStore(database, context.environment))
+        return cls(context, await context.open_database(MIGRATIONS))
 
     async def start(self) -> None:
         """Begin to look for reservations that have expired."""

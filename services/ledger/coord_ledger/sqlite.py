@@ -13,7 +13,7 @@ from coord_ledger import pages
 from coord_ledger.account import Account, Key, keys
 from coord_ledger.books import Books
 from coord_ledger.caps import TOTAL, Cap, window_start
-from coord_ledger.store import Posted
+from coord_ledger.store import Posted, Watcher
 
 _LIST = """
 SELECT number, body FROM entry_scopes JOIN entries USING (number)
@@ -27,9 +27,11 @@ _WARN_AT_DEFAULT = 0.8
 class SqliteLedgerStore:
     """The ledger's store in SQLite."""
 
-    def __init__(self, database: Database, environment: Environment) -> None:
+    def __init__(self, database: Database, environment: Environment, watcher: Watcher) -> None:
         self._database = database
         self._environment = environment
+        self._watcher = watcher
+        watcher.show(database.read(pages.load_shown))
 
     def balance(self, project: str, key: Key) -> Account:
         """Return a scope's account; an empty one where it was never used."""
@@ -60,7 +62,7 @@ class SqliteLedgerStore:
         def operation(transaction: Transaction) -> list[ledger_pb2.ReservationResult]:
             books = self._books(transaction.now_ns)
             results = _reserve(transaction.sql, project, books, requests)
-            _save(transaction, project, books)
+            self._save(transaction, project, books)
             return results
 
         return await self._database.write(operation)
@@ -81,7 +83,7 @@ class SqliteLedgerStore:
             books = self._books_of(transaction, project, reservation_ids)
             until_ns = transaction.now_ns + ttl_ns
             results = [books.extend(one, until_ns) for one in reservation_ids]
-            _save(transaction, project, books)
+            self._save(transaction, project, books)
             return results
 
         return await self._database.write(operation)
@@ -100,7 +102,7 @@ class SqliteLedgerStore:
             wanted = {key for cost in costs for key in keys(cost.scopes)}
             _add_accounts(transaction.sql, project, books, wanted)
             results = [books.record(cost) for cost in costs]
-            _save(transaction, project, books)
+            self._save(transaction, project, books)
             return Posted(results, books.posted)
 
         return await self._database.write(operation)
@@ -114,7 +116,7 @@ class SqliteLedgerStore:
             ids = [settlement.reservation_id for settlement in settlements]
             books = self._books_of(transaction, project, ids)
             results = [books.settle(settlement) for settlement in settlements]
-            _save(transaction, project, books)
+            self._save(transaction, project, books)
             return Posted(results, books.posted)
 
         return await self._database.write(operation)
@@ -127,7 +129,7 @@ class SqliteLedgerStore:
         def operation(transaction: Transaction) -> list[ledger_pb2.ReservationReportResult]:
             books = self._books_of(transaction, project, reservation_ids)
             results = [books.release(reservation_id) for reservation_id in reservation_ids]
-            _save(transaction, project, books)
+            self._save(transaction, project, books)
             return results
 
         return await self._database.write(operation)
@@ -142,7 +144,7 @@ class SqliteLedgerStore:
                 ids = [held.reservation_id for held in reservations]
                 books = self._books_of(transaction, project, ids)
                 books.expire(post=post)
-                _save(transaction, project, books)
+                self._save(transaction, project, books)
                 posted += books.posted
             return posted
 
@@ -167,7 +169,7 @@ class SqliteLedgerStore:
                     "amounts of two currencies are never added",
                     currency=present,
                 )
-            _save(transaction, request.project, books)
+            self._save(transaction, request.project, books)
             return ledger_pb2.SetBudgetResponse(balance=account.balance())
 
         return await self._database.write(operation, once)
@@ -182,6 +184,17 @@ class SqliteLedgerStore:
 
     def _books(self, now_ns: int) -> Books:
         return Books(now_ns, lambda: self._environment.new_id("entry-"))
+
+    def _save(self, transaction: Transaction, project: str, books: Books) -> None:
+        pages.save(transaction.sql, project, books)
+        for event in books.events:
+            transaction.emit(project, event)
+
+        def tell() -> None:
+            self._watcher.show(books.accounts[key] for key in books.changed_accounts)
+            self._watcher.count_corrections(books.corrections)
+
+        transaction.committed.append(tell)
 
     def _books_of(
         self, transaction: Transaction, project: str, reservation_ids: Iterable[str]
@@ -245,9 +258,3 @@ def _add_reservations(
     _add_accounts(
         sql, project, books, {key for held in books.reservations.values() for key in held.keys}
     )
-
-
-def _save(transaction: Transaction, project: str, books: Books) -> None:
-    pages.save(transaction.sql, project, books)
-    for event in books.events:
-        transaction.emit(project, event)

@@ -1,10 +1,10 @@
 """What the ledger keeps on disk."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from coord.v1 import ledger_pb2
+from coord.v1 import common_pb2, ledger_pb2
 from coord_runtime.calls import Once
 
 from coord_ledger.account import Account, Key
@@ -18,6 +18,16 @@ class Posted(Generic[T]):
 
     results: list[T]
     entries: list[ledger_pb2.LedgerEntry]
+
+
+class Watcher(Protocol):
+    """Is told what was committed."""
+
+    def show(self, accounts: Iterable[Account]) -> None:
+        """Take note of how scopes stand."""
+
+    def count_corrections(self, corrections: Iterable[common_pb2.Money]) -> None:
+        """Take note of by how much settlements were above what was reserved."""
 
 
 class LedgerStore(Protocol):
