@@ -2,6 +2,7 @@
 
 import click
 
+from coord_cli.account import account
 from coord_cli.claims import claim, claims
 from coord_cli.clean import clean
 from coord_cli.completion import completion
@@ -30,6 +31,7 @@ def main() -> None:
 
 
 _COMMANDS = (
+    account,
     claim,
     claims,
     clean,

@@ -19,7 +19,7 @@ from coord.v1 import coordinator_pb2 as pb
 from coord_coordinator.fleet import Fleet
 from coord_coordinator.metrics import CoordinatorMetrics
 from coord_coordinator.services import Services
-from coord_coordinator.workers import Worker, WorkerAttempt, project_scopes
+from coord_coordinator.workers import Purse, Worker, WorkerAttempt
 
 # A call of which nothing was told by then is posted at its estimate; a later word corrects that.
 _TTL = duration(3600 * SECOND)
@@ -34,9 +34,12 @@ log = structlog.get_logger(__name__)
 class Admission:
     """Asks the limiter and the ledger on behalf of calls."""
 
-    def __init__(self, fleet: Fleet, services: Services, metrics: CoordinatorMetrics) -> None:
+    def __init__(
+        self, fleet: Fleet, services: Services, purse: Purse, metrics: CoordinatorMetrics
+    ) -> None:
         self._fleet = fleet
         self._services = services
+        self._purse = purse
         self._metrics = metrics
         self._waits: dict[tuple[str, str], asyncio.Task[None]] = {}
 
@@ -153,7 +156,7 @@ class Admission:
             ttl=_TTL,
         )
         if not request.HasField("attempt"):
-            wanted.scopes.extend(project_scopes(self._fleet.project, worker))
+            wanted.scopes.extend(self._purse.scopes(worker))
             return wanted
         attempt = self._attempt(worker, request.attempt)
         if attempt is None:
@@ -161,7 +164,7 @@ class Admission:
         if attempt.budget is not None:
             wanted.within = attempt.reservation_id
         else:
-            wanted.scopes.extend(attempt.scopes(self._fleet.project, worker))
+            wanted.scopes.extend(self._purse.scopes(worker, attempt.spec))
         return wanted
 
     async def _reserve(

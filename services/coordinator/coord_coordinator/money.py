@@ -8,7 +8,7 @@ from coord.v1 import common_pb2, ledger_pb2, limiter_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
 
 from coord_coordinator.services import Services
-from coord_coordinator.workers import Worker, WorkerAttempt, cost_scopes
+from coord_coordinator.workers import Purse, Worker, WorkerAttempt
 
 _TOTAL_MAX = 2**62
 # For how long a scope counts as one without a cap, unless the ledger tells of one.
@@ -25,8 +25,9 @@ _COUNTS = (
 class Money:
     """Asks the ledger and the limiter on behalf of attempts."""
 
-    def __init__(self, project: str, services: Services) -> None:
-        self._project = project
+    def __init__(self, purse: Purse, services: Services) -> None:
+        self._project = purse.project
+        self._purse = purse
         self._services = services
         self._no_cap: dict[tuple[ledger_pb2.ScopeKind, str], int] = {}
 
@@ -35,9 +36,7 @@ class Money:
     ) -> common_pb2.Reason | None:
         """Return why there is not enough money to start a task; None where there is."""
         scopes = [
-            scope
-            for scope in cost_scopes(self._project, spec, worker)
-            if not self._has_no_cap(scope, spec)
+            scope for scope in self._purse.scopes(worker, spec) if not self._has_no_cap(scope, spec)
         ]
         balances = await asyncio.gather(*map(self._balance, scopes))
         wanted = self._wanted(spec, balances)
@@ -64,7 +63,7 @@ class Money:
         left = _left(await self._cap(scope, attempt.spec.budget))
         request = ledger_pb2.ReservationRequest(
             reservation_id=attempt.reservation_id,
-            scopes=attempt.scopes(self._project, worker),
+            scopes=self._purse.scopes(worker, attempt.spec),
             amount=_money(attempt.spec.budget.currency, max(1, left)),
         )
         response = await self._services.insist(
@@ -102,7 +101,7 @@ class Money:
         """
         cost = ledger_pb2.Cost(
             entry_id=spent.entry_id,
-            scopes=attempt.scopes(self._project, worker.name),
+            scopes=self._purse.scopes(worker.name, attempt.spec),
             amount=spent.amount,
             usage=spent.usage,
             reservation_id=attempt.reservation_id if attempt.budget is not None else "",

@@ -55,7 +55,7 @@ from coord_coordinator.stealing import Stealing
 from coord_coordinator.store import CoordinatorStore
 from coord_coordinator.strategies import STRATEGIES
 from coord_coordinator.streams import Streams
-from coord_coordinator.workers import Worker
+from coord_coordinator.workers import Purse, Worker
 
 _DRAIN_S = 30.0
 _WAIT_NS_MAX = 60 * SECOND
@@ -93,7 +93,8 @@ class CoordinatorService(Service):
         self._store = store
         self._lifecycle: pb.Lifecycle = pb.LIFECYCLE_INIT
         self._fleet = fleet = Fleet(context.project, context.environment, store)
-        money = Money(context.project, services)
+        purse = Purse(context.project, settings.account)
+        money = Money(purse, services)
         metrics = CoordinatorMetrics(context.registry)
         stealing = Stealing(fleet, services, metrics)
         reports = Reports(fleet, services, money, stealing, has_repository=settings.repository)
@@ -106,7 +107,7 @@ class CoordinatorService(Service):
         self._claims = claims = Claims(fleet, store, metrics)
         # Beside the folder: the guard is to find it from the state folder alone.
         self._guard = GuardFile(context.folder.parent / NAME, fleet, claims, halt)
-        self._admission = admission = Admission(fleet, services, metrics)
+        self._admission = admission = Admission(fleet, services, purse, metrics)
         asks = Asks(fleet, services, claims, mail, admission, has_repository=settings.repository)
         self._asks = asks
         fleet.farewells.append(claims.end_session)

@@ -60,10 +60,6 @@ class WorkerAttempt:
         """The id of its reservation; the attempt alone decides it, so that a restart finds it."""
         return f"{self.ref.task_id}@{self.token}"
 
-    def scopes(self, project: str, worker: str) -> list[ledger_pb2.Scope]:
-        """Return what its costs count for."""
-        return cost_scopes(project, self.spec, worker)
-
 
 @dataclass(frozen=True)
 class Unready:
@@ -239,22 +235,31 @@ class Worker:
         )
 
 
-def cost_scopes(project: str, spec: queue_pb2.TaskSpec, worker: str) -> list[ledger_pb2.Scope]:
-    """Return what the costs of a task at a worker (empty: at none yet) count for."""
-    scopes = project_scopes(project, worker)
-    scopes.append(ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_TASK, id=spec.id))
-    run = spec.labels.get("run")
-    if run:
-        scopes.append(ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_RUN, id=run))
-    return scopes
+@dataclass(frozen=True)
+class Purse:
+    """Who pays.
 
+    Attributes:
+        project: The project.
+        account: The account that it shares with others; empty for none.
+    """
 
-def project_scopes(project: str, worker: str) -> list[ledger_pb2.Scope]:
-    """Return what the costs of no task count for, at a worker (empty: at none)."""
-    scopes = [ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_PROJECT, id=project)]
-    if worker:
-        scopes.append(ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_WORKER, id=worker))
-    return scopes
+    project: str
+    account: str = ""
+
+    def scopes(
+        self, worker: str = "", spec: queue_pb2.TaskSpec | None = None
+    ) -> list[ledger_pb2.Scope]:
+        """Return what costs count for, at a worker (empty: at none yet) and of a task."""
+        run = spec.labels.get("run", "") if spec else ""
+        found = (
+            (ledger_pb2.SCOPE_KIND_PROJECT, self.project),
+            (ledger_pb2.SCOPE_KIND_TASK, spec.id if spec else ""),
+            (ledger_pb2.SCOPE_KIND_WORKER, worker),
+            (ledger_pb2.SCOPE_KIND_RUN, run),
+            (ledger_pb2.SCOPE_KIND_ACCOUNT, self.account),
+        )
+        return [ledger_pb2.Scope(kind=kind, id=name) for kind, name in found if name]
 
 
 def _describe(attempt: WorkerAttempt) -> pb.WorkerAttempt:
