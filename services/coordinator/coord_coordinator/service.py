@@ -47,6 +47,7 @@ from coord_coordinator.messages import (
 )
 from coord_coordinator.metrics import CoordinatorMetrics
 from coord_coordinator.money import Money
+from coord_coordinator.obstacles import Obstacles
 from coord_coordinator.reports import Reports
 from coord_coordinator.services import Services
 from coord_coordinator.settings import CoordinatorSettings
@@ -111,6 +112,7 @@ class CoordinatorService(Service):
         asks = Asks(fleet, services, claims, mail, admission, has_repository=settings.repository)
         self._asks = asks
         fleet.farewells.append(claims.end_session)
+        obstacles = Obstacles(fleet, halt, lambda: self._lifecycle == pb.LIFECYCLE_RUNNING)
         self._dispatch = Dispatch(
             fleet,
             services,
@@ -118,9 +120,8 @@ class CoordinatorService(Service):
             reports,
             STRATEGIES[settings.strategy](),
             has_repository=settings.repository,
-            is_running=lambda: self._lifecycle == pb.LIFECYCLE_RUNNING,
             full_disk=full,
-            halt=halt,
+            obstacles=obstacles,
             claims=claims,
             stealing=stealing,
             metrics=metrics,
@@ -138,6 +139,7 @@ class CoordinatorService(Service):
             self._dispatch,
             money,
             claims,
+            obstacles=obstacles,
             has_repository=settings.repository,
             is_idle=lambda: self._lifecycle == pb.LIFECYCLE_INIT,
             full_disk=full,
@@ -174,6 +176,7 @@ class CoordinatorService(Service):
             self._halt.keep(),
             self._claims.run(),
             self._mail.run(),
+            self._streams.run(),
         )
         self._loops = [asyncio.create_task(loop) for loop in loops]
 
@@ -197,7 +200,7 @@ class CoordinatorService(Service):
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
         await self._dispatch.stop()
-        await self._liveness.stop()
+        await self._adoption.stop()
         await self._streams.stop()
         await self._asks.stop()
         await self._admission.stop()
