@@ -2,9 +2,11 @@
 
 import click
 
+from coord_cli.account import account
 from coord_cli.claims import claim, claims
 from coord_cli.clean import clean
 from coord_cli.completion import completion
+from coord_cli.cost import cost
 from coord_cli.doctor import doctor
 from coord_cli.events import events
 from coord_cli.guard import guard
@@ -12,6 +14,7 @@ from coord_cli.init import init
 from coord_cli.logs import logs
 from coord_cli.messages import message
 from coord_cli.plan_command import plan_group
+from coord_cli.rate import rate
 from coord_cli.run import run
 from coord_cli.status import status
 from coord_cli.steering import resume, stop, strategy
@@ -28,10 +31,12 @@ def main() -> None:
 
 
 _COMMANDS = (
+    account,
     claim,
     claims,
     clean,
     completion,
+    cost,
     doctor,
     events,
     guard,
@@ -39,6 +44,7 @@ _COMMANDS = (
     logs,
     message,
     plan_group,
+    rate,
     resume,
     run,
     status,
