@@ -116,12 +116,16 @@ class Evidence:
         self.greens, self.reds = set(), set()
         self._alone.clear()
 
-    def dropped(self, change: str) -> None:
-        """Take in that a change waits no more; the red runs with it are explained or of no use."""
-        self._suspects = [red for red in self._suspects if change not in red.changes]
-        self.reds = {red for red in self.reds if change not in red}
-        self.greens = {green for green in self.greens if change not in green}
-        self._forget((change,))
+    def keep_only(self, waiting: Collection[str]) -> None:
+        """Forget the changes that wait no more: red runs with them are explained, or of no use."""
+
+        def is_waiting(changes: Collection[str]) -> bool:
+            return all(change in waiting for change in changes)
+
+        self._suspects = [red for red in self._suspects if is_waiting(red.changes)]
+        self.reds = set(filter(is_waiting, self.reds))
+        self.greens = set(filter(is_waiting, self.greens))
+        self._forget([one for one in (*self._cleared, *self._alone) if one not in waiting])
 
     def is_cleared(self, change: str) -> bool:
         """Tell whether a change was in a green run, and not red alone since."""

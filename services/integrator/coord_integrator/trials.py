@@ -33,12 +33,14 @@ class Entry:
         risk: How likely it is to fail alone, before any run.
         urgent: Whether it is tested apart from others, so that none of them holds it up.
         barrier: Whether it may land only by itself.
+        held: Whether it is not to be tested for now: it conflicts with another one.
     """
 
     change_id: str
     risk: float
     urgent: bool = False
     barrier: bool = False
+    held: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ def decide(
     reject = [one.change_id for one in line if evidence.reds_alone(one.change_id) >= REDS_TO_REJECT]
     if reject:
         return Decision(reject=tuple(reject))
-    stop = [trial for trial in running if evidence.is_hopeless(trial.changes)]
+    waiting = {one.change_id for one in line}
+    stop = [trial for trial in running if _is_useless(trial, evidence, waiting)]
     if stop:
         return Decision(stop=tuple(stop))
     return Decision(start=_to_start(line, evidence, running, slots, rates))
@@ -98,11 +101,18 @@ def group_size(risk: float) -> int:
     return min(range(1, _GROUP_MAX + 1), key=runs)
 
 
+def _is_useless(trial: Trial, evidence: Evidence, waiting: set[str]) -> bool:
+    """Tell whether a trial can tell nothing new: some of it is red already, or waits no more."""
+    rest = evidence.on_base(trial)
+    gone = not waiting.issuperset(trial.changes if rest is None else rest)
+    return gone or evidence.is_hopeless(trial.changes)
+
+
 def _to_land(line: Sequence[Entry], evidence: Evidence) -> tuple[str, ...]:
     """Return the longest green sequence that may land; nothing overtakes a barrier at the head."""
     waiting = {one.change_id for one in line}
     barred = {one.change_id for one in line if one.barrier}
-    if line and line[0].barrier:
+    if _is_barred(line):
         alone = (line[0].change_id,)
         return alone if alone in evidence.greens else ()
     found = [
@@ -113,6 +123,11 @@ def _to_land(line: Sequence[Entry], evidence: Evidence) -> tuple[str, ...]:
     return max(found, key=lambda green: (len(green), green), default=())
 
 
+def _is_barred(line: Sequence[Entry]) -> bool:
+    """Tell whether it is the turn of a change that lands by itself."""
+    return bool(line) and line[0].barrier and not line[0].held
+
+
 def _to_start(
     line: Sequence[Entry],
     evidence: Evidence,
@@ -121,23 +136,24 @@ def _to_start(
     rates: Rates,
 ) -> tuple[Trial, ...]:
     plan = _Plan(evidence, running, slots)
-    if line and line[0].barrier:
+    if _is_barred(line):
         if not plan.tests(line[0].change_id):
             plan.start((line[0].change_id,), again=True)
         return tuple(plan.starts)
     risks = evidence.risks({one.change_id: one.risk for one in line if not one.barrier}, rates)
+    ready = [one.change_id for one in line if not one.barrier and not one.held]
     cleared = [
         change
-        for change, risk in risks.items()
-        if evidence.is_cleared(change) and risk <= _RISK_CERTIFIED_MAX
+        for change in ready
+        if evidence.is_cleared(change) and risks[change] <= _RISK_CERTIFIED_MAX
     ]
     urgent = {one.change_id for one in line if one.urgent}
     _certify(plan, cleared, risks)
-    _screen(plan, [change for change in risks if change not in cleared], risks, urgent)
+    _screen(plan, [change for change in ready if change not in cleared], risks, urgent)
     _split(plan, cleared)
-    if risks and not running and not plan.starts:
+    if ready and not running and not plan.starts:
         # Whatever else is known: who has waited longest gets an answer of his own.
-        plan.start((next(iter(risks)),), again=True)
+        plan.start((ready[0],), again=True)
     return tuple(plan.starts)
 
 
