@@ -18,7 +18,7 @@ define generate
 	rm -f $(1)/coord/v1/{admission,claims,common}_pb2_grpc.py*
 endef
 
-.PHONY: help setup lint fix proto test crash crash-limits crash-queue faults-coordinator graphs-queue model-queue demo bench clean
+.PHONY: help setup lint fix proto test crash crash-limits crash-queue faults-coordinator faults-merging graphs-queue model-queue demo bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -71,6 +71,9 @@ graphs-queue: $(SETUP) ## Drain graphs of up to 100,000 tasks
 
 model-queue: $(SETUP) ## Compare the queue with its model in EXAMPLES=2000 random histories
 	$(BIN)/python -m tests.simulation.queue_machine --examples $(or $(EXAMPLES),2000)
+
+faults-merging: $(SETUP) ## Break what the merge queue works with in HISTORIES=1000 simulated histories
+	$(BIN)/python -m tests.simulation.campaign merging --histories $(or $(HISTORIES),1000)
 
 demo: $(SETUP) ## Run the main job on a small project with scripted agents
 	$(BIN)/python -m demo.run

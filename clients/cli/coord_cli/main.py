@@ -12,6 +12,7 @@ from coord_cli.events import events
 from coord_cli.guard import guard
 from coord_cli.init import init
 from coord_cli.logs import logs
+from coord_cli.merge import merge_group
 from coord_cli.messages import message
 from coord_cli.plan_command import plan_group
 from coord_cli.rate import rate
@@ -42,6 +43,7 @@ _COMMANDS = (
     guard,
     init,
     logs,
+    merge_group,
     message,
     plan_group,
     rate,
