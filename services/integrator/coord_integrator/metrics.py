@@ -3,6 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _BUCKETS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1_800)
+_GLANCE_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 
 
 class IntegratorMetrics:
@@ -13,6 +14,10 @@ class IntegratorMetrics:
         landings: Changes that have landed.
         rejections: Changes that were rejected, by `reason`.
         check_seconds: Length of the runs of the check, by `result`.
+        conflicts: Pairs of worktrees, or of one and the target, that conflict.
+        glances: Length of the radar's looks at a worktree.
+        pairs: Pairs that the radar has judged, by what has: `apart` its filter, `cached` an earlier
+            merge of the same, `merged` git.
         waiting: Changes that wait, are checked or land.
     """
 
@@ -35,4 +40,19 @@ class IntegratorMetrics:
         )
         self.waiting = Gauge(
             "coord_integrator_queue_length", "Changes not ended yet.", registry=registry
+        )
+        self.conflicts = Gauge(
+            "coord_integrator_conflicts", "Conflicts that last.", registry=registry
+        )
+        self.glances = Histogram(
+            "coord_integrator_glance_seconds",
+            "Length of a look at a worktree.",
+            buckets=_GLANCE_BUCKETS,
+            registry=registry,
+        )
+        self.pairs = Counter(
+            "coord_integrator_pairs",
+            "Pairs of worktrees that were judged.",
+            ["by"],
+            registry=registry,
         )

@@ -74,4 +74,14 @@ MIGRATIONS = [
     UPDATE runs SET of_target = 1 WHERE change_id = '';
     CREATE INDEX runs_of_target ON runs (project, number) WHERE of_target;
     """,
+    """
+    -- `other` is empty for the target.
+    CREATE TABLE conflicts (
+        project TEXT NOT NULL,
+        worker TEXT NOT NULL,
+        other TEXT NOT NULL,
+        body BLOB NOT NULL,
+        PRIMARY KEY (project, worker, other)
+    ) STRICT, WITHOUT ROWID;
+    """,
 ]

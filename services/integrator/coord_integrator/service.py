@@ -36,7 +36,7 @@ from coord_integrator.attempts import Attempts
 from coord_integrator.checkout import CheckoutFollower
 from coord_integrator.checks import Checker
 from coord_integrator.commands import end_strays
-from coord_integrator.conflicts import Conflicts
+from coord_integrator.conflict_table import ConflictTable
 from coord_integrator.filters import filter_options
 from coord_integrator.git import GitError
 from coord_integrator.landing import MergeQueue, Parts
@@ -46,6 +46,9 @@ from coord_integrator.merging import Merger
 from coord_integrator.metrics import IntegratorMetrics
 from coord_integrator.pauses import Pauses
 from coord_integrator.queue_link import QueueLink
+from coord_integrator.radar import Radar
+from coord_integrator.radar_calls import RadarCalls
+from coord_integrator.radar_loop import RadarLoop
 from coord_integrator.repository import Repository
 from coord_integrator.room import check_writable
 from coord_integrator.schema import MIGRATIONS
@@ -74,7 +77,8 @@ class Rooms:
     store: IntegratorStore
     target: Target
     attempts: Attempts
-    conflicts: Conflicts
+    radar: Radar
+    looking: RadarLoop
     submissions: Submissions
     merging: MergeQueue
     pauses: Pauses
@@ -84,7 +88,7 @@ class Rooms:
     full_disk: Callable[[], str]
 
 
-class IntegratorService(Service):
+class IntegratorService(RadarCalls, Service):
     """Holds the worktrees and the merge queue of one repository."""
 
     NAME: ClassVar[str] = "integrator"
@@ -94,6 +98,7 @@ class IntegratorService(Service):
     )
 
     def __init__(self, rooms: Rooms, settings: IntegratorSettings) -> None:
+        super().__init__(rooms.radar, rooms.attempts)
         self._rooms = rooms
         self._settings = settings
         self._steps = 0
@@ -129,14 +134,16 @@ class IntegratorService(Service):
         await _check_names(repository, branch)
         if not await repository.user_commit(f"{_HEADS}{branch}"):
             raise _no_branch(branch)
-        store = SqliteIntegratorStore(await context.open_database(MIGRATIONS), context.project)
+        database = await context.open_database(MIGRATIONS)
+        store = SqliteIntegratorStore(database, context.project)
         target = Target(repository, store, branch, _worktrees(context))
-        rooms = await _furnish(context, settings, repository, target, store)
+        table = ConflictTable(database, context.project)
+        rooms = await _furnish(context, settings, repository, target, store=store, table=table)
         return cls(rooms, settings)
 
     async def start(self) -> None:
         """Begin to land changes, to renew their leases and to report."""
-        for loop in (self._merging, self._renewing, self._reporting):
+        for loop in (self._merging, self._renewing, self._reporting, self._rooms.looking):
             loop.start()
 
     async def drain(self, deadline_s: float) -> None:
@@ -151,15 +158,8 @@ class IntegratorService(Service):
         for task in self._underway:
             task.cancel()
         await asyncio.gather(*self._underway, return_exceptions=True)
+        await self._rooms.looking.stop()
         await self._rooms.store.close()
-
-    async def check_conflicts(
-        self, request: pb.CheckConflictsRequest, call: Call
-    ) -> pb.CheckConflictsResponse:
-        """Compare a worker's worktree with the target and all others."""
-        del call
-        check_worker("worker", request.worker)
-        return await self._to_its_end(self._rooms.conflicts.check(request.worker))
 
     async def check_target(
         self, request: pb.CheckTargetRequest, call: Call
@@ -251,7 +251,9 @@ class IntegratorService(Service):
         check_worker("worker", request.worker)
         check_attempt("attempt", request.attempt)
         setup = self._rooms.attempts.set_up(request.worker, request.attempt)
-        return pb.SetupWorktreeResponse(worktree=await self._to_its_end(setup))
+        worktree = await self._to_its_end(setup)
+        self._rooms.looking.wake()
+        return pb.SetupWorktreeResponse(worktree=worktree)
 
     async def snapshot_worktree(
         self, request: pb.SnapshotWorktreeRequest, call: Call
@@ -284,7 +286,9 @@ class IntegratorService(Service):
         del call
         check_worker("worker", request.worker)
         teardown = self._rooms.attempts.tear_down(request.worker)
-        return pb.TeardownWorktreeResponse(snapshot=await self._to_its_end(teardown))
+        snapshot = await self._to_its_end(teardown)
+        self._rooms.looking.wake()
+        return pb.TeardownWorktreeResponse(snapshot=snapshot)
 
     async def watch_integrator_events(
         self, request: pb.WatchIntegratorEventsRequest, call: Call
@@ -332,6 +336,8 @@ class IntegratorService(Service):
         finally:
             self._reporting.wake()
         self._steps += 1
+        if busy:
+            self._rooms.looking.wake()
         return 0.0 if busy else self._settings.poll_s
 
     async def _renew(self) -> float:
@@ -348,7 +354,9 @@ async def _furnish(
     settings: IntegratorSettings,
     repository: Repository,
     target: Target,
+    *,
     store: IntegratorStore,
+    table: ConflictTable,
 ) -> Rooms:
     metrics = IntegratorMetrics(context.registry)
     snapshots = Snapshots(repository)
@@ -374,11 +382,20 @@ async def _furnish(
     parts = Parts(repository, store, target, merger, judge, queue, checkout, pauses, metrics)
     may_land = bool(settings.check) or settings.no_check
     merging = MergeQueue(parts, may_land=may_land, squash=settings.history == "squash")
+    radar = Radar(
+        attempts,
+        target,
+        repository,
+        table=table,
+        environment=context.environment,
+        metrics=metrics,
+    )
     return Rooms(
         store,
         target,
         attempts,
-        Conflicts(repository, attempts, store),
+        radar,
+        RadarLoop(radar, _worktrees(context), repository.common_folder),
         submissions,
         merging,
         pauses,
