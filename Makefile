@@ -50,7 +50,7 @@ proto: $(SETUP) ## Generate the Python code of the contract
 	$(call generate,clients/python)
 
 test: $(SETUP) ## Run the tests
-	$(BIN)/pytest --numprocesses 2 --dist worksteal
+	$(BIN)/pytest --numprocesses 3 --dist worksteal
 
 crash: $(SETUP) ## Kill parts of the demo at random, RUNS=20 times embedded and split
 	$(BIN)/python -m tests.crash.campaign --runs $(or $(RUNS),20)
@@ -58,8 +58,9 @@ crash: $(SETUP) ## Kill parts of the demo at random, RUNS=20 times embedded and 
 crash-queue: $(SETUP) ## Kill the queue at full speed, KILLS=100 times
 	$(BIN)/python -m tests.crash.queue_campaign --kills $(or $(KILLS),100)
 
-faults-coordinator: $(SETUP) ## Break what workers and coordinator say: SCHEDULES=10000 simulated, SOCKETS=200 real
-	$(BIN)/python -m tests.simulation.conversation --schedules $(or $(SCHEDULES),10000)
+faults-coordinator: $(SETUP) ## Break what workers and coordinator say: SCHEDULES=10000 and RACES=500 simulated, SOCKETS=200 real
+	$(BIN)/python -m tests.simulation.campaign conversation --histories $(or $(SCHEDULES),10000)
+	$(BIN)/python -m tests.simulation.campaign stealing --histories $(or $(RACES),500)
 	$(BIN)/python -m tests.crash.conversation_campaign --schedules $(or $(SOCKETS),200)
 
 graphs-queue: $(SETUP) ## Drain graphs of up to 100,000 tasks

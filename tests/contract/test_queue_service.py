@@ -408,6 +408,37 @@ async def test_lists_are_paged_and_filtered(queue: Queue) -> None:
     assert (await refusal(queue.stub.ListTasks(bad))).reason == "INVALID_PAGE_TOKEN"
 
 
+async def test_tasks_at_work_are_paged_while_they_come_and_go(queue: Queue) -> None:
+    await queue.add(*(spec(f"t{number:02}") for number in range(30)))
+    attempts = [await queue.attempt(worker=f"w{number % 3}") for number in range(30)]
+    request = pb.ListTasksRequest(
+        project=PROJECT, worker="w1", states=[pb.TASK_STATE_ASSIGNED, RUNNING], page_size=4
+    )
+    first = await queue.stub.ListTasks(request)
+    await asyncio.gather(*(queue.start(one) for one in attempts))
+    await asyncio.gather(queue.complete(attempts[7]), queue.complete(attempts[13]))
+    request.page_token = first.next_page_token
+    rest = await queue.stub.ListTasks(request)
+    assert [task.spec.id for task in first.tasks] == ["t01", "t04", "t07", "t10"]
+    assert [task.spec.id for task in rest.tasks] == ["t16", "t19", "t22", "t25"]
+    request.page_token = rest.next_page_token
+    last = await queue.stub.ListTasks(request)
+    assert ([task.spec.id for task in last.tasks], last.next_page_token) == (["t28"], "")
+
+
+async def test_tasks_are_assigned_to_several_workers_in_one_call(queue: Queue) -> None:
+    await queue.add(spec("a"), spec("b"), spec("c", "a"))
+    ask: dict[str, Any] = {"project": PROJECT, "task_ids": ["a", "c", "b"]}
+    request = pb.AssignTasksRequest(**ask, workers=["w1", "w2", "w3"])
+    a, c, b = (await queue.stub.AssignTasks(request)).results
+    assert (a.lease.attempt.worker, b.lease.attempt.worker) == ("w1", "w3")
+    assert (c.task_id, c.error.reason) == ("c", "NOT_READY")
+    assert [(await queue.task(one)).attempts[-1].worker for one in "ab"] == ["w1", "w3"]
+    for wrong in ({"workers": ["w1"]}, {"workers": ["w1", "w2", "w3"], "worker": "w"}, {}):
+        refused = await refusal(queue.stub.AssignTasks(pb.AssignTasksRequest(**ask, **wrong)))
+        assert refused.reason == "INVALID_FIELD"
+
+
 async def test_of_equally_urgent_tasks_those_are_listed_first_for_which_most_wait(
     queue: Queue,
 ) -> None:

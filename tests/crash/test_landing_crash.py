@@ -147,8 +147,9 @@ async def integrator_process(
 async def test_changes_land_once_each_under_random_kills(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
     repo = make_repository(tmp_path / "repo")
-    plan = NodePlan([QueueService], PROJECT, tmp_path / "state", flags={"node": {"metrics": ""}})
-    queue = await Node.start(plan)
+    # Nobody renews the workers' leases: they are to last, however slow the machine is.
+    flags: dict[str, dict[str, Any]] = {"node": {"metrics": ""}, "queue": {"lease_s": 600.0}}
+    queue = await Node.start(NodePlan([QueueService], PROJECT, tmp_path / "state", flags=flags))
     token = queue.mint.mint(Principal(Kind.OPERATOR, "operator", PROJECT))
     rig = Rig(repo, tmp_path / "state", node=queue)
     queue_channel = rig.queue_channel = connect(queue.address, token)

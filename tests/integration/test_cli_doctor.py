@@ -1,7 +1,9 @@
 """`coord doctor` and `coord init`: what they find in a repository, and that they harm nothing."""
 
+import asyncio
 import json
 import os
+from asyncio.subprocess import DEVNULL, PIPE
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,30 @@ async def test_a_dead_gits_lock_is_moved_and_not_deleted(project: Project) -> No
     assert (status, found["fixed"], lock.exists()) == (0, True, False)
     texts = {path.name: path.read_text() for path in moved.iterdir()}
     assert texts == {"1-index.lock": "half an index", "2-index.lock": "an earlier one"}
+
+
+@pytest.mark.parametrize(
+    ("place", "arguments", "at_work"),
+    [
+        ("repo", [], True),
+        ("repo/src", [], True),
+        ("elsewhere", [], False),
+        ("elsewhere", ["--git-dir=../repo/.git"], True),
+    ],
+)
+async def test_a_lock_is_left_alone_only_while_a_git_works_there(
+    project: Project, place: str, arguments: list[str], at_work: bool
+) -> None:
+    lock = project.repo / ".git" / "index.lock"
+    lock.write_text("half an index")
+    os.utime(lock, OLD)
+    folder = project.folder / place
+    folder.mkdir(exist_ok=True)
+    command = ("git", *arguments, "hash-object", "--stdin")
+    busy = await asyncio.create_subprocess_exec(*command, cwd=folder, stdin=PIPE, stdout=DEVNULL)
+    status, _ = await findings(project)
+    await busy.communicate(b"")
+    assert status == (0 if at_work else 1)
 
 
 async def test_the_head_of_a_worktree_whose_folder_is_gone_is_kept(project: Project) -> None:

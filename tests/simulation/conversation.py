@@ -3,22 +3,15 @@
 python -m tests.simulation.conversation --schedules 10000
 """
 
-import argparse
 import asyncio
-import logging
 import sqlite3
-import sys
-import tempfile
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from itertools import combinations
 from pathlib import Path
 from typing import Any, TypeVar
 
-import structlog
 from coord.environment import Environment
-from coord.errors import CoordError
 from coord.v1 import claims_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
 from coord.v1.queue_pb2_grpc import QueueServiceStub
@@ -154,30 +147,3 @@ def check_claims(events: Iterable[pb.CoordinatorEvent]) -> None:
             for one, other in combinations(held.values(), 2):
                 same = one.holder == other.holder
                 assert same or common(one, other) is None, f"{one} and {other}"
-
-
-def main() -> None:
-    """Run histories; name the seed of each that breaks."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--schedules", type=int, default=10_000)
-    parser.add_argument("--first", type=int, default=0)
-    options = parser.parse_args()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    begin_s, broken = time.monotonic(), 0
-    for seed in range(options.first, options.first + options.schedules):
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                history(Path(folder), seed)
-            except (AssertionError, CoordError, RuntimeError, TimeoutError) as error:
-                broken += 1
-                _tell(f"seed {seed}: {error!r:.300}")
-    _tell(f"{options.schedules} histories, {broken} broken, {time.monotonic() - begin_s:.0f} s")
-    sys.exit(1 if broken else 0)
-
-
-def _tell(what: str) -> None:
-    print(what, flush=True)  # noqa: T201 - what the campaign found.
-
-
-if __name__ == "__main__":
-    main()

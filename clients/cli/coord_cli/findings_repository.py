@@ -86,7 +86,7 @@ def _locks(place: Place, repo: Path) -> Iterator[Finding]:
     patterns = ("*.lock", "worktrees/*/*.lock", "refs/**/*.lock")
     found = [path for pattern in patterns for path in common.glob(pattern)]
     stale = [path for path in found if path.name != "coord.lock" and _is_stale(path)]
-    if not stale or _git_is_at_work():
+    if not stale or _git_is_at_work(repo, common):
         return
     for path in stale:
         yield Finding(
@@ -105,9 +105,25 @@ def _is_stale(path: Path) -> bool:
         return False
 
 
-def _git_is_at_work() -> bool:
-    """Tell whether any git runs: where it works cannot be told for certain."""
-    return any(process.info["name"] == "git" for process in psutil.process_iter(["name"]))
+def _git_is_at_work(repo: Path, common: Path) -> bool:
+    """Tell whether a git runs that may work in a repository or in one of its worktrees."""
+    listed = _blocks(git_items(repo, "worktree", "list", "--porcelain", "-z"))
+    folders = [common, *(Path(block["worktree"]).resolve() for block in listed)]
+    gits = [process for process in psutil.process_iter(["name"]) if process.info["name"] == "git"]
+    return any(_may_work_in(process, folders) for process in gits)
+
+
+def _may_work_in(process: psutil.Process, folders: list[Path]) -> bool:
+    """Tell whether a git works in one of some folders; one that keeps its place to itself may."""
+    try:
+        places = [Path(process.cwd()), Path(process.cwd(), process.environ().get("GIT_DIR", ""))]
+        named = [word for word in process.cmdline() if word.startswith("--git-dir")]
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
+    inside = (place.resolve().is_relative_to(folder) for place in places for folder in folders)
+    return bool(named) or any(inside)
 
 
 def _move_away(path: Path, folder: Path) -> None:
@@ -183,4 +199,4 @@ def _unlanded(repo: Path) -> Iterator[Finding]:
 
 
 def _common(repo: Path) -> Path:
-    return Path(git(repo, "rev-parse", "--path-format=absolute", "--git-common-dir"))
+    return Path(git(repo, "rev-parse", "--path-format=absolute", "--git-common-dir")).resolve()

@@ -169,7 +169,7 @@ def _hook_paths(text: str) -> list[str]:
     call = parse(text)
     tool_input = call.get("tool_input") if isinstance(call, dict) else None
     if not isinstance(tool_input, dict):
-        raise ValueError("the hook's input has no tool_input")  # noqa: TRY004
+        raise ValueError("the hook's input has no tool_input")  # noqa: TRY004 - text was read, not an argument.
     folder = str(call.get("cwd") or ".")
     found = (tool_input.get(key) for key in _PATH_KEYS)
     return [os.path.join(folder, path) for path in found if isinstance(path, str)]

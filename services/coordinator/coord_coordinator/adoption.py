@@ -33,10 +33,35 @@ class Adoption:
         self._services = services
         self._money = money
         self._reports = reports
+        self._burials: dict[asyncio.Task[None], str] = {}
 
     async def bury(self, worker: Worker, message: str, code: str = "LOST") -> None:
-        """End all that a lost worker had, its work saved first, so that it can go on elsewhere."""
+        """End all that a lost worker had, its work saved first, so that it can go on elsewhere.
+
+        That goes on where the caller goes away: nobody else would end it.
+        """
+        await asyncio.shield(self.begin_burial(worker, message, code))
+
+    def begin_burial(self, worker: Worker, message: str, code: str = "LOST") -> asyncio.Task[None]:
+        """Begin to `bury`; saving its work may take long."""
         worker.stop()
+        burial = asyncio.create_task(self._bury(worker, message, code))
+        self._burials[burial] = worker.name
+        burial.add_done_callback(self._note_end)
+        return burial
+
+    async def stop(self) -> None:
+        """Stop burying."""
+        for burial in self._burials:
+            burial.cancel()
+        await asyncio.gather(*self._burials, return_exceptions=True)
+
+    def _note_end(self, burial: asyncio.Task[None]) -> None:
+        name = self._burials.pop(burial)
+        if not burial.cancelled() and (error := burial.exception()):
+            log.warning("burial failed", worker=name, error=str(error))
+
+    async def _bury(self, worker: Worker, message: str, code: str) -> None:
         log.info("worker lost", worker=worker.name, reason=message)
         if worker.attempts:
             await self._reports.save(worker)

@@ -6,12 +6,12 @@ from functools import partial
 from typing import Any, TypeVar
 
 import structlog
-from coord.errors import CoordError
 from coord.times import SECOND, duration_ns, timestamp
 from coord.v1 import claims_pb2 as pb
 from coord.v1 import common_pb2, coordinator_pb2
 from coord_runtime.wakeups import Wakeups
 
+from coord_coordinator.batches import Batches
 from coord_coordinator.claim_line import ClaimLine, Deadlock, Entry
 from coord_coordinator.fleet import Fleet
 from coord_coordinator.metrics import CoordinatorMetrics
@@ -50,8 +50,7 @@ class Claims:
         self._line = ClaimLine()
         self._ended: dict[str, pb.Claim] = {}
         self._changed = Wakeups()
-        self._steps: list[tuple[Callable[[ClaimChange], Any], asyncio.Future[Any]]] = []
-        self._applying: asyncio.Task[None] | None = None
+        self._steps: Batches[Callable[[ClaimChange], Any], Any] = Batches(self._take)
         metrics.claims_held.set_function(lambda: len(self.held()))
         metrics.claims_waiting.set_function(lambda: self._line.waiting)
 
@@ -317,46 +316,28 @@ class Claims:
         return self._fleet.environment.monotonic_ns()
 
     async def _apply(self, step: Callable[[ClaimChange], T]) -> T:
-        """Take a step, and return its result once it is on disk.
+        """Take a step, and return its result once it is on disk."""
+        result: T = await self._steps.add(step)
+        return result
 
-        What comes meanwhile shares the next commit; a caller that goes away undoes nothing.
-        """
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._steps.append((step, future))
-        if self._applying is None:
-            self._applying = asyncio.create_task(self._apply_all())
-        return await asyncio.shield(future)
-
-    async def _apply_all(self) -> None:
-        while self._steps:
-            steps, self._steps = self._steps, []
-            change = ClaimChange()
-            results = [step(change) for step, _ in steps]
-            change.last_token = self._line.last_token
-            error = await self._save(change)
-            for (_, future), result in zip(steps, results, strict=True):
-                if future.done():
-                    continue
-                if error is None:
-                    future.set_result(result)
-                else:
-                    future.set_exception(error)
-        self._applying = None
-
-    async def _save(self, change: ClaimChange) -> CoordError | None:
-        if not change.saved:
-            return None
+    async def _take(self, steps: list[Callable[[ClaimChange], Any]]) -> list[Any]:
+        """Take steps in one commit; one that fails undoes them all, in memory too."""
+        change = ClaimChange()
         try:
-            await self._store.change_claims(self._fleet.project, change)
-        except CoordError as error:
-            log.warning("claims could not be stored", error=str(error))
+            results = [step(change) for step in steps]
+            change.last_token = self._line.last_token
+            if change.saved:
+                await self._store.change_claims(self._fleet.project, change)
+        except Exception as error:
+            log.warning("claims could not be changed", error=str(error))
             self.restore()
-            return error
-        self.on_change()
-        self._fleet.changed.wake()
+            raise
+        if change.saved:
+            self.on_change()
+            self._fleet.changed.wake()
         for call in change.after:
             call()
-        return None
+        return results
 
 
 def stored(entry: Entry) -> StoredClaim:

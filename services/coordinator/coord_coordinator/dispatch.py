@@ -1,7 +1,7 @@
 """Who gets what, when: ready tasks to free slots."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -11,6 +11,7 @@ from coord.v1 import claims_pb2, common_pb2, integrator_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
 from coord_runtime.peers import insist
 
+from coord_coordinator.batches import Batches
 from coord_coordinator.claims import Claims
 from coord_coordinator.fitness import misfit
 from coord_coordinator.fleet import Fleet
@@ -103,6 +104,7 @@ class Dispatch:
         self._claims = claims
         self._stealing = stealing
         self._metrics = metrics
+        self._leases = Batches(self._lease_all)
         self._deliveries: dict[asyncio.Task[None], None] = {}
 
     async def run(self) -> None:
@@ -299,12 +301,17 @@ class Dispatch:
 
     async def _lease(self, spec: queue_pb2.TaskSpec, worker: Worker) -> queue_pb2.Lease | None:
         """Give a task to a worker; None where it is not ready any more."""
-        request = queue_pb2.AssignTasksRequest(
-            project=self._fleet.project, worker=worker.name, task_ids=[spec.id]
-        )
-        response = await self._services.ask(self._services.queue.AssignTasks, request)
-        result = response.results[0]
+        result = await self._leases.add((spec.id, worker.name))
         return result.lease if result.HasField("lease") else None
+
+    async def _lease_all(
+        self, pairs: list[tuple[str, str]]
+    ) -> Sequence[queue_pb2.AssignTasksResult]:
+        task_ids, workers = zip(*pairs, strict=True)
+        request = queue_pb2.AssignTasksRequest(
+            project=self._fleet.project, task_ids=task_ids, workers=workers
+        )
+        return (await self._services.ask(self._services.queue.AssignTasks, request)).results
 
     async def _deliver(
         self, worker: Worker, attempt: WorkerAttempt, lease: queue_pb2.Lease

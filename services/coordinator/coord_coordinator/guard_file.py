@@ -15,7 +15,7 @@ from coord_coordinator.resources import resource_text
 
 NAME = "guard.json"
 # Attempts that come and go are written down together.
-_PAUSE_S = 0.05
+_PAUSE_S = 0.2
 
 log = structlog.get_logger(__name__)
 

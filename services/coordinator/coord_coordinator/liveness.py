@@ -30,6 +30,8 @@ _ENDED = frozenset(
         queue_pb2.TASK_STATE_PENDING,
     }
 )
+# Frees nobody and readies nothing.
+_TAKEN_ON = frozenset({queue_pb2.TASK_STATE_ASSIGNED, queue_pb2.TASK_STATE_RUNNING})
 # A pause of ours longer than this share of the grace is not held against the workers.
 _PAUSE_SHARE = 4
 
@@ -48,7 +50,6 @@ class Liveness:
         money: Money,
         settings: CoordinatorSettings,
     ) -> None:
-        self._burials: dict[asyncio.Task[None], None] = {}
         self._fleet = fleet
         self._services = services
         self._reports = reports
@@ -80,48 +81,33 @@ class Liveness:
             except CoordError as error:
                 log.warning("what was seen of workers could not be stored", error=str(error))
 
-    async def stop(self) -> None:
-        """Stop burying."""
-        for burial in self._burials:
-            burial.cancel()
-        await asyncio.gather(*self._burials, return_exceptions=True)
-
     def _bury_silent(self, grace_ns: int) -> None:
-        """Bury each silent worker beside the renewals: saving its work may take long."""
         for worker in self._fleet.silent(grace_ns):
             silence = f"nothing was heard of it for {self._settings.grace_s:g} s"
-            self._begin_burial(worker, silence)
+            self._adoption.begin_burial(worker, silence)
 
     def _bury_deaf(self, grace_ns: int) -> None:
         """Bury each worker that talks, but does not take what it is told."""
         for worker in self._fleet.deaf(grace_ns):
             backlog = worker.session.backlog
-            self._begin_burial(worker, f"it does not read: {backlog} messages wait for it")
-
-    def _begin_burial(self, worker: Worker, why: str) -> None:
-        worker.stop()
-        burial = asyncio.create_task(self._bury(worker, why))
-        self._burials[burial] = None
-        burial.add_done_callback(self._burials.pop)
-
-    async def _bury(self, worker: Worker, message: str) -> None:
-        try:
-            await self._adoption.bury(worker, message)
-        except CoordError as error:
-            log.warning("burial failed", worker=worker.name, error=str(error))
+            why = f"it does not read: {backlog} messages wait for it"
+            self._adoption.begin_burial(worker, why)
 
     async def watch_tasks(self) -> None:
         """Wake the dispatch with every change of a task; stop cancelled attempts at once."""
         queue = self._services.queue
         request = queue_pb2.WatchQueueEventsRequest(project=self._fleet.project, after=-1)
         async for event in self._services.follow(queue.WatchQueueEvents, request):
+            if event.to_state in _TAKEN_ON:
+                continue
             self._fleet.changed.wake()
             if event.to_state in _ENDED and event.fencing_token:
                 await self._claims.end_attempt(event.fencing_token)
-            holder = self._fleet.holder(event.fencing_token)
-            if holder is not None and event.to_state == queue_pb2.TASK_STATE_CANCELLED:
-                attempt = holder.attempts[event.fencing_token]
-                await self._obey(holder, attempt, queue_pb2.LEASE_DIRECTIVE_CANCEL)
+            if event.to_state == queue_pb2.TASK_STATE_CANCELLED:
+                holder = self._fleet.holder(event.fencing_token)
+                if holder is not None:
+                    attempt = holder.attempts[event.fencing_token]
+                    await self._obey(holder, attempt, queue_pb2.LEASE_DIRECTIVE_CANCEL)
 
     async def watch_budgets(self) -> None:
         """Warn the workers whose task has spent most of its budget."""

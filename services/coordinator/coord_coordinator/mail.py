@@ -1,13 +1,13 @@
 """Messages between workers: stored until each recipient has acknowledged them, or they expire."""
 
 import asyncio
-from contextlib import suppress
+from functools import partial
 
-import structlog
 from coord.errors import CoordError, not_found, resource_exhausted
 from coord.times import SECOND, duration_ns, timestamp
 from coord.v1 import coordinator_pb2 as pb
 
+from coord_coordinator.batches import Batches, insist
 from coord_coordinator.fleet import Fleet
 from coord_coordinator.metrics import CoordinatorMetrics
 from coord_coordinator.store import CoordinatorStore, Letter
@@ -17,11 +17,6 @@ OPERATOR = "operator"
 _TIME_TO_LIVE_NS = 3600 * SECOND
 _WAITING_MAX = 10_000
 _SWEEP_S = 30.0
-# Between tries where the disk refuses.
-_RETRY_S = 0.5
-_CLOSE_S = 1.0
-
-log = structlog.get_logger(__name__)
 
 
 class Mail:
@@ -32,8 +27,7 @@ class Mail:
         self._fleet = fleet
         self._store = store
         self._waiting: dict[str, dict[str, pb.WorkerMessage]] = {}
-        self._receipts: list[tuple[str, str]] = []
-        self._storing: asyncio.Task[None] | None = None
+        self._receipts = Batches(self._store_receipts)
 
     def restore(self) -> None:
         """Read what is not acknowledged yet."""
@@ -59,10 +53,13 @@ class Mail:
             CoordError: NOT_FOUND with reason WORKER_NOT_FOUND; RESOURCE_EXHAUSTED with reason
                 MAILBOX_FULL.
         """
-        if known := self._store.recipients(message.message_id):
-            return list(known)  # Whatever has become of them since.
         now_ns = self._fleet.environment.now_ns()
-        recipients = self._recipients(sender, message)
+        try:
+            recipients = self._recipients(sender, message)
+        except CoordError:
+            if known := self._store.recipients(message.message_id):
+                return list(known)  # It was sent before, whatever has become of them since.
+            raise
         kept = pb.WorkerMessage()
         kept.CopyFrom(message)
         kept.sender = sender
@@ -73,7 +70,7 @@ class Mail:
 
     async def _post(self, letter: Letter) -> list[str]:
         known = await self._store.post(self._fleet.project, letter)
-        if known is not None:  # The same was sent twice at once.
+        if known is not None:  # It was sent before.
             return list(known)
         message = letter.message
         for name in letter.recipients:
@@ -105,26 +102,15 @@ class Mail:
         if not waiting:
             del self._waiting[worker.name]
         self._routed.inc()
-        self._receipts.append((worker.name, message_id))
-        if self._storing is None:
-            self._storing = asyncio.create_task(self._store_receipts())
+        self._receipts.put((worker.name, message_id))
 
     async def close(self) -> None:
         """Store what has been handled; where the disk refuses, it is sent again after a restart."""
-        if self._storing is not None:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._storing, _CLOSE_S)
+        await self._receipts.close()
 
-    async def _store_receipts(self) -> None:
-        while self._receipts:
-            receipts, self._receipts = self._receipts, []
-            try:
-                await self._store.received(self._fleet.project, receipts)
-            except CoordError as error:
-                log.warning("receipts could not be stored", error=str(error))
-                self._receipts = receipts + self._receipts
-                await asyncio.sleep(_RETRY_S)
-        self._storing = None
+    async def _store_receipts(self, receipts: list[tuple[str, str]]) -> list[None]:
+        await insist(partial(self._store.received, self._fleet.project, receipts), "receipts")
+        return [None] * len(receipts)
 
     def _push(self, worker: Worker, message: pb.WorkerMessage) -> None:
         if worker.version > 1:

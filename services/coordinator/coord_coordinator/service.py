@@ -166,6 +166,7 @@ class CoordinatorService(Service):
             self._halt.keep(),
             self._claims.run(),
             self._mail.run(),
+            self._streams.run(),
         )
         self._loops = [asyncio.create_task(loop) for loop in loops]
 
@@ -189,7 +190,7 @@ class CoordinatorService(Service):
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
         await self._dispatch.stop()
-        await self._liveness.stop()
+        await self._adoption.stop()
         await self._streams.stop()
         await self._asks.stop()
         await self._mail.close()

@@ -26,6 +26,7 @@ class Session:
         handled: The worker's highest number whose effect is on disk, and what it was answered.
         failed: Whether a message could not be handled: the worker has to say it again in another
             session.
+        silence: How often it was nudged since something was sent.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Session:
         self.session_id = session_id
         self.handled = 0
         self.failed = False
+        self.silence = 0
         self._worker = worker
         self._outbox = outbox
         self._received = 0
@@ -130,10 +132,15 @@ class Session:
         """Return the count of changes, for `wait`."""
         return self._changed.seen()
 
-    async def wait(self, seen: int, seconds: float | None = None) -> bool:
-        """Wait until there is something to send; return whether there is, after `seconds`."""
-        await self._changed.wait(seen, seconds)
-        return self._changed.seen() != seen
+    async def wait(self, seen: int) -> None:
+        """Wait until there is something to send."""
+        await self._changed.wait(seen)
+
+    def nudge(self) -> None:
+        """Have an acknowledgement sent where nothing was since the last call."""
+        self.silence += 1
+        if self.silence > 1:
+            self._changed.wake()
 
     def _note_stored(self, sequence: int) -> None:
         self._stored = sequence

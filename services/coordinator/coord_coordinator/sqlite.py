@@ -62,7 +62,7 @@ MIGRATIONS = (
 )
 
 # The largest fencing token that a claim was ever given.
-_LAST_TOKEN = "claim_token"  # noqa: S105
+_LAST_TOKEN = "claim_token"  # noqa: S105 - a column, not a secret.
 
 
 class SqliteCoordinatorStore:

@@ -89,6 +89,16 @@ class Streams:
         welcome.acknowledged = session.handled
         return [welcome, *session.after(0)]
 
+    async def run(self) -> None:
+        """Say something to each worker every third of the grace at least, until cancelled.
+
+        From silence a worker tells that nothing reaches it.
+        """
+        while True:
+            await asyncio.sleep(self._settings.grace_s / 6)
+            for worker in self._fleet.workers.values():
+                worker.session.nudge()
+
     async def stop(self) -> None:
         """Stop handling what workers have said; they will say it again."""
         for inbox in self._inboxes.values():
@@ -186,22 +196,18 @@ class Streams:
         await self._leave(worker)
 
     async def _write(self, stream: Stream, worker: Worker, acknowledged: int) -> None:
-        """Send what is not acknowledged, then what comes, and acknowledgements by themselves.
-
-        An acknowledgement goes out also when there was nothing to say for a third of the grace:
-        from silence a worker tells that nothing reaches it.
-        """
-        session, sent, quiet = worker.session, 0, False
+        """Send what is not acknowledged, then what comes, and acknowledgements by themselves."""
+        session, sent = worker.session, 0
         while True:
             seen = session.seen()
             for message in session.after(sent):
                 message.acknowledged = acknowledged = session.handled
                 await stream.write(message)
-                sent, quiet = message.sequence, False
-            if quiet or acknowledged != session.handled:
-                acknowledged = session.handled
+                sent, session.silence = message.sequence, 0
+            if session.silence > 1 or acknowledged != session.handled:
+                acknowledged, session.silence = session.handled, 0
                 await stream.write(pb.ConnectResponse(acknowledged=acknowledged, ack=pb.Ack()))
-            quiet = not await session.wait(seen, self._settings.grace_s / 3)
+            await session.wait(seen)
 
     async def _read(self, stream: Stream, worker: Worker) -> None:
         while (request := await stream.read()) is not None:

@@ -18,19 +18,20 @@ def lease(moves: Moves, worker: str, wish: Wish) -> pb.LeaseTasksResponse:
     """Give the first ready tasks that a worker can do to it."""
     ready = ready_tasks(moves.sql, moves.project, wish)
     response = pb.LeaseTasksResponse()
-    _give(moves, ready, worker, [response.leases.add() for _ in ready])
+    _give(moves, ready, [worker] * len(ready), [response.leases.add() for _ in ready])
     return response
 
 
 def assign(
-    moves: Moves, worker: str, task_ids: Sequence[str], *, paused: bool
+    moves: Moves, workers: Sequence[str], task_ids: Sequence[str], *, paused: bool
 ) -> pb.AssignTasksResponse:
-    """Give named tasks to a worker, where they are ready and the queue is not paused."""
+    """Give each named task to a worker, where it is ready and the queue is not paused."""
     known = candidates(moves.sql, moves.project, task_ids)
     response = pb.AssignTasksResponse()
     given: dict[str, Candidate] = {}
+    takers: list[str] = []
     leases: list[pb.Lease] = []
-    for task_id in task_ids:
+    for task_id, worker in zip(task_ids, workers, strict=True):
         result = response.results.add(task_id=task_id)
         task = known.get(task_id)
         error = unknown(task_id).error if task is None else _refusal(moves, task, paused=paused)
@@ -38,8 +39,9 @@ def assign(
             result.error.CopyFrom(error or _not_ready(known[task_id].head, "it is named twice"))
         else:
             given[task_id] = task
+            takers.append(worker)
             leases.append(result.lease)
-    _give(moves, list(given.values()), worker, leases)
+    _give(moves, list(given.values()), takers, leases)
     return response
 
 
@@ -51,30 +53,30 @@ def reassign(moves: Moves, items: Sequence[pb.Reassignment]) -> pb.ReassignTasks
 
 
 def _give(
-    moves: Moves, tasks: Sequence[Candidate], worker: str, leases: Iterable[pb.Lease]
+    moves: Moves, tasks: Sequence[Candidate], workers: Sequence[str], leases: Iterable[pb.Lease]
 ) -> None:
-    """Assign ready tasks, and fill in a lease for each."""
+    """Assign ready tasks, each to a worker, and fill in a lease for each."""
     if not tasks:
         return
     heads = [task.head for task in tasks]
     again = [head.token for head in heads if head.token]
     previous = ended_by_token(moves.sql, again) if again else {}
     earlier = [previous.get(head.token) for head in heads]
-    moves.assign(heads, worker)
+    moves.assign(heads, workers)
     now_ns, assigned_at = moves.now_ns, timestamp(moves.now_ns)
     for task, before, lease in zip(tasks, earlier, leases, strict=True):
         spec, attempt, head = lease.spec, lease.attempt, task.head
         spec.MergeFromString(task.spec)
         if task.more_deps:
             spec.deps.extend(task.more_deps.split())
-        attempt.number, attempt.worker = task.attempt + 1, worker
+        attempt.number, attempt.worker = task.attempt + 1, head.worker
         attempt.fencing_token = head.token
         attempt.assigned_at.CopyFrom(assigned_at)
         set_timestamp(attempt.ready_at, task.ready_ns)
         if before is not None:
             lease.previous.CopyFrom(before)
         timeout_ns = duration_ns(spec.timeout) if spec.HasField("timeout") else 0
-        name = moves.project, head.id, head.token, worker
+        name = moves.project, head.id, head.token, head.worker
         moves.given.append(LiveAttempt(*name, task.ready_ns, now_ns, 0, timeout_ns))
 
 
@@ -109,5 +111,5 @@ def _reassign(moves: Moves, task: Candidate | None, item: pb.Reassignment) -> pb
     release = pb.Release(attempt=item.attempt, message=f"given to worker {item.worker} instead")
     moves.release([(head, release)])
     result = pb.AssignTasksResult(task_id=task_id)
-    _give(moves, [task], item.worker, [result.lease])
+    _give(moves, [task], [item.worker], [result.lease])
     return result

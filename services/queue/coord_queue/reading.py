@@ -1,6 +1,7 @@
 """What the store answers without changing anything."""
 
 import sqlite3
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 
@@ -79,11 +80,37 @@ def list_page(sql: sqlite3.Connection, project: str, page: Page) -> tuple[list[p
     return _listed(sql, chosen), 0
 
 
+def live_page(
+    sql: sqlite3.Connection, page: Page, numbers: Sequence[int]
+) -> tuple[list[pb.Task], int]:
+    """Return tasks of which attempts live, and the number after which to go on; 0 at the end.
+
+    Args:
+        sql: Where to read.
+        page: Which tasks.
+        numbers: The numbers of all that may be among them, in order.
+    """
+    left = numbers[bisect_right(numbers, page.after) :]
+    query = (
+        f"SELECT {TASK_COLUMNS} FROM {TASKS}"  # noqa: S608 - names are constants, values parameters.
+        " WHERE number IN (SELECT value FROM json_each(?)) ORDER BY number"
+    )
+    rows = map(TaskRow._make, sql.execute(query, (str(left[: page.size]),)))
+    chosen = [row for row in rows if _matches(row, page)]
+    return _listed(sql, chosen), left[page.size - 1] if len(left) > page.size else 0
+
+
 def live(sql: sqlite3.Connection) -> list[LiveAttempt]:
     """Return all attempts that live."""
     columns = "project, id, token, worker, ready_ns, assigned_ns, started_ns, submitted_ns, spec"
     query = f"SELECT {columns} FROM {TASKS} WHERE state IN ({_LIVE})"  # noqa: S608 - constants.
     return [_live(row) for row in sql.execute(query)]
+
+
+def at_work(sql: sqlite3.Connection) -> list[tuple[str, int, str]]:
+    """Return project, number and worker of all tasks of which attempts live."""
+    query = f"SELECT project, number, worker FROM tasks WHERE state IN ({_LIVE})"  # noqa: S608 - constants.
+    return sql.execute(query).fetchall()
 
 
 def counts(sql: sqlite3.Connection) -> Counter[tuple[str, pb.TaskState, bool]]:

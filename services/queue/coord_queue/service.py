@@ -20,6 +20,7 @@ from coord_runtime.checks import (
     check_range,
     check_text,
     check_worker,
+    invalid_field,
     page_size,
 )
 from coord_runtime.config import SectionSettings
@@ -144,9 +145,14 @@ class QueueService(Service):
     async def assign_tasks(
         self, request: pb.AssignTasksRequest, call: Call
     ) -> pb.AssignTasksResponse:
-        """Give named tasks to a worker."""
-        check_worker("worker", request.worker)
+        """Give named tasks to workers."""
         check_ids("task_ids", request.task_ids)
+        if not request.workers:
+            check_worker("worker", request.worker)
+        elif request.worker or len(request.workers) != len(request.task_ids):
+            raise invalid_field("workers", "one name for each task, and no `worker` beside them")
+        for worker in request.workers:
+            check_worker("workers", worker)
         response = await self._store.assign(request, call.once)
         self._leases.set_expiry(one.lease for one in response.results if one.HasField("lease"))
         return response

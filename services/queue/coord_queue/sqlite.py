@@ -60,6 +60,10 @@ class SqliteQueueStore:
         self._pauses = database.read(pauses)
         self._tokens = Tokens(database.read(reading.newest_token))
         self._live: defaultdict[str, dict[str, Head]] = defaultdict(dict)
+        # The workers of live attempts, by the number of the task.
+        self._at_work: defaultdict[str, dict[int, str]] = defaultdict(dict)
+        for project, number, worker in database.read(reading.at_work):
+            self._at_work[project][number] = worker
         # No backoff ends before, by project; not known where there is nothing.
         self._back_ns: dict[str, int] = {}
         self._given: Given = lambda *_: None
@@ -89,11 +93,12 @@ class SqliteQueueStore:
     async def assign(
         self, request: pb.AssignTasksRequest, once: Once | None
     ) -> pb.AssignTasksResponse:
-        """Give named tasks to a worker, where they are ready."""
+        """Give named tasks to workers, where they are ready."""
+        workers = request.workers or [request.worker] * len(request.task_ids)
 
         def operation(moves: Moves) -> pb.AssignTasksResponse:
             paused = request.project in self._pauses
-            return assigning.assign(moves, request.worker, request.task_ids, paused=paused)
+            return assigning.assign(moves, workers, request.task_ids, paused=paused)
 
         return await self._write(request.project, operation, once)
 
@@ -264,6 +269,10 @@ class SqliteQueueStore:
 
     def list_page(self, project: str, page: Page) -> tuple[list[pb.Task], int]:
         """Return tasks, and the number after which to go on; 0 at the end."""
+        if page.states and LIVE.issuperset(page.states):
+            at_work = self._at_work[project].items()
+            numbers = sorted(one for one, worker in at_work if page.worker in ("", worker))
+            return self._database.read(lambda sql: reading.live_page(sql, page, numbers))
         return self._database.read(lambda sql: reading.list_page(sql, project, page))
 
     def ready(
@@ -379,12 +388,14 @@ class SqliteQueueStore:
         for (state, free), tasks in moves.counts.items():
             self._counts[project, state, free] += tasks
         self._needs |= moves.needs
-        live = self._live[project]
+        live, at_work = self._live[project], self._at_work[project]
         for head in moves.moved:
             if head.state in LIVE:
                 live[head.id] = head
+                at_work[head.number] = head.worker
             else:
                 live.pop(head.id, None)
+                at_work.pop(head.number, None)
         self._given(moves.given)
         if moves.back_ns < self._back_ns.get(project, 0):
             self._back_ns[project] = moves.back_ns

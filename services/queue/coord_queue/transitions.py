@@ -85,17 +85,17 @@ class Moves:
         others = [one for one in ids if one not in known]
         return known | heads(self.sql, self.project, others)
 
-    def assign(self, heads: Sequence[Head], worker: str) -> None:
+    def assign(self, heads: Sequence[Head], workers: Sequence[str]) -> None:
         """PENDING -> ASSIGNED, each with a new attempt."""
         self.count(pb.TASK_STATE_PENDING, -len(heads), free=True)
         first = self.tokens.take(self.transaction, len(heads))
-        for token, head in enumerate(heads, first):
+        for token, (head, worker) in enumerate(zip(heads, workers, strict=True), first):
             head.token, head.worker = token, worker
         self.sql.executemany(
             f"UPDATE tasks SET state = {pb.TASK_STATE_ASSIGNED}, changed_ns = ?1, assigned_ns = ?1,"  # noqa: S608 - a constant.
             " token = ?2, worker = ?3, attempt = attempt + 1, started_ns = 0, submitted_ns = 0,"
             " progress = x'', not_before_ns = 0, reason = 0, message = '' WHERE number = ?4",
-            [(self.now_ns, one.token, worker, one.number) for one in heads],
+            [(self.now_ns, one.token, one.worker, one.number) for one in heads],
         )
         self._tell(heads, pb.TASK_STATE_ASSIGNED)
 

@@ -98,7 +98,7 @@ def events_of(last: int, page: bytes, event_class: type[E]) -> list[E]:
     """Return the events of a page, of which the last has the number `last`."""
     events = list(_unnumbered(page, event_class))
     for sequence, event in enumerate(events, last - len(events) + 1):
-        event.meta.sequence = sequence  # type: ignore[attr-defined]
+        event.meta.sequence = sequence  # type: ignore[attr-defined]  # each event has one
     return events
 
 

@@ -23,7 +23,11 @@ class Wakeups:
 
     async def wait(self, seen: int, seconds: float | None = None) -> None:
         """Wait for a change after `seen`, for at most `seconds`."""
-        if self._count == seen:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._changed.wait()
+        if self._count != seen:
+            return
+        if seconds is None:
+            await self._changed.wait()
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()

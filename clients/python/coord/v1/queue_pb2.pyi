@@ -260,16 +260,18 @@ class AddTasksResponse(_message.Message):
     def __init__(self, task_ids: _Optional[_Iterable[str]] = ..., existing: _Optional[int] = ...) -> None: ...
 
 class AssignTasksRequest(_message.Message):
-    __slots__ = ("project", "request_id", "worker", "task_ids")
+    __slots__ = ("project", "request_id", "worker", "task_ids", "workers")
     PROJECT_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     WORKER_FIELD_NUMBER: _ClassVar[int]
     TASK_IDS_FIELD_NUMBER: _ClassVar[int]
+    WORKERS_FIELD_NUMBER: _ClassVar[int]
     project: str
     request_id: str
     worker: str
     task_ids: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, project: _Optional[str] = ..., request_id: _Optional[str] = ..., worker: _Optional[str] = ..., task_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    workers: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, project: _Optional[str] = ..., request_id: _Optional[str] = ..., worker: _Optional[str] = ..., task_ids: _Optional[_Iterable[str]] = ..., workers: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class AssignTasksResponse(_message.Message):
     __slots__ = ("results",)
