@@ -5,6 +5,7 @@ import click
 from coord_cli.claims import claim, claims
 from coord_cli.clean import clean
 from coord_cli.completion import completion
+from coord_cli.conflicts import conflicts
 from coord_cli.doctor import doctor
 from coord_cli.events import events
 from coord_cli.guard import guard
@@ -32,6 +33,7 @@ _COMMANDS = (
     claims,
     clean,
     completion,
+    conflicts,
     doctor,
     events,
     guard,

@@ -8,6 +8,7 @@ from coord.errors import CoordError
 from coord.v1 import claims_pb2, common_pb2, integrator_pb2
 from coord.v1 import coordinator_pb2 as pb
 
+from coord_coordinator.claims import Claims
 from coord_coordinator.fleet import Fleet
 from coord_coordinator.resources import common
 from coord_coordinator.services import Services
@@ -25,7 +26,11 @@ Told = tuple[tuple[object, ...], ...]
 class Conflicts:
     """Tells workers what the integrator's radar sees of their worktrees."""
 
-    def __init__(self, fleet: Fleet, services: Services) -> None:
+    def __init__(
+        self, fleet: Fleet, services: Services, claims: Claims, *, has_repository: bool
+    ) -> None:
+        claims.obstacles.append(self.obstacle)
+        self._has_repository = has_repository
         self._fleet = fleet
         self._services = services
         self._live: list[integrator_pb2.LiveConflict] = []
@@ -33,7 +38,8 @@ class Conflicts:
 
     async def run(self) -> None:
         """Tell of conflicts as they come and go, until cancelled."""
-        await asyncio.gather(self._follow(), self._sweep())
+        if self._has_repository:
+            await asyncio.gather(self._follow(), self._sweep())
 
     def obstacle(self, claim: claims_pb2.Claim) -> common_pb2.Reason | None:
         """Return the conflict that is going on about what a task declares; None without one."""

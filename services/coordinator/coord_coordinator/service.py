@@ -29,6 +29,7 @@ from prometheus_client import Gauge
 from coord_coordinator.adoption import Adoption
 from coord_coordinator.asks import Asks
 from coord_coordinator.claims import Claims
+from coord_coordinator.conflicts import Conflicts
 from coord_coordinator.dispatch import Dispatch
 from coord_coordinator.events import MergedEvents
 from coord_coordinator.explain import Explainer
@@ -102,6 +103,7 @@ class CoordinatorService(Service):
         # Beside the folder: the guard is to find it from the state folder alone.
         self._guard = GuardFile(context.folder.parent / NAME, fleet, claims, halt)
         self._asks = asks = Asks(fleet, services, claims, mail, has_repository=settings.repository)
+        self._conflicts = Conflicts(fleet, services, claims, has_repository=settings.repository)
         fleet.farewells.append(claims.end_session)
         self._dispatch = Dispatch(
             fleet,
@@ -166,6 +168,7 @@ class CoordinatorService(Service):
             self._halt.keep(),
             self._claims.run(),
             self._mail.run(),
+            self._conflicts.run(),
             self._streams.run(),
         )
         self._loops = [asyncio.create_task(loop) for loop in loops]
