@@ -1,6 +1,7 @@
 """What git's merge says of many pairs of commits, from one process."""
 
 import asyncio
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -62,7 +63,7 @@ class PairMerger:
         return self._attributes
 
     async def merge(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict | None]:
-        """Merge pairs of commits; None for those that git cannot merge at all."""
+        """Merge pairs of commits; None for those of which git says nothing."""
         if not pairs:
             return []
         try:
@@ -70,7 +71,8 @@ class PairMerger:
         except GitError as error:
             if len(pairs) == 1:
                 log.warning("two heads cannot be merged", pair=pairs[0], why=str(error))
-                return [None]
+                # Git fails at some pairs by an assertion of its own, each time.
+                return [_unmergeable(pairs[0]) if error.status == -signal.SIGABRT else None]
         middle = len(pairs) // 2
         return [*await self.merge(pairs[:middle]), *await self.merge(pairs[middle:])]
 
@@ -102,6 +104,11 @@ class PairMerger:
         lines = "".join(f"{ours} {theirs}\n" for ours, theirs in pairs).encode()
         items = iter(await self._git.items(*_COMMAND, stdin=lines))
         return [_verdict(pair, items) for pair in pairs]
+
+
+def _unmergeable(commits: tuple[str, str]) -> Verdict:
+    message = "CONFLICT: git itself fails to merge these two, so nobody knows how they collide"
+    return Verdict(commits, "", clean=False, messages=(message,))
 
 
 def _verdict(commits: tuple[str, str], items: Iterator[str]) -> Verdict:

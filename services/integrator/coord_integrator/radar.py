@@ -24,11 +24,16 @@ from coord_integrator.target import Target
 from coord_integrator.watching import Changed
 
 _PATHS_MAX = 100
+# Of more changed files than these, all files of a worktree are looked at.
+_CHANGED_MAX = 200
 _AT_ONCE = 2
 # A worktree that somebody is at, or that changes all the time, is looked at again after this.
 _PAUSE_S = 0.2
 # However nothing is noticed, all is looked at this often.
 _SWEEP_S = 30.0
+
+# The files that have changed in a worktree; None where more may have.
+Changes = frozenset[Path] | None
 
 
 class Radar:
@@ -61,7 +66,8 @@ class Radar:
         self._metrics = metrics
         self._lock = asyncio.Lock()
         self._eyes: _Eyes | None = None
-        self._marked: set[str] = set()
+        self._opening = asyncio.Lock()
+        self._marked: dict[str, Changes] = {}
         self._looked_ns: dict[str, int] = {}
         self._swept_ns: int | None = None
         self._hunks: dict[Pair, tuple[Verdict, str]] = {}
@@ -76,12 +82,11 @@ class Radar:
                 self._mark_all()
             self._mark_unseen()
             rested_ns = now_ns - round(_PAUSE_S * SECOND)
-            due = {one for one in self._marked if self._looked_ns.get(one, 0) <= rested_ns}
-            await self._look(due)
+            await self._look([one for one in self._marked if self._rested(one, rested_ns)])
         return _PAUSE_S if self._marked else _SWEEP_S
 
     async def mark(self, changed: Changed) -> bool:
-        """Note which worktrees have changed; False where git ignores all that has.
+        """Note which worktrees have changed; False where none has, but for what git ignores.
 
         Args:
             changed: The changed files, by the folder of their worktree; none where it is to be
@@ -90,8 +95,8 @@ class Radar:
         folders = {self._attempts.folder(row.worker).name: row for row in self._attempts.live()}
         for folder, paths in changed.items():
             row = folders.get(folder)
-            if row is not None and await self._matters(row.worker, paths):
-                self._marked.add(row.worker)
+            if row is not None:
+                await self._mark(row.worker, paths)
         return bool(self._marked)
 
     async def check(self, worker: str) -> integrator_pb2.CheckConflictsResponse:
@@ -144,21 +149,36 @@ class Radar:
 
     async def _open(self) -> "_Eyes":
         """Return what it looks with, made at the first use."""
-        if self._eyes is None:
-            scratch = await open_scratch(self._repository)
-            matrix = Matrix(scratch, self._environment.new_id("end-"))
-            glances = Glances(self._repository, scratch, matrix.footprints)
-            await glances.open()
-            self._eyes = _Eyes(scratch, matrix, glances)
+        async with self._opening:
+            return self._eyes or await self._make_eyes()
+
+    async def _make_eyes(self) -> "_Eyes":
+        scratch = await open_scratch(self._repository)
+        matrix = Matrix(scratch, self._environment.new_id("end-"))
+        glances = Glances(self._repository, scratch, matrix.footprints)
+        await glances.open()
+        self._eyes = _Eyes(scratch, matrix, glances)
         return self._eyes
 
-    async def _matters(self, worker: str, paths: Collection[Path]) -> bool:
-        if not paths or self._eyes is None or worker in self._marked:
-            return True
-        return await self._eyes.glances.matters(worker, paths)
+    def _rested(self, worker: str, rested_ns: int) -> bool:
+        """Tell whether a worktree has not been looked at since then."""
+        return self._looked_ns.get(worker, rested_ns) <= rested_ns
+
+    async def _mark(self, worker: str, paths: set[Path]) -> None:
+        marked = self._marked.get(worker, frozenset())
+        if marked is None or not paths:
+            self._marked[worker] = None
+            return
+        eyes = await self._open()
+        relevant = await eyes.glances.relevant(worker, paths)
+        if relevant:
+            # Meanwhile it may have been looked at, or marked by a sweep.
+            before = self._marked.get(worker, frozenset())
+            all_ = None if before is None else before.union(relevant)
+            self._marked[worker] = all_ if all_ and len(all_) <= _CHANGED_MAX else None
 
     def _mark_all(self) -> None:
-        self._marked.update(row.worker for row in self._attempts.live())
+        self._marked.update(dict.fromkeys(row.worker for row in self._attempts.live()))
 
     def _mark_unseen(self) -> None:
         """Mark the worktrees that serve another attempt than when they were looked at."""
@@ -166,19 +186,19 @@ class Radar:
         attempts = {name: head.attempt for name, head in seen.items()}
         for row in self._attempts.live():
             if attempts.get(row.worker) != self._attempts.worktree(row).attempt:
-                self._marked.add(row.worker)
+                self._marked[row.worker] = None
 
     async def _look_at_all(self) -> None:
         async with self._lock:
             await self._target.read()
             self._mark_all()
-            await self._look(self._marked.copy())
+            await self._look(list(self._marked))
 
     async def _look(self, due: Collection[str]) -> None:
         """Look at some worktrees, judge what has moved, and tell what has changed."""
         eyes = await self._open()
         rows = {row.worker: row for row in self._attempts.live()}
-        self._marked.intersection_update(rows)
+        self._marked = {one: paths for one, paths in self._marked.items() if one in rows}
         some = asyncio.Semaphore(_AT_ONCE)
 
         async def look(row: WorktreeRow) -> None:
@@ -201,11 +221,11 @@ class Radar:
         async with self._attempts.at_rest(row.worker) as at_rest:
             if not at_rest:
                 return
-            self._marked.discard(row.worker)
+            changed = self._marked.pop(row.worker, None)
             began_ns = self._looked_ns[row.worker] = self._environment.monotonic_ns()
             attempt = self._attempts.worktree(row).attempt
             folder = self._attempts.folder(row.worker)
-            head = await eyes.glances.look(row.worker, folder, attempt)
+            head = await eyes.glances.look(row.worker, folder, attempt, changed)
         took_ns = self._environment.monotonic_ns() - began_ns
         self._metrics.glances.observe(took_ns / SECOND)
         if head is None:
