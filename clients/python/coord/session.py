@@ -6,6 +6,7 @@ not acknowledged is kept in memory and said again after a broken stream.
 
 import asyncio
 import contextlib
+import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -188,6 +189,7 @@ class WorkerSession:
         self._heartbeat_s = 5.0
         self._silence_s: float | None = None
         self._failures = 0
+        self._welcomed_s = math.inf
         self._name_taken_since: float | None = None
 
     def send(self, report: Report) -> asyncio.Future[None]:
@@ -242,6 +244,10 @@ class WorkerSession:
         _log.info("not connected", worker=self._hello.worker, error=str(error))
 
     async def _back_off(self) -> None:
+        # A stream that broke soon after its Welcome may have been broken by what was said on it.
+        if asyncio.get_running_loop().time() - self._welcomed_s > self._settings.backoff_max_s:
+            self._failures = 0
+        self._welcomed_s = math.inf
         nominal = self._settings.backoff_initial_s * 2 ** min(self._failures, 16)
         self._failures += 1
         delay = min(nominal, self._settings.backoff_max_s)
@@ -281,7 +287,7 @@ class WorkerSession:
         self._session_id = welcome.session_id
         self._outbox.welcome(resumed=welcome.resumed)
         self._outbox.acknowledge(response.acknowledged)
-        self._failures, self._name_taken_since = 0, None
+        self._welcomed_s, self._name_taken_since = asyncio.get_running_loop().time(), None
         if interval_ns := duration_ns(welcome.heartbeat_interval):
             self._heartbeat_s = interval_ns / SECOND
         # The coordinator speaks at least every third of it.

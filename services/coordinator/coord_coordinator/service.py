@@ -45,6 +45,7 @@ from coord_coordinator.messages import (
 )
 from coord_coordinator.metrics import CoordinatorMetrics
 from coord_coordinator.money import Money
+from coord_coordinator.obstacles import Obstacles
 from coord_coordinator.reports import Reports
 from coord_coordinator.services import Services
 from coord_coordinator.settings import CoordinatorSettings
@@ -105,6 +106,7 @@ class CoordinatorService(Service):
         self._asks = asks = Asks(fleet, services, claims, mail, has_repository=settings.repository)
         self._conflicts = Conflicts(fleet, services, claims, has_repository=settings.repository)
         fleet.farewells.append(claims.end_session)
+        obstacles = Obstacles(fleet, halt, lambda: self._lifecycle == pb.LIFECYCLE_RUNNING)
         self._dispatch = Dispatch(
             fleet,
             services,
@@ -112,9 +114,8 @@ class CoordinatorService(Service):
             reports,
             STRATEGIES[settings.strategy](),
             has_repository=settings.repository,
-            is_running=lambda: self._lifecycle == pb.LIFECYCLE_RUNNING,
             full_disk=full,
-            halt=halt,
+            obstacles=obstacles,
             claims=claims,
             stealing=stealing,
             metrics=metrics,
@@ -132,6 +133,7 @@ class CoordinatorService(Service):
             self._dispatch,
             money,
             claims,
+            obstacles=obstacles,
             has_repository=settings.repository,
             is_idle=lambda: self._lifecycle == pb.LIFECYCLE_INIT,
             full_disk=full,

@@ -133,9 +133,11 @@ class CoordinatorServiceServicer:
     def Connect(self, request_iterator, context):
         """One worker's live stream. Errors: INVALID_ARGUMENT with reason PROTOCOL (first message not Hello,
         gap in the numbers), FAILED_PRECONDITION with reason UNSUPPORTED_VERSION, ALREADY_EXISTS with
-        reason WORKER_CONNECTED where another live instance has the worker's name, RESOURCE_EXHAUSTED with
-        reason FLOOD where a worker says more than it may, or NOT_READING where it does not take what it is
-        told.
+        reason WORKER_CONNECTED where another live instance has the worker's name, UNAVAILABLE with reason
+        STREAM_OVER where a newer stream has taken over or the worker was given up, DRAINING, or PARTING
+        while a worker of that name is being given up: the last three pass, connect again. A worker that
+        says more than is handled is not read until there is room; one that does not take what it is told
+        for the grace period is given up as lost.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -79,9 +79,11 @@ class CoordinatorServiceStub:
     Connect: _grpc.StreamStreamMultiCallable[_coordinator_pb2.ConnectRequest, _coordinator_pb2.ConnectResponse]
     """One worker's live stream. Errors: INVALID_ARGUMENT with reason PROTOCOL (first message not Hello,
     gap in the numbers), FAILED_PRECONDITION with reason UNSUPPORTED_VERSION, ALREADY_EXISTS with
-    reason WORKER_CONNECTED where another live instance has the worker's name, RESOURCE_EXHAUSTED with
-    reason FLOOD where a worker says more than it may, or NOT_READING where it does not take what it is
-    told.
+    reason WORKER_CONNECTED where another live instance has the worker's name, UNAVAILABLE with reason
+    STREAM_OVER where a newer stream has taken over or the worker was given up, DRAINING, or PARTING
+    while a worker of that name is being given up: the last three pass, connect again. A worker that
+    says more than is handled is not read until there is room; one that does not take what it is told
+    for the grace period is given up as lost.
     """
     DrainWorkers: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.DrainWorkersRequest, _coordinator_pb2.DrainWorkersResponse]
     """Tells workers to finish what they have, to give back what they cannot finish in time, and to go.
@@ -140,9 +142,11 @@ class CoordinatorServiceAsyncStub(CoordinatorServiceStub):
     Connect: _aio.StreamStreamMultiCallable[_coordinator_pb2.ConnectRequest, _coordinator_pb2.ConnectResponse]  # type: ignore[assignment]
     """One worker's live stream. Errors: INVALID_ARGUMENT with reason PROTOCOL (first message not Hello,
     gap in the numbers), FAILED_PRECONDITION with reason UNSUPPORTED_VERSION, ALREADY_EXISTS with
-    reason WORKER_CONNECTED where another live instance has the worker's name, RESOURCE_EXHAUSTED with
-    reason FLOOD where a worker says more than it may, or NOT_READING where it does not take what it is
-    told.
+    reason WORKER_CONNECTED where another live instance has the worker's name, UNAVAILABLE with reason
+    STREAM_OVER where a newer stream has taken over or the worker was given up, DRAINING, or PARTING
+    while a worker of that name is being given up: the last three pass, connect again. A worker that
+    says more than is handled is not read until there is room; one that does not take what it is told
+    for the grace period is given up as lost.
     """
     DrainWorkers: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.DrainWorkersRequest, _coordinator_pb2.DrainWorkersResponse]  # type: ignore[assignment]
     """Tells workers to finish what they have, to give back what they cannot finish in time, and to go.
@@ -210,9 +214,11 @@ class CoordinatorServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_coordinator_pb2.ConnectResponse], _abc.AsyncIterator[_coordinator_pb2.ConnectResponse]]:
         """One worker's live stream. Errors: INVALID_ARGUMENT with reason PROTOCOL (first message not Hello,
         gap in the numbers), FAILED_PRECONDITION with reason UNSUPPORTED_VERSION, ALREADY_EXISTS with
-        reason WORKER_CONNECTED where another live instance has the worker's name, RESOURCE_EXHAUSTED with
-        reason FLOOD where a worker says more than it may, or NOT_READING where it does not take what it is
-        told.
+        reason WORKER_CONNECTED where another live instance has the worker's name, UNAVAILABLE with reason
+        STREAM_OVER where a newer stream has taken over or the worker was given up, DRAINING, or PARTING
+        while a worker of that name is being given up: the last three pass, connect again. A worker that
+        says more than is handled is not read until there is room; one that does not take what it is told
+        for the grace period is given up as lost.
         """
 
     @_abc_1.abstractmethod
