@@ -6,6 +6,7 @@ from coord_cli.account import account
 from coord_cli.claims import claim, claims
 from coord_cli.clean import clean
 from coord_cli.completion import completion
+from coord_cli.conflicts import conflicts
 from coord_cli.cost import cost
 from coord_cli.doctor import doctor
 from coord_cli.events import events
@@ -38,6 +39,7 @@ _COMMANDS = (
     clean,
     completion,
     cost,
+    conflicts,
     doctor,
     events,
     guard,
