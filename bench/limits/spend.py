@@ -9,9 +9,8 @@ from typing import Any
 from coord.v1 import common_pb2, ledger_pb2, ledger_pb2_grpc
 
 from bench.processes import PROJECT, no_op, service
-from bench.queue.waiting import percentile
 from bench.report import Row, compared, row
-from bench.rounds import in_turns, rate
+from bench.rounds import in_turns, percentile, rate
 
 _CLIENTS = 32
 _RESERVATIONS = 1_600
