@@ -22,6 +22,7 @@ from coord.v1.limiter_pb2_grpc import LimiterServiceStub
 from tests.crash.queue_campaign import PROJECT, served_alone
 
 _CLIENTS = 8
+_REPEATED = 50
 _CENT = 10**7
 _ROOM = 100 * _CENT
 _RATE, _BURST = 120_000, 2_000
@@ -79,12 +80,14 @@ class Said:
 
     Attributes:
         asked: Calls without an answer yet, by what they are about.
+        answered: Calls that have had their effect: repeated, they have no other.
         held: What reservations hold that are known to live.
         posted: The sum of all that was settled and booked.
         excess: By how much settlements were above their reservations.
     """
 
     asked: dict[str, tuple[str, Any]] = field(default_factory=dict)
+    answered: list[tuple[str, Any]] = field(default_factory=list)
     held: dict[str, int] = field(default_factory=dict)
     posted: int = 0
     excess: int = 0
@@ -126,6 +129,8 @@ class LedgerCampaign(Campaign):
         """Repeat what has had no answer: then all is known, and nothing has happened twice."""
         for what, (method, request) in list(self.said.asked.items()):
             await self._call(stub, what, method, request)
+        for method, request in self.said.answered[-_REPEATED:]:
+            await getattr(stub, method)(request, wait_for_ready=True)
         asking = ledger_pb2.GetBalanceRequest(project=PROJECT, scope=_RUN)
         balance = (await stub.GetBalance(asking, wait_for_ready=True)).balance
         assert balance.posted.nanos == self.said.posted
@@ -145,7 +150,7 @@ class LedgerCampaign(Campaign):
     async def _call(self, stub: Any, what: str, method: str, request: Any) -> None:
         result = (await getattr(stub, method)(request, wait_for_ready=True)).results[0]
         assert not result.HasField("error"), result
-        del self.said.asked[what]
+        self.said.answered.append(self.said.asked.pop(what))
         kind, name = what.split(" ")
         getattr(self, f"_{kind}")(name, request, result)
 
