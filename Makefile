@@ -18,7 +18,7 @@ define generate
 	rm -f $(1)/coord/v1/{admission,claims,common}_pb2_grpc.py*
 endef
 
-.PHONY: help setup lint fix proto test crash crash-limits crash-queue faults-coordinator graphs-queue model-queue demo bench clean
+.PHONY: help setup lint fix proto test crash crash-limits crash-queue faults-coordinator faults-merging fuzz-merge graphs-queue model-queue demo bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -66,11 +66,17 @@ faults-coordinator: $(SETUP) ## Break what workers and coordinator say: SCHEDULE
 	$(BIN)/python -m tests.simulation.campaign stealing --histories $(or $(RACES),500)
 	$(BIN)/python -m tests.crash.conversation_campaign --schedules $(or $(SOCKETS),200)
 
+fuzz-merge: $(SETUP) ## Compare the radar with git's own merge on PAIRS=10000 random pairs
+	$(BIN)/python -m tests.integration.merge_fuzz --pairs $(or $(PAIRS),10000)
+
 graphs-queue: $(SETUP) ## Drain graphs of up to 100,000 tasks
 	COORD_FULL_GRAPHS=1 $(BIN)/pytest tests/contract/test_queue_graphs.py --durations 5 --timeout 600
 
 model-queue: $(SETUP) ## Compare the queue with its model in EXAMPLES=2000 random histories
 	$(BIN)/python -m tests.simulation.queue_machine --examples $(or $(EXAMPLES),2000)
+
+faults-merging: $(SETUP) ## Break what the merge queue works with in HISTORIES=1000 simulated histories
+	$(BIN)/python -m tests.simulation.campaign merging --histories $(or $(HISTORIES),1000)
 
 demo: $(SETUP) ## Run the main job on a small project with scripted agents
 	$(BIN)/python -m demo.run

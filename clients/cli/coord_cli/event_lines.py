@@ -113,9 +113,18 @@ def _integrator(event: integrator_pb2.IntegratorEvent) -> Iterator[str]:
             yield f"{event.worktree_removed.worker}: its worktree is gone"
         case "change_moved":
             yield from _change(event.change_moved.change)
+        case "conflict_changed":
+            yield from _conflict(event.conflict_changed)
         case "merging_paused":
             reason = event.merging_paused.reason
             yield f"paused: {reason.message}" if reason.code else "merging goes on"
+
+
+def _conflict(changed: integrator_pb2.ConflictChanged) -> Iterator[str]:
+    conflict = changed.conflict
+    other = conflict.other.worker or "the target"
+    verb = "conflict no more" if changed.resolved else "conflict"
+    yield f"{conflict.worker} and {other} {verb} in {', '.join(conflict.other.paths)}"
 
 
 def _change(change: integrator_pb2.Change) -> Iterator[str]:

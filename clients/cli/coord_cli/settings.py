@@ -20,6 +20,11 @@ def service_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @click.option("--check", help="Command that a merged tree must pass before it lands.")
     @click.option("--no-check", is_flag=True, help="Land without any check.")
+    @click.option(
+        "--check-slots",
+        type=click.IntRange(1, 64),
+        help="How many checks may run at once.  [default: 2]",
+    )
     @click.option("--target", help="Branch to land on.  [default: the one that HEAD names]")
     @click.option("--setup", help="Command to run in a new worktree before an agent starts.")
     @env_file_option
@@ -61,6 +66,7 @@ def _overrides(options: dict[str, Any]) -> Overrides:
     given = (
         ("integrator", "check", check),
         ("integrator", "no_check", no_check or None),
+        ("integrator", "check_slots", options.pop("check_slots")),
         ("integrator", "target", options.pop("target")),
         ("integrator", "setup", options.pop("setup")),
         ("coordinator", "strategy", options.pop("strategy")),

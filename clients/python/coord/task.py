@@ -96,6 +96,8 @@ class Task:
         previous: The attempt before, with what it left to know; empty for the first.
         budget: The most that it may spend; None where it has no cap.
         warning: The balance that is nearly spent, once there is one.
+        conflicting: With whom what is in the worktree conflicts, as far as the worker was told; it
+            is told as it changes. `conflicts` looks now.
     """
 
     def __init__(
@@ -116,6 +118,7 @@ class Task:
         self.folder = Path(assigned.worktree.path) if assigned.worktree.path else None
         self.budget = assigned.budget if assigned.HasField("budget") else None
         self.warning: ledger_pb2.Balance | None = None
+        self.conflicting: list[coordinator_pb2.ConflictWith] = []
         self._send = send
         self._questions = questions
         self._environment = environment

@@ -30,6 +30,7 @@ from coord_coordinator.admission import Admission
 from coord_coordinator.adoption import Adoption
 from coord_coordinator.asks import Asks
 from coord_coordinator.claims import Claims
+from coord_coordinator.conflicts import Conflicts
 from coord_coordinator.dispatch import Dispatch
 from coord_coordinator.events import MergedEvents
 from coord_coordinator.explain import Explainer
@@ -111,6 +112,7 @@ class CoordinatorService(Service):
         self._admission = admission = Admission(fleet, services, purse, metrics)
         asks = Asks(fleet, services, claims, mail, admission, has_repository=settings.repository)
         self._asks = asks
+        self._conflicts = Conflicts(fleet, services, claims, has_repository=settings.repository)
         fleet.farewells.append(claims.end_session)
         obstacles = Obstacles(fleet, halt, lambda: self._lifecycle == pb.LIFECYCLE_RUNNING)
         self._dispatch = Dispatch(
@@ -162,7 +164,7 @@ class CoordinatorService(Service):
     async def start(self) -> None:
         """Begin to assign and to watch."""
         self._fleet.restore()
-        self._claims.on_change = self._guard.write
+        self._claims.on_change = self._halt.on_change = self._guard.write
         self._lifecycle = pb.LIFECYCLE_RUNNING
         loops = (
             self._dispatch.run(),
@@ -176,6 +178,7 @@ class CoordinatorService(Service):
             self._halt.keep(),
             self._claims.run(),
             self._mail.run(),
+            self._conflicts.run(),
             self._streams.run(),
         )
         self._loops = [asyncio.create_task(loop) for loop in loops]

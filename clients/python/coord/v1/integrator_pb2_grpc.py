@@ -35,6 +35,11 @@ class IntegratorServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.CancelChange = channel.unary_unary(
+                '/coord.v1.IntegratorService/CancelChange',
+                request_serializer=coord_dot_v1_dot_integrator__pb2.CancelChangeRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_integrator__pb2.CancelChangeResponse.FromString,
+                _registered_method=True)
         self.CheckConflicts = channel.unary_unary(
                 '/coord.v1.IntegratorService/CheckConflicts',
                 request_serializer=coord_dot_v1_dot_integrator__pb2.CheckConflictsRequest.SerializeToString,
@@ -45,10 +50,20 @@ class IntegratorServiceStub:
                 request_serializer=coord_dot_v1_dot_integrator__pb2.CheckTargetRequest.SerializeToString,
                 response_deserializer=coord_dot_v1_dot_integrator__pb2.CheckTargetResponse.FromString,
                 _registered_method=True)
+        self.ExplainChange = channel.unary_unary(
+                '/coord.v1.IntegratorService/ExplainChange',
+                request_serializer=coord_dot_v1_dot_integrator__pb2.ExplainChangeRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_integrator__pb2.ExplainChangeResponse.FromString,
+                _registered_method=True)
         self.GetChange = channel.unary_unary(
                 '/coord.v1.IntegratorService/GetChange',
                 request_serializer=coord_dot_v1_dot_integrator__pb2.GetChangeRequest.SerializeToString,
                 response_deserializer=coord_dot_v1_dot_integrator__pb2.GetChangeResponse.FromString,
+                _registered_method=True)
+        self.GetConflictMatrix = channel.unary_unary(
+                '/coord.v1.IntegratorService/GetConflictMatrix',
+                request_serializer=coord_dot_v1_dot_integrator__pb2.GetConflictMatrixRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_integrator__pb2.GetConflictMatrixResponse.FromString,
                 _registered_method=True)
         self.ListChanges = channel.unary_unary(
                 '/coord.v1.IntegratorService/ListChanges',
@@ -70,10 +85,20 @@ class IntegratorServiceStub:
                 request_serializer=coord_dot_v1_dot_integrator__pb2.PauseMergingRequest.SerializeToString,
                 response_deserializer=coord_dot_v1_dot_integrator__pb2.PauseMergingResponse.FromString,
                 _registered_method=True)
+        self.ReprioritizeChange = channel.unary_unary(
+                '/coord.v1.IntegratorService/ReprioritizeChange',
+                request_serializer=coord_dot_v1_dot_integrator__pb2.ReprioritizeChangeRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_integrator__pb2.ReprioritizeChangeResponse.FromString,
+                _registered_method=True)
         self.ResumeMerging = channel.unary_unary(
                 '/coord.v1.IntegratorService/ResumeMerging',
                 request_serializer=coord_dot_v1_dot_integrator__pb2.ResumeMergingRequest.SerializeToString,
                 response_deserializer=coord_dot_v1_dot_integrator__pb2.ResumeMergingResponse.FromString,
+                _registered_method=True)
+        self.RestoreSnapshot = channel.unary_unary(
+                '/coord.v1.IntegratorService/RestoreSnapshot',
+                request_serializer=coord_dot_v1_dot_integrator__pb2.RestoreSnapshotRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_integrator__pb2.RestoreSnapshotResponse.FromString,
                 _registered_method=True)
         self.SetupWorktree = channel.unary_unary(
                 '/coord.v1.IntegratorService/SetupWorktree',
@@ -106,6 +131,16 @@ class IntegratorServiceServicer:
     """Holds the worktrees and the merge queue of one repository.
     """
 
+    def CancelChange(self, request, context):
+        """Takes a change out of the merge queue. It ends as CANCELLED, and its attempt as failed with the
+        message; the task is tried again where its retry policy allows. Repeating it changes nothing.
+        NOT_FOUND with reason CHANGE_NOT_FOUND; FAILED_PRECONDITION with reason CHANGE_ENDED where it is on
+        its way to the target, or has ended otherwise.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CheckConflicts(self, request, context):
         """Compares what is in a worker's worktree now with the target and with what is in every other
         worktree, as git would merge them. Nothing is changed. NOT_FOUND with reason WORKTREE_NOT_FOUND.
@@ -122,8 +157,23 @@ class IntegratorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainChange(self, request, context):
+        """Why a change has not landed yet, or how it ended. NOT_FOUND with reason CHANGE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetChange(self, request, context):
         """One change with its runs. NOT_FOUND with reason CHANGE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetConflictMatrix(self, request, context):
+        """Which worktrees conflict with which, and with the target, as of the radar's last look; where no loop
+        of the integrator runs, as of now.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -159,8 +209,26 @@ class IntegratorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReprioritizeChange(self, request, context):
+        """Changes when a waiting change is served. NOT_FOUND with reason CHANGE_NOT_FOUND;
+        FAILED_PRECONDITION with reason CHANGE_ENDED where it waits no more.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ResumeMerging(self, request, context):
         """Ends what PauseMerging has begun, and looks anew at what else may hinder a landing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RestoreSnapshot(self, request, context):
+        """Puts what a snapshot holds into the worktree of an attempt: its branch goes to the commit that the
+        snapshot was taken on, and the files are those of the snapshot, not committed. What is in the worktree
+        is kept before; files that git ignores stay. NOT_FOUND with reason SNAPSHOT_NOT_FOUND;
+        FAILED_PRECONDITION with reason STALE_TOKEN where the worktree does not serve the attempt.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -212,6 +280,11 @@ class IntegratorServiceServicer:
 
 def add_IntegratorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'CancelChange': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelChange,
+                    request_deserializer=coord_dot_v1_dot_integrator__pb2.CancelChangeRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_integrator__pb2.CancelChangeResponse.SerializeToString,
+            ),
             'CheckConflicts': grpc.unary_unary_rpc_method_handler(
                     servicer.CheckConflicts,
                     request_deserializer=coord_dot_v1_dot_integrator__pb2.CheckConflictsRequest.FromString,
@@ -222,10 +295,20 @@ def add_IntegratorServiceServicer_to_server(servicer, server):
                     request_deserializer=coord_dot_v1_dot_integrator__pb2.CheckTargetRequest.FromString,
                     response_serializer=coord_dot_v1_dot_integrator__pb2.CheckTargetResponse.SerializeToString,
             ),
+            'ExplainChange': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainChange,
+                    request_deserializer=coord_dot_v1_dot_integrator__pb2.ExplainChangeRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_integrator__pb2.ExplainChangeResponse.SerializeToString,
+            ),
             'GetChange': grpc.unary_unary_rpc_method_handler(
                     servicer.GetChange,
                     request_deserializer=coord_dot_v1_dot_integrator__pb2.GetChangeRequest.FromString,
                     response_serializer=coord_dot_v1_dot_integrator__pb2.GetChangeResponse.SerializeToString,
+            ),
+            'GetConflictMatrix': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetConflictMatrix,
+                    request_deserializer=coord_dot_v1_dot_integrator__pb2.GetConflictMatrixRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_integrator__pb2.GetConflictMatrixResponse.SerializeToString,
             ),
             'ListChanges': grpc.unary_unary_rpc_method_handler(
                     servicer.ListChanges,
@@ -247,10 +330,20 @@ def add_IntegratorServiceServicer_to_server(servicer, server):
                     request_deserializer=coord_dot_v1_dot_integrator__pb2.PauseMergingRequest.FromString,
                     response_serializer=coord_dot_v1_dot_integrator__pb2.PauseMergingResponse.SerializeToString,
             ),
+            'ReprioritizeChange': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReprioritizeChange,
+                    request_deserializer=coord_dot_v1_dot_integrator__pb2.ReprioritizeChangeRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_integrator__pb2.ReprioritizeChangeResponse.SerializeToString,
+            ),
             'ResumeMerging': grpc.unary_unary_rpc_method_handler(
                     servicer.ResumeMerging,
                     request_deserializer=coord_dot_v1_dot_integrator__pb2.ResumeMergingRequest.FromString,
                     response_serializer=coord_dot_v1_dot_integrator__pb2.ResumeMergingResponse.SerializeToString,
+            ),
+            'RestoreSnapshot': grpc.unary_unary_rpc_method_handler(
+                    servicer.RestoreSnapshot,
+                    request_deserializer=coord_dot_v1_dot_integrator__pb2.RestoreSnapshotRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_integrator__pb2.RestoreSnapshotResponse.SerializeToString,
             ),
             'SetupWorktree': grpc.unary_unary_rpc_method_handler(
                     servicer.SetupWorktree,
@@ -288,6 +381,33 @@ def add_IntegratorServiceServicer_to_server(servicer, server):
 class IntegratorService:
     """Holds the worktrees and the merge queue of one repository.
     """
+
+    @staticmethod
+    def CancelChange(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.IntegratorService/CancelChange',
+            coord_dot_v1_dot_integrator__pb2.CancelChangeRequest.SerializeToString,
+            coord_dot_v1_dot_integrator__pb2.CancelChangeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def CheckConflicts(request,
@@ -344,6 +464,33 @@ class IntegratorService:
             _registered_method=True)
 
     @staticmethod
+    def ExplainChange(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.IntegratorService/ExplainChange',
+            coord_dot_v1_dot_integrator__pb2.ExplainChangeRequest.SerializeToString,
+            coord_dot_v1_dot_integrator__pb2.ExplainChangeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetChange(request,
             target,
             options=(),
@@ -360,6 +507,33 @@ class IntegratorService:
             '/coord.v1.IntegratorService/GetChange',
             coord_dot_v1_dot_integrator__pb2.GetChangeRequest.SerializeToString,
             coord_dot_v1_dot_integrator__pb2.GetChangeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetConflictMatrix(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.IntegratorService/GetConflictMatrix',
+            coord_dot_v1_dot_integrator__pb2.GetConflictMatrixRequest.SerializeToString,
+            coord_dot_v1_dot_integrator__pb2.GetConflictMatrixResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -479,6 +653,33 @@ class IntegratorService:
             _registered_method=True)
 
     @staticmethod
+    def ReprioritizeChange(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.IntegratorService/ReprioritizeChange',
+            coord_dot_v1_dot_integrator__pb2.ReprioritizeChangeRequest.SerializeToString,
+            coord_dot_v1_dot_integrator__pb2.ReprioritizeChangeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ResumeMerging(request,
             target,
             options=(),
@@ -495,6 +696,33 @@ class IntegratorService:
             '/coord.v1.IntegratorService/ResumeMerging',
             coord_dot_v1_dot_integrator__pb2.ResumeMergingRequest.SerializeToString,
             coord_dot_v1_dot_integrator__pb2.ResumeMergingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestoreSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.IntegratorService/RestoreSnapshot',
+            coord_dot_v1_dot_integrator__pb2.RestoreSnapshotRequest.SerializeToString,
+            coord_dot_v1_dot_integrator__pb2.RestoreSnapshotResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -38,6 +38,12 @@ class IntegratorServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> IntegratorServiceAsyncStub: ...
+    CancelChange: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.CancelChangeRequest, _integrator_pb2.CancelChangeResponse]
+    """Takes a change out of the merge queue. It ends as CANCELLED, and its attempt as failed with the
+    message; the task is tried again where its retry policy allows. Repeating it changes nothing.
+    NOT_FOUND with reason CHANGE_NOT_FOUND; FAILED_PRECONDITION with reason CHANGE_ENDED where it is on
+    its way to the target, or has ended otherwise.
+    """
     CheckConflicts: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.CheckConflictsRequest, _integrator_pb2.CheckConflictsResponse]
     """Compares what is in a worker's worktree now with the target and with what is in every other
     worktree, as git would merge them. Nothing is changed. NOT_FOUND with reason WORKTREE_NOT_FOUND.
@@ -46,8 +52,14 @@ class IntegratorServiceStub:
     """Runs the check on the target as it stands, without any change, unless it is known to be green on that
     tree. While it is red nothing lands. UNAVAILABLE with reason DISK_FULL.
     """
+    ExplainChange: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.ExplainChangeRequest, _integrator_pb2.ExplainChangeResponse]
+    """Why a change has not landed yet, or how it ended. NOT_FOUND with reason CHANGE_NOT_FOUND."""
     GetChange: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.GetChangeRequest, _integrator_pb2.GetChangeResponse]
     """One change with its runs. NOT_FOUND with reason CHANGE_NOT_FOUND."""
+    GetConflictMatrix: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.GetConflictMatrixRequest, _integrator_pb2.GetConflictMatrixResponse]
+    """Which worktrees conflict with which, and with the target, as of the radar's last look; where no loop
+    of the integrator runs, as of now.
+    """
     ListChanges: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.ListChangesRequest, _integrator_pb2.ListChangesResponse]
     """Changes in the order in which they were submitted, and the state of the merge queue."""
     ListTargetRuns: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.ListTargetRunsRequest, _integrator_pb2.ListTargetRunsResponse]
@@ -60,8 +72,18 @@ class IntegratorServiceStub:
     """Lets nothing land until ResumeMerging, also across restarts. A check under way is cut off, and its
     change waits. Repeating it replaces the message.
     """
+    ReprioritizeChange: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.ReprioritizeChangeRequest, _integrator_pb2.ReprioritizeChangeResponse]
+    """Changes when a waiting change is served. NOT_FOUND with reason CHANGE_NOT_FOUND;
+    FAILED_PRECONDITION with reason CHANGE_ENDED where it waits no more.
+    """
     ResumeMerging: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.ResumeMergingRequest, _integrator_pb2.ResumeMergingResponse]
     """Ends what PauseMerging has begun, and looks anew at what else may hinder a landing."""
+    RestoreSnapshot: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.RestoreSnapshotRequest, _integrator_pb2.RestoreSnapshotResponse]
+    """Puts what a snapshot holds into the worktree of an attempt: its branch goes to the commit that the
+    snapshot was taken on, and the files are those of the snapshot, not committed. What is in the worktree
+    is kept before; files that git ignores stay. NOT_FOUND with reason SNAPSHOT_NOT_FOUND;
+    FAILED_PRECONDITION with reason STALE_TOKEN where the worktree does not serve the attempt.
+    """
     SetupWorktree: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.SetupWorktreeRequest, _integrator_pb2.SetupWorktreeResponse]
     """Makes a worker's worktree ready for an attempt: keeps what is in it, and puts it, clean, on the
     attempt's branch at the newest target. Repeating it for the same attempt changes nothing.
@@ -90,6 +112,12 @@ class IntegratorServiceAsyncStub(IntegratorServiceStub):
     """Holds the worktrees and the merge queue of one repository."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    CancelChange: _aio.UnaryUnaryMultiCallable[_integrator_pb2.CancelChangeRequest, _integrator_pb2.CancelChangeResponse]  # type: ignore[assignment]
+    """Takes a change out of the merge queue. It ends as CANCELLED, and its attempt as failed with the
+    message; the task is tried again where its retry policy allows. Repeating it changes nothing.
+    NOT_FOUND with reason CHANGE_NOT_FOUND; FAILED_PRECONDITION with reason CHANGE_ENDED where it is on
+    its way to the target, or has ended otherwise.
+    """
     CheckConflicts: _aio.UnaryUnaryMultiCallable[_integrator_pb2.CheckConflictsRequest, _integrator_pb2.CheckConflictsResponse]  # type: ignore[assignment]
     """Compares what is in a worker's worktree now with the target and with what is in every other
     worktree, as git would merge them. Nothing is changed. NOT_FOUND with reason WORKTREE_NOT_FOUND.
@@ -98,8 +126,14 @@ class IntegratorServiceAsyncStub(IntegratorServiceStub):
     """Runs the check on the target as it stands, without any change, unless it is known to be green on that
     tree. While it is red nothing lands. UNAVAILABLE with reason DISK_FULL.
     """
+    ExplainChange: _aio.UnaryUnaryMultiCallable[_integrator_pb2.ExplainChangeRequest, _integrator_pb2.ExplainChangeResponse]  # type: ignore[assignment]
+    """Why a change has not landed yet, or how it ended. NOT_FOUND with reason CHANGE_NOT_FOUND."""
     GetChange: _aio.UnaryUnaryMultiCallable[_integrator_pb2.GetChangeRequest, _integrator_pb2.GetChangeResponse]  # type: ignore[assignment]
     """One change with its runs. NOT_FOUND with reason CHANGE_NOT_FOUND."""
+    GetConflictMatrix: _aio.UnaryUnaryMultiCallable[_integrator_pb2.GetConflictMatrixRequest, _integrator_pb2.GetConflictMatrixResponse]  # type: ignore[assignment]
+    """Which worktrees conflict with which, and with the target, as of the radar's last look; where no loop
+    of the integrator runs, as of now.
+    """
     ListChanges: _aio.UnaryUnaryMultiCallable[_integrator_pb2.ListChangesRequest, _integrator_pb2.ListChangesResponse]  # type: ignore[assignment]
     """Changes in the order in which they were submitted, and the state of the merge queue."""
     ListTargetRuns: _aio.UnaryUnaryMultiCallable[_integrator_pb2.ListTargetRunsRequest, _integrator_pb2.ListTargetRunsResponse]  # type: ignore[assignment]
@@ -112,8 +146,18 @@ class IntegratorServiceAsyncStub(IntegratorServiceStub):
     """Lets nothing land until ResumeMerging, also across restarts. A check under way is cut off, and its
     change waits. Repeating it replaces the message.
     """
+    ReprioritizeChange: _aio.UnaryUnaryMultiCallable[_integrator_pb2.ReprioritizeChangeRequest, _integrator_pb2.ReprioritizeChangeResponse]  # type: ignore[assignment]
+    """Changes when a waiting change is served. NOT_FOUND with reason CHANGE_NOT_FOUND;
+    FAILED_PRECONDITION with reason CHANGE_ENDED where it waits no more.
+    """
     ResumeMerging: _aio.UnaryUnaryMultiCallable[_integrator_pb2.ResumeMergingRequest, _integrator_pb2.ResumeMergingResponse]  # type: ignore[assignment]
     """Ends what PauseMerging has begun, and looks anew at what else may hinder a landing."""
+    RestoreSnapshot: _aio.UnaryUnaryMultiCallable[_integrator_pb2.RestoreSnapshotRequest, _integrator_pb2.RestoreSnapshotResponse]  # type: ignore[assignment]
+    """Puts what a snapshot holds into the worktree of an attempt: its branch goes to the commit that the
+    snapshot was taken on, and the files are those of the snapshot, not committed. What is in the worktree
+    is kept before; files that git ignores stay. NOT_FOUND with reason SNAPSHOT_NOT_FOUND;
+    FAILED_PRECONDITION with reason STALE_TOKEN where the worktree does not serve the attempt.
+    """
     SetupWorktree: _aio.UnaryUnaryMultiCallable[_integrator_pb2.SetupWorktreeRequest, _integrator_pb2.SetupWorktreeResponse]  # type: ignore[assignment]
     """Makes a worker's worktree ready for an attempt: keeps what is in it, and puts it, clean, on the
     attempt's branch at the newest target. Repeating it for the same attempt changes nothing.
@@ -141,6 +185,18 @@ class IntegratorServiceServicer(metaclass=_abc_1.ABCMeta):
     """Holds the worktrees and the merge queue of one repository."""
 
     @_abc_1.abstractmethod
+    def CancelChange(
+        self,
+        request: _integrator_pb2.CancelChangeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_integrator_pb2.CancelChangeResponse, _abc.Awaitable[_integrator_pb2.CancelChangeResponse]]:
+        """Takes a change out of the merge queue. It ends as CANCELLED, and its attempt as failed with the
+        message; the task is tried again where its retry policy allows. Repeating it changes nothing.
+        NOT_FOUND with reason CHANGE_NOT_FOUND; FAILED_PRECONDITION with reason CHANGE_ENDED where it is on
+        its way to the target, or has ended otherwise.
+        """
+
+    @_abc_1.abstractmethod
     def CheckConflicts(
         self,
         request: _integrator_pb2.CheckConflictsRequest,
@@ -161,12 +217,30 @@ class IntegratorServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ExplainChange(
+        self,
+        request: _integrator_pb2.ExplainChangeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_integrator_pb2.ExplainChangeResponse, _abc.Awaitable[_integrator_pb2.ExplainChangeResponse]]:
+        """Why a change has not landed yet, or how it ended. NOT_FOUND with reason CHANGE_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
     def GetChange(
         self,
         request: _integrator_pb2.GetChangeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_integrator_pb2.GetChangeResponse, _abc.Awaitable[_integrator_pb2.GetChangeResponse]]:
         """One change with its runs. NOT_FOUND with reason CHANGE_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def GetConflictMatrix(
+        self,
+        request: _integrator_pb2.GetConflictMatrixRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_integrator_pb2.GetConflictMatrixResponse, _abc.Awaitable[_integrator_pb2.GetConflictMatrixResponse]]:
+        """Which worktrees conflict with which, and with the target, as of the radar's last look; where no loop
+        of the integrator runs, as of now.
+        """
 
     @_abc_1.abstractmethod
     def ListChanges(
@@ -205,12 +279,34 @@ class IntegratorServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ReprioritizeChange(
+        self,
+        request: _integrator_pb2.ReprioritizeChangeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_integrator_pb2.ReprioritizeChangeResponse, _abc.Awaitable[_integrator_pb2.ReprioritizeChangeResponse]]:
+        """Changes when a waiting change is served. NOT_FOUND with reason CHANGE_NOT_FOUND;
+        FAILED_PRECONDITION with reason CHANGE_ENDED where it waits no more.
+        """
+
+    @_abc_1.abstractmethod
     def ResumeMerging(
         self,
         request: _integrator_pb2.ResumeMergingRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_integrator_pb2.ResumeMergingResponse, _abc.Awaitable[_integrator_pb2.ResumeMergingResponse]]:
         """Ends what PauseMerging has begun, and looks anew at what else may hinder a landing."""
+
+    @_abc_1.abstractmethod
+    def RestoreSnapshot(
+        self,
+        request: _integrator_pb2.RestoreSnapshotRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_integrator_pb2.RestoreSnapshotResponse, _abc.Awaitable[_integrator_pb2.RestoreSnapshotResponse]]:
+        """Puts what a snapshot holds into the worktree of an attempt: its branch goes to the commit that the
+        snapshot was taken on, and the files are those of the snapshot, not committed. What is in the worktree
+        is kept before; files that git ignores stay. NOT_FOUND with reason SNAPSHOT_NOT_FOUND;
+        FAILED_PRECONDITION with reason STALE_TOKEN where the worktree does not serve the attempt.
+        """
 
     @_abc_1.abstractmethod
     def SetupWorktree(
