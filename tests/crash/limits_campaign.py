@@ -150,7 +150,9 @@ class LedgerCampaign(Campaign):
     async def _call(self, stub: Any, what: str, method: str, request: Any) -> None:
         result = (await getattr(stub, method)(request, wait_for_ready=True)).results[0]
         assert not result.HasField("error"), result
-        self.said.answered.append(self.said.asked.pop(what))
+        call = self.said.asked.pop(what)
+        if method != "ReserveFunds" or result.HasField("reservation"):
+            self.said.answered.append(call)
         kind, name = what.split(" ")
         getattr(self, f"_{kind}")(name, request, result)
 

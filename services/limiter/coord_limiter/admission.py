@@ -6,11 +6,9 @@ Decides in memory and at once. What must be on disk before an answer leaves is n
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 
-from coord.errors import CoordError, invalid_argument
-
 from coord_limiter.ahead import Clocks
 from coord_limiter.bucket import Amounts, Bucket, Gauge, Shortage, worst
-from coord_limiter.grants import Ask, GrantBook, HeldGrant, State
+from coord_limiter.grants import Ask, GrantBook, HeldGrant, State, grant_id_reused
 from coord_limiter.meter import GRAINS, Limit
 from coord_limiter.provider import PAUSE_NS_MAX, Observed
 from coord_limiter.store import StoredBucket
@@ -211,12 +209,3 @@ class Admission:
         if held.state is State.OPEN or (held.state, held.actual) == end:
             return held, None
         return None, "GRANT_ENDED"
-
-
-def grant_id_reused(grant_id: str) -> CoordError:
-    """Return the error for an id that was used for another request."""
-    return invalid_argument(
-        "GRANT_ID_REUSED",
-        f"grant_id {grant_id} was used for another request: choose a new one",
-        grant_id=grant_id,
-    )

@@ -16,7 +16,7 @@ from coord_runtime.tokens import Kind, Principal
 from google.protobuf.descriptor import ServiceDescriptor
 
 from coord_limiter import messages
-from coord_limiter.admission import Admission, Changes, grant_id_reused
+from coord_limiter.admission import Admission, Changes
 from coord_limiter.ahead import Clocks, Record
 from coord_limiter.bucket import Bucket, Shortage
 from coord_limiter.grants import Ask, HeldGrant
@@ -98,6 +98,7 @@ class LimiterService(Service):
         check_range("wait, in ns", wait_ns, 0, _WAIT_NS_MAX)
         admission, now, changes = self._project(request.project), self._now(), Changes()
         admission.check_ids(asks, now.monotonic_ns)
+        self._line.check_ids(request.project, asks)
         outcomes = [self._decide(request.project, ask, wait_ns, now, changes) for ask in asks]
         waiting = [each for each in outcomes if isinstance(each, Waiting)]
         with self._turns.standing(waiting):
@@ -258,8 +259,6 @@ class LimiterService(Service):
             buckets = admission.named(ask)
             waiting = self._line.join(project, ask, buckets, now.monotonic_ns)
             waiting.passing = True
-        elif waiting.ask != ask:
-            raise grant_id_reused(ask.grant_id)
         waiting.passing = waiting.passing and not wait_ns
         return waiting
 
