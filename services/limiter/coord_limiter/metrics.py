@@ -44,7 +44,8 @@ class LimiterMetrics:
         """Count what was granted."""
         self._grants.inc(len(changes.granted))
         for dimension, counter in self._granted.items():
-            counter.inc(sum(held.ask.estimate[dimension] for held in changes.granted))
+            if units := sum(held.ask.estimate[dimension] for held in changes.granted):
+                counter.inc(units)
 
     def count_shortage(self, shortage: Shortage) -> None:
         """Count a request that does not fit now, or never will."""
