@@ -12,6 +12,7 @@ from bench.processes import python, started, token
 from bench.report import Row, row
 from bench.spine.host import host
 
+_WORKERS = 2_000
 _CLIENTS = 4
 _SETTLE_S, _MEASURED_S = 5.0, 20.0
 _MIB = 2**20
@@ -19,7 +20,7 @@ _MEMORY_MIB_MAX, _CORE_SHARE_MAX = 300.0, 0.15
 
 
 async def run(state: Path) -> list[Row]:
-    return await _live(state, 2_000)
+    return await _live(state, _WORKERS)
 
 
 async def _live(state: Path, workers: int) -> list[Row]:

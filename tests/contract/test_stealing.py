@@ -64,6 +64,13 @@ async def test_what_has_started_meanwhile_stays(fleet: Fleet) -> None:
     assert [one.worker for one in task.attempts] == ["v"]
 
 
+async def test_who_takes_from_a_bucket_before_each_task_steals_nothing(fleet: Fleet) -> None:
+    victim, _ = await _full(fleet, "v", 2)
+    await fleet.worker("a", buckets=["requests"])
+    await fleet.worker("b")
+    assert (await victim.hear("recall")).reason.message == "b is idle"
+
+
 async def test_a_victim_is_asked_for_one_task_at_a_time(fleet: Fleet) -> None:
     victim, attempts = await _full(fleet, "v", 4)
     thief = await fleet.worker("thief", slots=2)

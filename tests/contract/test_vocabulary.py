@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from coord.times import SECOND
-from coord.v1 import claims_pb2, common_pb2, ledger_pb2, limiter_pb2, queue_pb2
+from coord.v1 import admission_pb2, claims_pb2, common_pb2, ledger_pb2, limiter_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
 from coord_integrator.service import IntegratorService
 from coord_runtime.service import Service
@@ -181,6 +181,37 @@ async def _a_call_waits_for_its_bucket(fleet: Fleet) -> None:
     assert (await worker.hear("rate_grant")).rate_id == "2"
 
 
+@shows(said="call_request call_settlement", heard="call_admission call_wait")
+async def _a_call_is_admitted_and_paid_for(fleet: Fleet) -> None:
+    tokens = limiter_pb2.RateLimit(per_minute=60_000, burst=1_000)
+    await fleet.limiter.ConfigureBucket(
+        limiter_pb2.ConfigureBucketRequest(
+            project=PROJECT, name="key", limits=limiter_pb2.BucketLimits(tokens=tokens)
+        )
+    )
+    worker = await fleet.worker("w", buckets=["key"])
+    await fleet.add(spec("a", budget=usd(100)))
+    attempt = ref(await worker.hear("assigned"))
+    asked = admission_pb2.CallRequest(
+        attempt=attempt, model="claude-sonnet-4-5", input_tokens=500, max_output_tokens=400
+    )
+    asked.call_id = "1"
+    await worker.say(call_request=asked)
+    admission = await worker.hear("call_admission")
+    assert (admission.call_id, admission.max_output_tokens) == ("1", 400)
+    assert admission.reserved == common_pb2.Money(currency="USD", nanos=7_500_000)
+    asked.call_id = "2"
+    await worker.say(call_request=asked)
+    wait = await worker.hear("call_wait")
+    assert (wait.call_id, wait.place, wait.reason.code) == ("2", 1, "RATE_LIMITED")
+    used = common_pb2.Usage(input_tokens=500, output_tokens=100)
+    settlement = admission_pb2.CallSettlement(
+        call_id="1", attempt=attempt, model="claude-sonnet-4-5", usage=used
+    )
+    await worker.say(call_settlement=settlement)
+    assert (await worker.hear("call_admission")).call_id == "2"
+
+
 @shows(said="worker_message", heard="worker_message")
 async def _a_message_goes_from_worker_to_worker(fleet: Fleet) -> None:
     one, two = await fleet.worker("one"), await fleet.worker("two", roles=["reviewer"])
@@ -205,7 +236,7 @@ async def _a_claim_is_taken_back_by_the_operator(fleet: Fleet) -> None:
     assert (await worker.hear("claim_lost")).claim.state == claims_pb2.CLAIM_STATE_EXPIRED
 
 
-@shows(said="conflict_check", heard="conflict")
+@shows(said="conflict_check")
 async def _conflicts_are_told_on_demand(fleet: Fleet) -> None:
     one, two = await fleet.worker("one"), await fleet.worker("two")
     await fleet.add(spec("a"), spec("b"))
@@ -213,13 +244,34 @@ async def _conflicts_are_told_on_demand(fleet: Fleet) -> None:
     for assigned, text in ((first, "mine\n"), (second, "theirs\n")):
         Path(assigned.worktree.path, "new.txt").write_text(text)
     await one.say(conflict_check=pb.ConflictCheck(check_id="c", attempt=ref(first)))
-    conflict = await one.hear("conflict")
-    assert conflict.check_id == "c"
+    while (conflict := await one.hear("conflict")).check_id != "c":
+        pass  # The radar may have told of it before.
     assert [(other.worker, list(other.paths)) for other in conflict.conflicts] == [
         ("two", ["new.txt"])
     ]
     assert "mine" in conflict.conflicts[0].hunks
     assert "theirs" in conflict.conflicts[0].hunks
+
+
+@shows(heard="conflict")
+async def _both_owners_are_told_of_a_conflict_and_its_end(fleet: Fleet) -> None:
+    one, two = await fleet.worker("one"), await fleet.worker("two")
+    await fleet.add(spec("a"), spec("b"))
+    first, second = await one.hear("assigned"), await two.hear("assigned")
+    for assigned, text in ((first, "mine\n"), (second, "theirs\n")):
+        Path(assigned.worktree.path, "new.txt").write_text(text)
+    for worker, assigned, other in ((one, first, "two"), (two, second, "one")):
+        told = await worker.hear("conflict")
+        assert (told.check_id, told.attempt) == ("", ref(assigned))
+        assert [(with_.worker, list(with_.paths)) for with_ in told.conflicts] == [
+            (other, ["new.txt"])
+        ]
+        assert "mine" in told.conflicts[0].hunks
+        assert "theirs" in told.conflicts[0].hunks
+
+    Path(first.worktree.path, "new.txt").unlink()
+    assert not (await one.hear("conflict")).conflicts
+    assert not (await two.hear("conflict")).conflicts
 
 
 @shows(heard="recall")
@@ -240,7 +292,7 @@ async def _run(scenario: Scenario, folder: Path) -> None:
     """Run a scenario, with a repository where it needs one."""
     services: tuple[type[Service], ...] = SERVICES
     flags = FLAGS
-    if scenario is _conflicts_are_told_on_demand:
+    if scenario in (_conflicts_are_told_on_demand, _both_owners_are_told_of_a_conflict_and_its_end):
         repository = make_repository(folder / "project")
         flags = {
             "coordinator": {"repository": True},

@@ -45,6 +45,7 @@ class FakeCoordinator:
         self.refusals: list[CoordError] = []
         self.repeat = 1
         self.acknowledges = True
+        self.hangs_up = False
         self.heartbeat_s = 0.05
         self.grace_s = 0.0
         self.address = ""
@@ -74,7 +75,8 @@ class FakeCoordinator:
         await context.write(Response(acknowledged=self._acknowledged(session), welcome=welcome))
         self.hellos.append(first.hello)
         self._notify()
-        await self._converse(session, context)
+        if not self.hangs_up:
+            await self._converse(session, context)
 
     async def _converse(self, session: Session, context: Any) -> None:
         writer = asyncio.create_task(self._write(session, context))

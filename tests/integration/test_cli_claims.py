@@ -22,7 +22,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Project]:
 
 
 async def claimed(project: Project) -> list[str]:
-    status, told = await project.call("claims", "list", "--json")
+    status, told = await project.call("claims", "--json")
     assert status == 0, told
     return [one["holder"] for one in json.loads(told)]
 

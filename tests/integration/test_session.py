@@ -26,11 +26,11 @@ class Worker:
 
 
 @asynccontextmanager
-async def worker(fake: FakeCoordinator) -> AsyncIterator[Worker]:
+async def worker(fake: FakeCoordinator, settings: SessionSettings = QUICK) -> AsyncIterator[Worker]:
     heard: list[coordinator_pb2.ConnectResponse] = []
     hello = coordinator_pb2.Hello(project="p", worker="w1", instance="i1", slots=1)
     channel = connect(fake.address, "secret")
-    session = WorkerSession(channel, hello, heard.append, lambda: [ATTEMPT], settings=QUICK)
+    session = WorkerSession(channel, hello, heard.append, lambda: [ATTEMPT], settings=settings)
     task = asyncio.create_task(session.run())
     try:
         yield Worker(session, heard)
@@ -54,7 +54,7 @@ def progress(summary: str) -> coordinator_pb2.ProgressReport:
 async def test_a_worker_says_hello_with_what_it_holds_and_its_token() -> None:
     async with fake_coordinator() as fake, worker(fake):
         await fake.until_hellos()
-    assert fake.hellos[0].protocol_version == 2
+    assert fake.hellos[0].protocol_version == 3
     assert list(fake.hellos[0].held) == [ATTEMPT]
     assert fake.tokens == ["Bearer secret"]
 
@@ -97,6 +97,17 @@ async def test_cut_streams_lose_nothing_and_repeat_nothing() -> None:
     assert len(fake.hellos) == 1 + 8
     numbers = [heard.sequence for heard in one.heard if heard.WhichOneof("message") == "revoke"]
     assert len(numbers) == len(set(numbers))
+
+
+async def test_who_is_cut_off_right_after_each_welcome_comes_back_ever_later() -> None:
+    settings = SessionSettings(backoff_initial_s=0.01, backoff_max_s=60.0)
+    async with fake_coordinator() as fake, worker(fake, settings):
+        fake.hangs_up = True
+        begin = asyncio.get_running_loop().time()
+        await fake.until_hellos(7)
+        assert asyncio.get_running_loop().time() - begin > 0.5 * 0.01 * (2**6 - 1)
+        fake.hangs_up = False
+        await fake.until_hellos(8)
 
 
 async def test_a_coordinator_that_forgot_the_session_gets_what_it_did_not_acknowledge() -> None:

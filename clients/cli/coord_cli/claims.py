@@ -9,7 +9,7 @@ from coord.times import MINUTE, timestamp_ns
 from coord.v1 import claims_pb2
 
 from coord_cli.claiming import Wish, claim_and_run, claim_for, resource_text
-from coord_cli.command import EXIT_FAILED, UsageProblem, json_option, run_async
+from coord_cli.command import EXIT_FAILED, UsageProblem, group_with_default, json_option, run_async
 from coord_cli.output import as_dict, print_json, print_table
 from coord_cli.parameters import LENGTH
 from coord_cli.party import Opening, Party, party_options
@@ -96,12 +96,9 @@ def _tell(held: claims_pb2.Claim, *, as_json: bool) -> None:
         click.echo(held.claim_id)
 
 
-@click.group(invoke_without_command=True)
-@click.pass_context
-def claims(context: click.Context) -> None:
-    """List claims, or give them back."""
-    if context.invoked_subcommand is None:
-        context.invoke(list_)
+@click.group(cls=group_with_default("list"))
+def claims() -> None:
+    """List claims, or give them back. Without a command: list."""
 
 
 @claims.command("list")

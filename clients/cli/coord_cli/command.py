@@ -97,6 +97,18 @@ class Services:
         )
 
 
+def group_with_default(name: str) -> type[click.Group]:
+    """Return a class of groups that run one of their commands where none is named."""
+
+    class WithDefault(click.Group):
+        def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+            if not args or args[0] not in {*self.commands, *ctx.help_option_names}:
+                args = [name, *args]
+            return super().parse_args(ctx, args)
+
+    return WithDefault
+
+
 def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--repo` and `--state`, as the argument `place`."""
 

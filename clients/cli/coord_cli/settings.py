@@ -34,6 +34,9 @@ def service_options(command: Callable[..., Any]) -> Callable[..., Any]:
         help="Who gets a task.",
     )
     @click.option(
+        "--account", help="Account whose rate limits and money are shared; see `coord account`."
+    )
+    @click.option(
         "--metrics-port",
         type=click.IntRange(0, 65_535),
         help="Port of the metrics; of the first service with --split.",
@@ -67,6 +70,7 @@ def _overrides(options: dict[str, Any]) -> Overrides:
         ("integrator", "target", options.pop("target")),
         ("integrator", "setup", options.pop("setup")),
         ("coordinator", "strategy", options.pop("strategy")),
+        ("coordinator", "account", options.pop("account")),
         ("node", "metrics", None if port is None else f"127.0.0.1:{port}"),
         *map(_setting, options.pop("settings")),
     )

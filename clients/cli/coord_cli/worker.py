@@ -16,6 +16,7 @@ from coord_cli.command import (
     Services,
     UsageProblem,
     friendly_errors,
+    group_with_default,
     json_option,
     looking,
     place_options,
@@ -32,16 +33,7 @@ from coord_cli.profiles import BUILT_IN, parse_workers
 _STOP_S = 15.0
 
 
-class _RunByDefault(click.Group):
-    """Workers are run by `coord worker` alone, too."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args or args[0] not in {*self.commands, *ctx.help_option_names}:
-            args = ["run", *args]
-        return super().parse_args(ctx, args)
-
-
-@click.group(cls=_RunByDefault)
+@click.group(cls=group_with_default("run"))
 def worker() -> None:
     """Run workers, and end them. Without a command: run."""
 

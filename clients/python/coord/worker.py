@@ -212,13 +212,14 @@ class Worker:
                 self._end_named(response.budget_exceeded.attempt, Stop.OUT_OF_BUDGET)
             case "budget_warning":
                 self._warn(response.budget_warning)
+            case "conflict" if not response.conflict.check_id:
+                self._tell_conflicts(response.conflict)
             case "drain":
                 self._drain(response.drain)
             case "worker_message":
                 self._inbox.put(response.worker_message)
             case "claim_lost":
-                for attempt in self._attempts.values():
-                    attempt.task.lose(response.claim_lost.claim.claim_id)
+                self._lose(response.claim_lost.claim.claim_id)
             case _:
                 self._questions.hear(response)
 
@@ -251,6 +252,14 @@ class Worker:
     def _warn(self, warning: coordinator_pb2.BudgetWarning) -> None:
         if attempt := self._attempts.get(warning.attempt.fencing_token):
             attempt.task.warning = warning.balance
+
+    def _lose(self, claim_id: str) -> None:
+        for attempt in self._attempts.values():
+            attempt.task.lose(claim_id)
+
+    def _tell_conflicts(self, conflict: coordinator_pb2.Conflict) -> None:
+        if attempt := self._attempts.get(conflict.attempt.fencing_token):
+            attempt.task.conflicting = list(conflict.conflicts)
 
     def _drain(self, drain: coordinator_pb2.Drain) -> None:
         self._draining = True

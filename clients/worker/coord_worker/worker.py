@@ -15,6 +15,7 @@ from coord.v1 import common_pb2, coordinator_pb2, queue_pb2
 from coord_worker.agents import agent_of
 from coord_worker.attempt import Attempt, Setting, Stop
 from coord_worker.config import WorkerConfig
+from coord_worker.conflicts import as_message
 from coord_worker.inbox import Inbox, inbox_path
 from coord_worker.leftovers import Leftovers, end_leftovers, remove_unbegun
 from coord_worker.orphans import Orphans
@@ -44,7 +45,7 @@ class Worker:
         settings: SessionSettings | None = None,
         orphans: Orphans | None = None,
     ) -> None:
-        self._identity, self._config = identity, config
+        self._identity, self._config, self._environment = identity, config, environment
         agent = agent_of(config.agent, config.agent_args)
         provider = config.provider or agent.provider
         self._session = WorkerSession(
@@ -109,6 +110,8 @@ class Worker:
                 self._stop(response.cancel.attempt, Stop.LOST)
             case "budget_exceeded":
                 self._stop(response.budget_exceeded.attempt, Stop.OUT_OF_BUDGET)
+            case "conflict":
+                self._inbox.add(as_message(response.conflict, self._environment))
             case "worker_message":
                 self._inbox.add(response.worker_message)
             case "drain":

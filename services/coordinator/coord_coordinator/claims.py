@@ -41,10 +41,12 @@ class Claims:
 
     Attributes:
         on_change: Called when claims have changed, before anybody is told so.
+        obstacles: What else holds tasks back from the paths that they declare.
     """
 
     def __init__(self, fleet: Fleet, store: CoordinatorStore, metrics: CoordinatorMetrics) -> None:
         self.on_change: Callable[[], None] = lambda: None
+        self.obstacles: list[Callable[[pb.Claim], common_pb2.Reason | None]] = []
         self._fleet = fleet
         self._store = store
         self._line = ClaimLine()
@@ -181,9 +183,11 @@ class Claims:
         ]
 
     def obstacle(self, claim: pb.Claim) -> common_pb2.Reason | None:
-        """Return what a claim would wait for now; None where it could be had."""
+        """Return what a task with such a claim would wait for now; None for nothing."""
         blockers = self._line.blockers(claim)
-        return _claimed(claim, blockers[0].claim) if blockers else None
+        if blockers:
+            return _claimed(claim, blockers[0].claim)
+        return next(filter(None, (obstacle(claim) for obstacle in self.obstacles)), None)
 
     def _ask(
         self, change: ClaimChange, holder: str, request: pb.ClaimRequest, wait_ns: int, told: bool

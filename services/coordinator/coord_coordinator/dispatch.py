@@ -13,11 +13,10 @@ from coord_runtime.peers import insist
 
 from coord_coordinator.batches import Batches
 from coord_coordinator.claims import Claims
-from coord_coordinator.fitness import misfit
 from coord_coordinator.fleet import Fleet
-from coord_coordinator.halt import Halt
 from coord_coordinator.metrics import CoordinatorMetrics
 from coord_coordinator.money import Money
+from coord_coordinator.obstacles import Obstacles
 from coord_coordinator.reports import Reports
 from coord_coordinator.resources import common
 from coord_coordinator.services import Services
@@ -84,9 +83,8 @@ class Dispatch:
         strategy: Strategy,
         *,
         has_repository: bool,
-        is_running: Callable[[], bool],
         full_disk: Callable[[], str],
-        halt: Halt,
+        obstacles: Obstacles,
         claims: Claims,
         stealing: Stealing,
         metrics: CoordinatorMetrics,
@@ -98,9 +96,8 @@ class Dispatch:
         self._money = money
         self._reports = reports
         self._has_repository = has_repository
-        self._is_running = is_running
         self._full_disk = full_disk
-        self._halt = halt
+        self._obstacles = obstacles
         self._claims = claims
         self._stealing = stealing
         self._metrics = metrics
@@ -124,42 +121,9 @@ class Dispatch:
             delivery.cancel()
         await asyncio.gather(*self._deliveries, return_exceptions=True)
 
-    def obstacle(self, spec: queue_pb2.TaskSpec) -> common_pb2.Reason:
-        """Explain why no worker takes a ready task now."""
-        workers = list(self._fleet.workers.values())
-        able = [worker for worker in workers if misfit(worker, spec) is None]
-        if not self._is_running():
-            return _reason("COORDINATOR_DRAINING", "the coordinator takes on nothing new")
-        if self._halt.reason is not None:
-            return self._halt.reason
-        if not workers:
-            return _reason("NO_WORKER", "no worker is connected")
-        if not able:
-            return _no_able(spec, workers)
-        return self._busy(able)
-
-    def _busy(self, able: list[Worker]) -> common_pb2.Reason:
-        """Explain why none of the workers that can do a task takes it now."""
-        working = [worker for worker in able if not worker.unavailable]
-        if not working:
-            return _reason("AGENT_UNAVAILABLE", able[0].reason.message)
-        limited = self._fleet.backoff.soonest(working)
-        if limited is not None:
-            return limited
-        if not any(worker.free_slots > 0 for worker in working):
-            names = ", ".join(sorted(worker.name for worker in working))
-            return _reason("ALL_BUSY", f"all workers that can do it are busy: {names}")
-        resting = [self._fleet.breaker.reason(worker.name) for worker in working]
-        if all(resting) and resting[0] is not None:
-            return resting[0]
-        unready = [worker.unready for worker in working if self._fleet.unready_ns(worker)]
-        if len(unready) == len(working) and unready[0] is not None:
-            return unready[0].reason
-        return _reason("READY", "is about to be assigned")
-
     async def _round(self) -> float:
         """Assign what can be; return after how many seconds to look again by itself."""
-        if not self._is_running() or self._halt.reason is not None:
+        if self._obstacles.standstill() is not None:
             return _BACKOFF_S
         round_ = _Round(self._fleet.free(queues=self.strategy.queues), self.strategy.queues)
         if not round_.free:
@@ -208,7 +172,7 @@ class Dispatch:
         """Choose a worker for a task; return why it is held back, if it is."""
         worker = self.strategy.choose(spec, round_.free)
         if worker is None:
-            return self.obstacle(spec)
+            return self._obstacles.find(spec, queues=round_.queues)
         if spec.paths and (claimed := await self._claimed(declared(spec, worker), round_)):
             return claimed
         shortage = await self._money.shortage(spec, worker.name)
@@ -345,7 +309,8 @@ class Dispatch:
         """
         wait_s = min(worker.unready.wait_s * 2, _UNREADY_S_MAX) if worker.unready else _UNREADY_S
         until_ns = self._fleet.environment.monotonic_ns() + round(wait_s * SECOND)
-        worker.unready = Unready(_reason(error.reason, error.message), until_ns, wait_s)
+        reason = common_pb2.Reason(code=error.reason, message=error.message)
+        worker.unready = Unready(reason, until_ns, wait_s)
         await self._reports.give_back(worker, attempt, error.message[:1_000])
 
     async def _worktree(
@@ -383,20 +348,7 @@ class Dispatch:
         )
 
 
-def _no_able(spec: queue_pb2.TaskSpec, workers: list[Worker]) -> common_pb2.Reason:
-    needed = ", ".join(spec.required_capabilities)
-    misfits = [misfit(worker, spec) for worker in workers]
-    if all(one is not None and one.code == "MISSING_CAPABILITY" for one in misfits):
-        return _reason("MISSING_CAPABILITY", f"no worker can do all of: {needed}")
-    run = spec.labels.get("run", "")
-    return _reason("OTHER_RUN", f"no worker that can do it takes tasks of run {run or '(none)'}")
-
-
 def declared(spec: queue_pb2.TaskSpec, worker: Worker) -> claims_pb2.Claim:
     """Return the claim that a task's declared paths amount to."""
     resources = [claims_pb2.Resource(path=path) for path in spec.paths if not path.startswith("!")]
     return claims_pb2.Claim(holder=worker.name, resources=resources)
-
-
-def _reason(code: str, message: str) -> common_pb2.Reason:
-    return common_pb2.Reason(code=code, message=message)

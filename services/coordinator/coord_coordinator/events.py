@@ -148,6 +148,7 @@ def name_of(service: str, event: Any) -> str:
 
 
 _KINDS = {
+    ("integrator", "conflict_changed"): "coord:conflict",
     ("ledger", "budget_warned"): "coord:budget-warning",
     ("ledger", "budget_exceeded"): "coord:budget-exceeded",
     ("limiter", "exhausted"): "coord:rate-limited",

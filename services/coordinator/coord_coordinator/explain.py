@@ -11,6 +11,7 @@ from coord_coordinator.dispatch import Dispatch, declared
 from coord_coordinator.fitness import hindrance, misfit
 from coord_coordinator.fleet import Fleet
 from coord_coordinator.money import Money
+from coord_coordinator.obstacles import Obstacles
 from coord_coordinator.services import Services
 from coord_coordinator.workers import Worker
 
@@ -37,6 +38,7 @@ class Explainer:
         money: Money,
         claims: Claims,
         *,
+        obstacles: Obstacles,
         has_repository: bool,
         is_idle: Callable[[], bool],
         full_disk: Callable[[], str],
@@ -47,6 +49,7 @@ class Explainer:
         self._is_idle, self._full_disk = is_idle, full_disk
         self._services = services
         self._dispatch = dispatch
+        self._obstacles = obstacles
         self._claims = claims
         self._money = money
 
@@ -98,7 +101,7 @@ class Explainer:
         if self._is_idle():
             shortage = await self._money.shortage(spec)
             return [] if shortage is None else [shortage]
-        now = self._dispatch.obstacle(spec)
+        now = self._obstacles.find(spec, queues=self._dispatch.strategy.queues)
         return [now if held is None or now.code != "READY" else held]
 
     def _candidates(

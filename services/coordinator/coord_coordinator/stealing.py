@@ -61,7 +61,9 @@ class Stealing:
             one for one in self._fleet.workers.values() if one.name not in asked
         )
         coming = Counter(recall.thief for recall in self._recalls.values())
-        thieves = self._fleet.free() if queues else []
+        # What takes from a bucket before it begins is given by the dispatch alone, which does that.
+        free = self._fleet.free() if queues else []
+        thieves = [one for one in free if not one.hello.buckets]
         for thief, victim, attempt in steals(thieves, queues, coming):
             await self._ask(thief, victim, attempt)
 
@@ -74,6 +76,8 @@ class Stealing:
         recall = self._recalls.get(attempt.token)
         thief = self._fleet.workers.get(recall.thief) if recall else None
         if recall is None or thief is None or thief.free_slots <= 0:
+            return None
+        if self._fleet.wait_ns(thief):  # It tries its provider's limit with another one.
             return None
         recall.moving = True
         request = queue_pb2.ReassignTasksRequest(

@@ -38,6 +38,7 @@ from coord_coordinator.workers import (
 _SLOTS_MAX = 1_000
 _INBOX_MAX = 256
 _BACKLOG_MAX = 10_000
+_NUDGED = 20
 
 log = structlog.get_logger(__name__)
 
@@ -95,9 +96,13 @@ class Streams:
         From silence a worker tells that nothing reaches it.
         """
         while True:
-            await asyncio.sleep(self._settings.grace_s / 6)
-            for worker in self._fleet.workers.values():
-                worker.session.nudge()
+            workers = list(self._fleet.workers.values())
+            # Spread out, so that many do not hold up what others say.
+            parts = len(workers) // _NUDGED + 1
+            for part in range(parts):
+                for worker in workers[part::parts]:
+                    worker.session.nudge()
+                await asyncio.sleep(self._settings.grace_s / 6 / parts)
 
     async def stop(self) -> None:
         """Stop handling what workers have said; they will say it again."""

@@ -2,7 +2,10 @@
 
 import asyncio
 from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import structlog
 from coord.errors import CoordError, failed_precondition, not_found, unavailable
@@ -14,7 +17,7 @@ from coord_integrator.git import GitError
 from coord_integrator.provision import copy_included, run_setup
 from coord_integrator.repository import Repository
 from coord_integrator.settings import IntegratorSettings
-from coord_integrator.store import ChangeRow, IntegratorStore, WorktreeRow
+from coord_integrator.store import UNFINISHED, ChangeRow, IntegratorStore, WorktreeRow
 from coord_integrator.submissions import Submissions
 from coord_integrator.target import Target
 from coord_integrator.worktrees import Kept, Worktrees
@@ -66,6 +69,30 @@ class Attempts:
             empty = kept and await self._repository.changes_nothing(kept.commit, tip)
             return None if empty else kept
 
+    async def restore(
+        self, worker: str, attempt: common_pb2.AttemptRef, ref: str
+    ) -> integrator_pb2.RestoreSnapshotResponse:
+        """Put what a snapshot holds into a worktree; see RestoreSnapshot."""
+        async with self._locks[worker]:
+            row = _serving(self._store.worktree(worker), attempt)
+            if self._store.change(names.change_id(attempt.task_id, attempt.fencing_token)):
+                raise failed_precondition("STALE_TOKEN", "the attempt has submitted its change")
+            commit = await self._repository.kept_commit(ref)
+            if commit is None:
+                raise not_found("SNAPSHOT_NOT_FOUND", f"no snapshot is kept under {ref!r}")
+            tip = await self.tip()
+            kept = await self._keep(row, tip)
+            try:
+                head = await self._repository.parent(commit)
+                await self._repository.hand_over(commit, ref)
+                await self._worktrees.restore(row.place, head, commit)
+            except (GitError, OSError) as error:
+                raise self._excused(_setup_failed(str(error))) from error
+            restored = replace(row, base=await self._repository.merge_base(head, tip) or head)
+            worktree = self.worktree(restored)
+            await self._store.worktree_ready(restored, worktree)
+            return integrator_pb2.RestoreSnapshotResponse(worktree=worktree, kept=kept)
+
     async def submit(self, request: integrator_pb2.SubmitChangeRequest) -> ChangeRow:
         """Make a change of what is in a worktree; see SubmitChange."""
         async with self._locks[request.worker]:
@@ -91,6 +118,28 @@ class Attempts:
             await self._worktrees.drop_branch(row.branch, row.base, tip)
             return snapshot
 
+    def live(self) -> list[WorktreeRow]:
+        """Return the worktrees that serve an attempt whose change has not ended."""
+        return [row for row in self.rows() if row.ready and not self._has_ended(row)]
+
+    def rows(self) -> list[WorktreeRow]:
+        """Return all worktrees that were not removed."""
+        return self._store.worktrees()
+
+    @asynccontextmanager
+    async def at_rest(self, worker: str) -> AsyncIterator[bool]:
+        """Let nobody reset or remove a worktree meanwhile; False where somebody is at it."""
+        lock = self._locks[worker]
+        if lock.locked():
+            yield False
+            return
+        async with lock:
+            yield True
+
+    def folder(self, worker: str) -> Path:
+        """Return the top folder of a worker's worktree."""
+        return self._worktrees.path(worker)
+
     async def tip(self) -> str:
         """Return the newest landed commit.
 
@@ -113,6 +162,10 @@ class Attempts:
             branch=row.branch,
             base_commit=row.base,
         )
+
+    def _has_ended(self, row: WorktreeRow) -> bool:
+        stored = self._store.change(names.change_id(row.fence_task, row.fence))
+        return stored is not None and stored.change.state not in UNFINISHED
 
     async def _prepare(self, row: WorktreeRow) -> integrator_pb2.Worktree:
         tip = await self.tip()

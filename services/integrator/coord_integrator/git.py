@@ -15,6 +15,7 @@ MARKER = "COORD_INTEGRATOR_FOLDER"
 
 _GRACE_S = 10.0
 _COMPLAINT_MAX = 4_000
+_ANSWER_BYTES_MAX = 64 * 2**20
 
 OPTIONS: tuple[str, ...] = (
     "-c", "core.hooksPath=/dev/null",
@@ -107,7 +108,21 @@ class Git:
         Raises:
             GitError: for any other exit status.
         """
-        process = await asyncio.create_subprocess_exec(
+        process = await self.begin(*arguments)
+        try:
+            stdout, stderr = await process.communicate(stdin)
+        except BaseException:
+            await end(process)
+            raise
+        status = process.returncode if process.returncode is not None else -1
+        if status not in ok:
+            complaint = (stderr or stdout).decode(errors="replace")
+            raise GitError(arguments, status, complaint)
+        return Output(status, stdout, stderr)
+
+    async def begin(self, *arguments: str) -> asyncio.subprocess.Process:
+        """Start git; see `end`."""
+        return await asyncio.create_subprocess_exec(
             "git",
             *OPTIONS,
             *self.options,
@@ -119,17 +134,8 @@ class Git:
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
             pass_fds=self.held,
+            limit=_ANSWER_BYTES_MAX,
         )
-        try:
-            stdout, stderr = await process.communicate(stdin)
-        except BaseException:
-            await _end(process)
-            raise
-        status = process.returncode if process.returncode is not None else -1
-        if status not in ok:
-            complaint = (stderr or stdout).decode(errors="replace")
-            raise GitError(arguments, status, complaint)
-        return Output(status, stdout, stderr)
 
     async def text(self, *arguments: str, stdin: bytes = b"") -> str:
         """Return what git prints, without the line end."""
@@ -163,7 +169,7 @@ def join(items: Sequence[str]) -> bytes:
     return b"".join(os.fsencode(item) + b"\0" for item in items)
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def end(process: asyncio.subprocess.Process) -> None:
     """End git the way that lets it remove its lock files."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)

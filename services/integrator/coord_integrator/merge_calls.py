@@ -230,6 +230,8 @@ class MergeCalls(Service):
         finally:
             self._reporting.wake()
         self._steps += 1
+        if busy:
+            self._rooms.looking.wake()
         return 0.0 if busy else self._settings.poll_s
 
     async def _report(self) -> float:

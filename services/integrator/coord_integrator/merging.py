@@ -5,12 +5,10 @@ tree, since a bare repository ignores those in its trees; merge drivers that the
 configured there, so that git's own takes their place.
 """
 
-import asyncio
 import re
-import shutil
 from dataclasses import dataclass
-from pathlib import Path
 
+from coord_integrator.attributes import lay_out
 from coord_integrator.git import split
 from coord_integrator.repository import Repository
 
@@ -80,7 +78,7 @@ class Merger:
         items = split(output.stdout)
         if output.status == 0:
             return Merge(items[0])
-        paths, messages = _conflicts(items[1:])
+        paths, messages = parse_conflicts(items[1:])
         hunks = [await self._hunks(items[0], path) for path in paths]
         text = "\n".join([*messages, "", *hunks])
         for commit, label in zip((ours, theirs), labels, strict=True):
@@ -114,14 +112,7 @@ class Merger:
         tree = await self._repository.tree(commit)
         if tree == self._attributes_of:
             return
-        own = self._repository.own
-        paths = await own.items("ls-tree", "-r", "-z", "--name-only", tree)
-        contents = {
-            path: (await own.run("cat-file", "blob", f"{tree}:{path}")).stdout
-            for path in paths
-            if path.rpartition("/")[2] == ".gitattributes"
-        }
-        await asyncio.to_thread(_write_files, self._attributes, contents)
+        await lay_out(self._repository, tree, self._attributes)
         self._attributes_of = tree
 
 
@@ -146,27 +137,20 @@ def clip(text: str, bytes_max: int) -> str:
     return encoded[: bytes_max - 32].decode(errors="ignore") + "\n[... more is left out]\n"
 
 
-def _conflicts(items: list[str]) -> tuple[list[str], list[str]]:
+def parse_conflicts(items: list[str]) -> tuple[list[str], list[str]]:
     r"""Return the conflicting paths and git's messages about them.
 
     After the tree come `<mode> <object> <stage>\t<path>` entries, an empty item, and messages of
     the form: number of paths, the paths, a short name, the message.
     """
     end = items.index("")
-    paths = sorted({entry.split("\t", 1)[1] for entry in items[:end]})
-    rest, messages = items[end + 1 :], []
+    entries = {entry.split("\t", 1)[1] for entry in items[:end]}
+    rest, messages, named = items[end + 1 :], [], set()
     while len(rest) > _FIXED_PARTS:
         size = 1 + int(rest[0]) + _FIXED_PARTS
         if rest[size - 2].startswith("CONFLICT"):
             messages.append(rest[size - 1].strip())
+            named.update(rest[1 : size - 2])
         rest = rest[size:]
-    return paths, messages
-
-
-def _write_files(folder: Path, contents: dict[str, bytes]) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    for path, content in contents.items():
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
+    # A folder whose renaming git cannot make out is in its message alone.
+    return sorted(entries or named), messages

@@ -3,6 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _BUCKETS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1_800)
+_GLANCE_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 
 
 class IntegratorMetrics:
@@ -17,6 +18,10 @@ class IntegratorMetrics:
         landing_seconds: Time from submission to landing.
         oldest_seconds: How long the oldest of those that wait has waited.
         slots_busy: Runs of the check under way.
+        conflicts: Pairs of worktrees, or of one and the target, that conflict.
+        glances: Length of the radar's looks at a worktree.
+        pairs: Pairs that the radar has judged, by what has: `apart` its filter, `cached` an earlier
+            merge of the same, `merged` git.
         waiting: Changes that wait, are checked or land.
 
     Runs a landed change: `check_seconds_count` divided by `landings`.
@@ -56,4 +61,19 @@ class IntegratorMetrics:
         )
         self.waiting = Gauge(
             "coord_integrator_queue_length", "Changes not ended yet.", registry=registry
+        )
+        self.conflicts = Gauge(
+            "coord_integrator_conflicts", "Conflicts that last.", registry=registry
+        )
+        self.glances = Histogram(
+            "coord_integrator_glance_seconds",
+            "Length of a look at a worktree.",
+            buckets=_GLANCE_BUCKETS,
+            registry=registry,
+        )
+        self.pairs = Counter(
+            "coord_integrator_pairs",
+            "Pairs of worktrees that were judged.",
+            ["by"],
+            registry=registry,
         )

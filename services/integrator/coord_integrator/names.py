@@ -14,6 +14,9 @@ HEADS = "refs/coord/heads"
 # The newest commit on its way to the target: held, so that no `gc` takes it before it lands.
 LANDING = "refs/coord/landing"
 
+# Ends the refs of what was staged or taken back: those are no snapshots.
+LEFT = "-left"
+
 # A file system takes 255 bytes for a name; git adds `.lock`.
 _LENGTH_MAX = 200
 _ESCAPED = re.compile(r"[^A-Za-z0-9_@+.-]|^\.|\.$|\.(?=\.)|\.(?=lock$)")
@@ -51,7 +54,7 @@ def wip_ref(worker: str, token: int, commit: str) -> str:
 
 def left_ref(worker: str, token: int, commit: str) -> str:
     """Return the ref that keeps what an attempt has staged or taken back."""
-    return f"{wip_ref(worker, token, commit)}-left"
+    return f"{wip_ref(worker, token, commit)}{LEFT}"
 
 
 def foreign_ref(target: str, commit: str) -> str:

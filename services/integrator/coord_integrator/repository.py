@@ -118,6 +118,15 @@ class Repository:
         """Return the commit that a ref of the user's repository names; None without one."""
         return await self.user.optional("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
 
+    async def kept_commit(self, ref: str) -> str | None:
+        """Return the commit that a wip ref of Coord's own repository names; None without one."""
+        return await self.own.optional("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
+
+    async def parent(self, commit: str) -> str:
+        """Return the first parent of a commit of Coord's own repository; itself without one."""
+        found = await self.own.optional("rev-parse", "--verify", "--quiet", f"{commit}^")
+        return found or commit
+
     async def tree(self, commit: str) -> str:
         """Return the tree of a commit of Coord's own repository."""
         return await self.own.text("rev-parse", "--verify", f"{commit}^{{tree}}")

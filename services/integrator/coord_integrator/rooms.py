@@ -11,7 +11,7 @@ from coord_integrator.attempts import Attempts
 from coord_integrator.chains import Chains
 from coord_integrator.checkout import CheckoutFollower
 from coord_integrator.checks import Checker, environment_digest
-from coord_integrator.conflicts import Conflicts
+from coord_integrator.conflict_table import ConflictTable
 from coord_integrator.endings import Endings
 from coord_integrator.history import History
 from coord_integrator.landing import Lander
@@ -21,6 +21,8 @@ from coord_integrator.merging import Merger
 from coord_integrator.metrics import IntegratorMetrics
 from coord_integrator.pauses import Pauses
 from coord_integrator.queue_link import QueueLink
+from coord_integrator.radar import Radar
+from coord_integrator.radar_loop import RadarLoop
 from coord_integrator.readiness import Readiness
 from coord_integrator.repository import Repository
 from coord_integrator.settings import IntegratorSettings
@@ -52,7 +54,8 @@ class Rooms:
     store: IntegratorStore
     target: Target
     attempts: Attempts
-    conflicts: Conflicts
+    radar: Radar
+    looking: RadarLoop
     submissions: Submissions
     merging: Merging
     keeper: LeaseKeeper
@@ -69,6 +72,7 @@ class Ground:
     repository: Repository
     target: Target
     store: IntegratorStore
+    conflicts: ConflictTable
     metrics: IntegratorMetrics
     queue: QueueLink
 
@@ -90,11 +94,20 @@ async def furnish(ground: Ground) -> Rooms:
         settings=ground.settings,
     )
     merging = await _merging(ground)
+    radar = Radar(
+        attempts,
+        ground.target,
+        ground.repository,
+        table=ground.conflicts,
+        environment=ground.context.environment,
+        metrics=ground.metrics,
+    )
     return Rooms(
         ground.store,
         ground.target,
         attempts,
-        Conflicts(ground.repository, attempts, ground.store),
+        radar,
+        RadarLoop(radar, worktrees_folder(ground.context), ground.repository.common_folder),
         submissions,
         merging,
         LeaseKeeper(ground.store, ground.queue, merging.endings),

@@ -112,4 +112,14 @@ MIGRATIONS = [
         failed INTEGER NOT NULL
     ) STRICT;
     """,
+    """
+    -- `other` is empty for the target.
+    CREATE TABLE conflicts (
+        project TEXT NOT NULL,
+        worker TEXT NOT NULL,
+        other TEXT NOT NULL,
+        body BLOB NOT NULL,
+        PRIMARY KEY (project, worker, other)
+    ) STRICT, WITHOUT ROWID;
+    """,
 ]

@@ -25,12 +25,14 @@ from coord_runtime.service import ServiceContext
 
 from coord_integrator import names
 from coord_integrator.commands import end_strays
+from coord_integrator.conflict_table import ConflictTable
 from coord_integrator.filters import filter_options
 from coord_integrator.git import GitError
 from coord_integrator.loops import Loop
 from coord_integrator.merge_calls import MergeCalls
 from coord_integrator.metrics import IntegratorMetrics
 from coord_integrator.queue_link import QueueLink
+from coord_integrator.radar_calls import RadarCalls
 from coord_integrator.repository import Repository
 from coord_integrator.room import check_writable
 from coord_integrator.rooms import Ground, Rooms, furnish, worktrees_folder
@@ -43,7 +45,7 @@ _HEADS = "refs/heads/"
 _TITLE_BYTES_MAX = 1_024
 
 
-class IntegratorService(MergeCalls):
+class IntegratorService(MergeCalls, RadarCalls):
     """Holds the worktrees and the merge queue of one repository."""
 
     NAME: ClassVar[str] = "integrator"
@@ -53,7 +55,8 @@ class IntegratorService(MergeCalls):
     )
 
     def __init__(self, rooms: Rooms, settings: IntegratorSettings) -> None:
-        super().__init__(rooms, settings)
+        MergeCalls.__init__(self, rooms, settings)
+        RadarCalls.__init__(self, rooms.radar, rooms.attempts)
         self._renewing = Loop("renewing", self._renew)
 
     @classmethod
@@ -83,16 +86,18 @@ class IntegratorService(MergeCalls):
         await _check_names(repository, branch)
         if not await repository.user_commit(f"{_HEADS}{branch}"):
             raise _no_branch(branch)
-        store = SqliteIntegratorStore(await context.open_database(MIGRATIONS), context.project)
+        database = await context.open_database(MIGRATIONS)
+        store = SqliteIntegratorStore(database, context.project)
         target = Target(repository, store, branch, worktrees_folder(context))
         metrics = IntegratorMetrics(context.registry)
         queue = QueueLink(context.channel("queue"), context.project)
-        ground = Ground(context, settings, repository, target, store, metrics, queue)
+        table = ConflictTable(database, context.project)
+        ground = Ground(context, settings, repository, target, store, table, metrics, queue)
         return cls(await furnish(ground), settings)
 
     async def start(self) -> None:
         """Begin to land changes, to renew their leases and to report."""
-        for loop in (self._merging, self._renewing, self._reporting):
+        for loop in (self._merging, self._renewing, self._reporting, self._rooms.looking):
             loop.start()
 
     async def drain(self, deadline_s: float) -> None:
@@ -109,15 +114,8 @@ class IntegratorService(MergeCalls):
         for task in self._underway:
             task.cancel()
         await asyncio.gather(*self._underway, return_exceptions=True)
+        await self._rooms.looking.stop()
         await self._rooms.store.close()
-
-    async def check_conflicts(
-        self, request: pb.CheckConflictsRequest, call: Call
-    ) -> pb.CheckConflictsResponse:
-        """Compare a worker's worktree with the target and all others."""
-        del call
-        check_worker("worker", request.worker)
-        return await self._to_its_end(self._rooms.conflicts.check(request.worker))
 
     async def list_worktrees(
         self, request: pb.ListWorktreesRequest, call: Call
@@ -137,7 +135,9 @@ class IntegratorService(MergeCalls):
         check_worker("worker", request.worker)
         check_attempt("attempt", request.attempt)
         setup = self._rooms.attempts.set_up(request.worker, request.attempt)
-        return pb.SetupWorktreeResponse(worktree=await self._to_its_end(setup))
+        worktree = await self._to_its_end(setup)
+        self._rooms.looking.wake()
+        return pb.SetupWorktreeResponse(worktree=worktree)
 
     async def snapshot_worktree(
         self, request: pb.SnapshotWorktreeRequest, call: Call
@@ -170,7 +170,9 @@ class IntegratorService(MergeCalls):
         del call
         check_worker("worker", request.worker)
         teardown = self._rooms.attempts.tear_down(request.worker)
-        return pb.TeardownWorktreeResponse(snapshot=await self._to_its_end(teardown))
+        snapshot = await self._to_its_end(teardown)
+        self._rooms.looking.wake()
+        return pb.TeardownWorktreeResponse(snapshot=snapshot)
 
     async def watch_integrator_events(
         self, request: pb.WatchIntegratorEventsRequest, call: Call

@@ -97,7 +97,7 @@ class Snapshots:
         """
         await asyncio.to_thread(self._repository.copy_info)
         index = self._indexes / names.component(worker)
-        files = await self._files(index, folder)
+        files = await self.files(worker, folder)
         try:
             return await self._read(files, index, head)
         except GitError as error:
@@ -116,7 +116,9 @@ class Snapshots:
         await _take_flags(files, self._repository.user.at(files.folder))
         return await _Reader(files, files.folder).read()
 
-    async def _files(self, index: Path, folder: Path) -> Git:
+    async def files(self, worker: str, folder: Path) -> Git:
+        """Return what runs git on the files of a folder, with the index that is Coord's alone."""
+        index = self._indexes / names.component(worker)
         own = self._repository.own.at(folder)
         variables = {"GIT_WORK_TREE": str(folder), "GIT_INDEX_FILE": str(index)}
         quiet = ("-c", "advice.addEmbeddedRepo=false", "-c", "core.safecrlf=false")

@@ -40,12 +40,18 @@ class Standing:
 
 
 class Target:
-    """The branch that the operator wants changes in."""
+    """The branch that the operator wants changes in.
+
+    Attributes:
+        branch: Its name, without `refs/heads/`.
+        seen: Where it stood when it was last read; None before, and without such a branch.
+    """
 
     def __init__(
         self, repository: Repository, store: IntegratorStore, branch: str, worktrees: Path
     ) -> None:
         self.branch = branch
+        self.seen: Standing | None = None
         self._worktrees = worktrees
         self._repository = repository
         self._store = store
@@ -55,16 +61,20 @@ class Target:
     async def read(self) -> Standing | None:
         """Return where the target stands; None where there is no such branch."""
         async with self._lock:
-            target = await self._commit(self.branch)
-            if target is None:
-                return None
-            found = await self._commit(names.landing_branch(self.branch))
-            taken = await self.is_checked_out(self.branch)
-            branch = names.landing_branch(self.branch) if taken else self.branch
-            at = (found or "") if taken else target
-            standing = await self._compare(branch, at, target, await self._landed(found))
-            foreign = await self._foreign(found, standing.tip)
-            return replace(standing, foreign=foreign)
+            self.seen = await self._read()
+            return self.seen
+
+    async def _read(self) -> Standing | None:
+        target = await self._commit(self.branch)
+        if target is None:
+            return None
+        found = await self._commit(names.landing_branch(self.branch))
+        taken = await self.is_checked_out(self.branch)
+        branch = names.landing_branch(self.branch) if taken else self.branch
+        at = (found or "") if taken else target
+        standing = await self._compare(branch, at, target, await self._landed(found))
+        foreign = await self._foreign(found, standing.tip)
+        return replace(standing, foreign=foreign)
 
     async def follow(self, standing: Standing) -> bool:
         """Move the landing branch to the tip, where it is elsewhere; False where it has moved."""

@@ -129,6 +129,22 @@ class Worktrees:
                 await self._add(git, place, branch, tip)
         return branch, not reset
 
+    async def restore(self, place: Place, head: str, commit: str) -> None:
+        """Put a worktree's branch on `head` and the files of `commit` into it, not committed.
+
+        `keep` has to come first. Files that git ignores stay.
+        """
+        folder = self.path(place.worker)
+        async with self._locked() as git:
+            inside = git.at(folder).with_options(*_WHOLE_INDEX)
+            own_folder = Path(await inside.text("rev-parse", "--absolute-git-dir"))
+            await asyncio.to_thread(_drop_unfinished, own_folder)
+            await _trust_no_flags(inside)
+            await inside.run("checkout", "-q", "-f", "--no-track", "-B", place.branch, head)
+            await inside.run("clean", "-ffdq")
+            await inside.run("read-tree", "-u", "--reset", commit)
+            await inside.run("reset", "-q")
+
     async def remove(self, place: Place, tip: str) -> Kept | None:
         """Keep what is in a worktree and remove it.
 

@@ -113,7 +113,7 @@ def page_size(value: int) -> int:
 def check_message(message: Message) -> None:
     """Check what holds for every message: at most 1,000 items a list, and no NUL in a text."""
     _check_lists(message)
-    # Most messages have no zero byte at all; so only few have to be walked through.
+    # Most messages have no zero byte; of the others most are small: an empty message has a length.
     if b"\0" in message.SerializeToString():
         _check_texts(message)
 
@@ -139,14 +139,12 @@ def _check_lists(message: Message) -> None:
 
 
 def _check_texts(message: Message) -> None:
-    for name, repeated, _ in _checked_fields(message.DESCRIPTOR):
-        value = getattr(message, name)
-        if isinstance(value, MutableMapping):
-            value = [*value, *value.values()]
-        for item in value if repeated else (value,):
+    for field, value in message.ListFields():
+        items = [*value, *value.values()] if isinstance(value, MutableMapping) else value
+        for item in items if field.is_repeated else (value,):
             if isinstance(item, str):
-                _check_nul(name, item)
-            elif isinstance(item, Message) and (repeated or message.HasField(name)):
+                _check_nul(field.name, item)
+            elif isinstance(item, Message):
                 _check_texts(item)
 
 

@@ -212,6 +212,30 @@ class WorktreeConflict(_message.Message):
     hunks: str
     def __init__(self, worker: _Optional[str] = ..., attempt: _Optional[_Union[_common_pb2.AttemptRef, _Mapping]] = ..., paths: _Optional[_Iterable[str]] = ..., hunks: _Optional[str] = ...) -> None: ...
 
+class LiveConflict(_message.Message):
+    __slots__ = ("worker", "attempt", "other", "since")
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    OTHER_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    worker: str
+    attempt: _common_pb2.AttemptRef
+    other: WorktreeConflict
+    since: _timestamp_pb2.Timestamp
+    def __init__(self, worker: _Optional[str] = ..., attempt: _Optional[_Union[_common_pb2.AttemptRef, _Mapping]] = ..., other: _Optional[_Union[WorktreeConflict, _Mapping]] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class RadarHead(_message.Message):
+    __slots__ = ("worker", "attempt", "head_commit", "tree")
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    HEAD_COMMIT_FIELD_NUMBER: _ClassVar[int]
+    TREE_FIELD_NUMBER: _ClassVar[int]
+    worker: str
+    attempt: _common_pb2.AttemptRef
+    head_commit: str
+    tree: str
+    def __init__(self, worker: _Optional[str] = ..., attempt: _Optional[_Union[_common_pb2.AttemptRef, _Mapping]] = ..., head_commit: _Optional[str] = ..., tree: _Optional[str] = ...) -> None: ...
+
 class CheckTargetRequest(_message.Message):
     __slots__ = ("project", "known_only")
     PROJECT_FIELD_NUMBER: _ClassVar[int]
@@ -263,6 +287,22 @@ class GetChangeResponse(_message.Message):
     CHANGE_FIELD_NUMBER: _ClassVar[int]
     change: Change
     def __init__(self, change: _Optional[_Union[Change, _Mapping]] = ...) -> None: ...
+
+class GetConflictMatrixRequest(_message.Message):
+    __slots__ = ("project", "worker")
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    worker: str
+    def __init__(self, project: _Optional[str] = ..., worker: _Optional[str] = ...) -> None: ...
+
+class GetConflictMatrixResponse(_message.Message):
+    __slots__ = ("heads", "conflicts")
+    HEADS_FIELD_NUMBER: _ClassVar[int]
+    CONFLICTS_FIELD_NUMBER: _ClassVar[int]
+    heads: _containers.RepeatedCompositeFieldContainer[RadarHead]
+    conflicts: _containers.RepeatedCompositeFieldContainer[LiveConflict]
+    def __init__(self, heads: _Optional[_Iterable[_Union[RadarHead, _Mapping]]] = ..., conflicts: _Optional[_Iterable[_Union[LiveConflict, _Mapping]]] = ...) -> None: ...
 
 class ListChangesRequest(_message.Message):
     __slots__ = ("project", "page_size", "page_token", "states")
@@ -356,6 +396,26 @@ class ResumeMergingResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class RestoreSnapshotRequest(_message.Message):
+    __slots__ = ("project", "worker", "attempt", "ref")
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    REF_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    worker: str
+    attempt: _common_pb2.AttemptRef
+    ref: str
+    def __init__(self, project: _Optional[str] = ..., worker: _Optional[str] = ..., attempt: _Optional[_Union[_common_pb2.AttemptRef, _Mapping]] = ..., ref: _Optional[str] = ...) -> None: ...
+
+class RestoreSnapshotResponse(_message.Message):
+    __slots__ = ("worktree", "kept")
+    WORKTREE_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FIELD_NUMBER: _ClassVar[int]
+    worktree: Worktree
+    kept: Snapshot
+    def __init__(self, worktree: _Optional[_Union[Worktree, _Mapping]] = ..., kept: _Optional[_Union[Snapshot, _Mapping]] = ...) -> None: ...
+
 class SetupWorktreeRequest(_message.Message):
     __slots__ = ("project", "worker", "attempt")
     PROJECT_FIELD_NUMBER: _ClassVar[int]
@@ -435,20 +495,22 @@ class WatchIntegratorEventsResponse(_message.Message):
     def __init__(self, events: _Optional[_Iterable[_Union[IntegratorEvent, _Mapping]]] = ...) -> None: ...
 
 class IntegratorEvent(_message.Message):
-    __slots__ = ("meta", "worktree_ready", "worktree_snapshotted", "worktree_removed", "change_moved", "merging_paused")
+    __slots__ = ("meta", "worktree_ready", "worktree_snapshotted", "worktree_removed", "change_moved", "merging_paused", "conflict_changed")
     META_FIELD_NUMBER: _ClassVar[int]
     WORKTREE_READY_FIELD_NUMBER: _ClassVar[int]
     WORKTREE_SNAPSHOTTED_FIELD_NUMBER: _ClassVar[int]
     WORKTREE_REMOVED_FIELD_NUMBER: _ClassVar[int]
     CHANGE_MOVED_FIELD_NUMBER: _ClassVar[int]
     MERGING_PAUSED_FIELD_NUMBER: _ClassVar[int]
+    CONFLICT_CHANGED_FIELD_NUMBER: _ClassVar[int]
     meta: _common_pb2.EventMeta
     worktree_ready: WorktreeReady
     worktree_snapshotted: WorktreeSnapshotted
     worktree_removed: WorktreeRemoved
     change_moved: ChangeMoved
     merging_paused: MergingPaused
-    def __init__(self, meta: _Optional[_Union[_common_pb2.EventMeta, _Mapping]] = ..., worktree_ready: _Optional[_Union[WorktreeReady, _Mapping]] = ..., worktree_snapshotted: _Optional[_Union[WorktreeSnapshotted, _Mapping]] = ..., worktree_removed: _Optional[_Union[WorktreeRemoved, _Mapping]] = ..., change_moved: _Optional[_Union[ChangeMoved, _Mapping]] = ..., merging_paused: _Optional[_Union[MergingPaused, _Mapping]] = ...) -> None: ...
+    conflict_changed: ConflictChanged
+    def __init__(self, meta: _Optional[_Union[_common_pb2.EventMeta, _Mapping]] = ..., worktree_ready: _Optional[_Union[WorktreeReady, _Mapping]] = ..., worktree_snapshotted: _Optional[_Union[WorktreeSnapshotted, _Mapping]] = ..., worktree_removed: _Optional[_Union[WorktreeRemoved, _Mapping]] = ..., change_moved: _Optional[_Union[ChangeMoved, _Mapping]] = ..., merging_paused: _Optional[_Union[MergingPaused, _Mapping]] = ..., conflict_changed: _Optional[_Union[ConflictChanged, _Mapping]] = ...) -> None: ...
 
 class WorktreeReady(_message.Message):
     __slots__ = ("worktree",)
@@ -481,3 +543,11 @@ class MergingPaused(_message.Message):
     REASON_FIELD_NUMBER: _ClassVar[int]
     reason: _common_pb2.Reason
     def __init__(self, reason: _Optional[_Union[_common_pb2.Reason, _Mapping]] = ...) -> None: ...
+
+class ConflictChanged(_message.Message):
+    __slots__ = ("conflict", "resolved")
+    CONFLICT_FIELD_NUMBER: _ClassVar[int]
+    RESOLVED_FIELD_NUMBER: _ClassVar[int]
+    conflict: LiveConflict
+    resolved: bool
+    def __init__(self, conflict: _Optional[_Union[LiveConflict, _Mapping]] = ..., resolved: _Optional[bool] = ...) -> None: ...

@@ -60,6 +60,11 @@ class IntegratorServiceStub:
                 request_serializer=coord_dot_v1_dot_integrator__pb2.GetChangeRequest.SerializeToString,
                 response_deserializer=coord_dot_v1_dot_integrator__pb2.GetChangeResponse.FromString,
                 _registered_method=True)
+        self.GetConflictMatrix = channel.unary_unary(
+                '/coord.v1.IntegratorService/GetConflictMatrix',
+                request_serializer=coord_dot_v1_dot_integrator__pb2.GetConflictMatrixRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_integrator__pb2.GetConflictMatrixResponse.FromString,
+                _registered_method=True)
         self.ListChanges = channel.unary_unary(
                 '/coord.v1.IntegratorService/ListChanges',
                 request_serializer=coord_dot_v1_dot_integrator__pb2.ListChangesRequest.SerializeToString,
@@ -89,6 +94,11 @@ class IntegratorServiceStub:
                 '/coord.v1.IntegratorService/ResumeMerging',
                 request_serializer=coord_dot_v1_dot_integrator__pb2.ResumeMergingRequest.SerializeToString,
                 response_deserializer=coord_dot_v1_dot_integrator__pb2.ResumeMergingResponse.FromString,
+                _registered_method=True)
+        self.RestoreSnapshot = channel.unary_unary(
+                '/coord.v1.IntegratorService/RestoreSnapshot',
+                request_serializer=coord_dot_v1_dot_integrator__pb2.RestoreSnapshotRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_integrator__pb2.RestoreSnapshotResponse.FromString,
                 _registered_method=True)
         self.SetupWorktree = channel.unary_unary(
                 '/coord.v1.IntegratorService/SetupWorktree',
@@ -161,6 +171,14 @@ class IntegratorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetConflictMatrix(self, request, context):
+        """Which worktrees conflict with which, and with the target, as of the radar's last look; where no loop
+        of the integrator runs, as of now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListChanges(self, request, context):
         """Changes in the order in which they were submitted, and the state of the merge queue.
         """
@@ -201,6 +219,16 @@ class IntegratorServiceServicer:
 
     def ResumeMerging(self, request, context):
         """Ends what PauseMerging has begun, and looks anew at what else may hinder a landing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RestoreSnapshot(self, request, context):
+        """Puts what a snapshot holds into the worktree of an attempt: its branch goes to the commit that the
+        snapshot was taken on, and the files are those of the snapshot, not committed. What is in the worktree
+        is kept before; files that git ignores stay. NOT_FOUND with reason SNAPSHOT_NOT_FOUND;
+        FAILED_PRECONDITION with reason STALE_TOKEN where the worktree does not serve the attempt.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -277,6 +305,11 @@ def add_IntegratorServiceServicer_to_server(servicer, server):
                     request_deserializer=coord_dot_v1_dot_integrator__pb2.GetChangeRequest.FromString,
                     response_serializer=coord_dot_v1_dot_integrator__pb2.GetChangeResponse.SerializeToString,
             ),
+            'GetConflictMatrix': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetConflictMatrix,
+                    request_deserializer=coord_dot_v1_dot_integrator__pb2.GetConflictMatrixRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_integrator__pb2.GetConflictMatrixResponse.SerializeToString,
+            ),
             'ListChanges': grpc.unary_unary_rpc_method_handler(
                     servicer.ListChanges,
                     request_deserializer=coord_dot_v1_dot_integrator__pb2.ListChangesRequest.FromString,
@@ -306,6 +339,11 @@ def add_IntegratorServiceServicer_to_server(servicer, server):
                     servicer.ResumeMerging,
                     request_deserializer=coord_dot_v1_dot_integrator__pb2.ResumeMergingRequest.FromString,
                     response_serializer=coord_dot_v1_dot_integrator__pb2.ResumeMergingResponse.SerializeToString,
+            ),
+            'RestoreSnapshot': grpc.unary_unary_rpc_method_handler(
+                    servicer.RestoreSnapshot,
+                    request_deserializer=coord_dot_v1_dot_integrator__pb2.RestoreSnapshotRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_integrator__pb2.RestoreSnapshotResponse.SerializeToString,
             ),
             'SetupWorktree': grpc.unary_unary_rpc_method_handler(
                     servicer.SetupWorktree,
@@ -480,6 +518,33 @@ class IntegratorService:
             _registered_method=True)
 
     @staticmethod
+    def GetConflictMatrix(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.IntegratorService/GetConflictMatrix',
+            coord_dot_v1_dot_integrator__pb2.GetConflictMatrixRequest.SerializeToString,
+            coord_dot_v1_dot_integrator__pb2.GetConflictMatrixResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListChanges(request,
             target,
             options=(),
@@ -631,6 +696,33 @@ class IntegratorService:
             '/coord.v1.IntegratorService/ResumeMerging',
             coord_dot_v1_dot_integrator__pb2.ResumeMergingRequest.SerializeToString,
             coord_dot_v1_dot_integrator__pb2.ResumeMergingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestoreSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.IntegratorService/RestoreSnapshot',
+            coord_dot_v1_dot_integrator__pb2.RestoreSnapshotRequest.SerializeToString,
+            coord_dot_v1_dot_integrator__pb2.RestoreSnapshotResponse.FromString,
             options,
             channel_credentials,
             insecure,

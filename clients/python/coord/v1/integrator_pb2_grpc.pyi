@@ -56,6 +56,10 @@ class IntegratorServiceStub:
     """Why a change has not landed yet, or how it ended. NOT_FOUND with reason CHANGE_NOT_FOUND."""
     GetChange: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.GetChangeRequest, _integrator_pb2.GetChangeResponse]
     """One change with its runs. NOT_FOUND with reason CHANGE_NOT_FOUND."""
+    GetConflictMatrix: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.GetConflictMatrixRequest, _integrator_pb2.GetConflictMatrixResponse]
+    """Which worktrees conflict with which, and with the target, as of the radar's last look; where no loop
+    of the integrator runs, as of now.
+    """
     ListChanges: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.ListChangesRequest, _integrator_pb2.ListChangesResponse]
     """Changes in the order in which they were submitted, and the state of the merge queue."""
     ListTargetRuns: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.ListTargetRunsRequest, _integrator_pb2.ListTargetRunsResponse]
@@ -74,6 +78,12 @@ class IntegratorServiceStub:
     """
     ResumeMerging: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.ResumeMergingRequest, _integrator_pb2.ResumeMergingResponse]
     """Ends what PauseMerging has begun, and looks anew at what else may hinder a landing."""
+    RestoreSnapshot: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.RestoreSnapshotRequest, _integrator_pb2.RestoreSnapshotResponse]
+    """Puts what a snapshot holds into the worktree of an attempt: its branch goes to the commit that the
+    snapshot was taken on, and the files are those of the snapshot, not committed. What is in the worktree
+    is kept before; files that git ignores stay. NOT_FOUND with reason SNAPSHOT_NOT_FOUND;
+    FAILED_PRECONDITION with reason STALE_TOKEN where the worktree does not serve the attempt.
+    """
     SetupWorktree: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.SetupWorktreeRequest, _integrator_pb2.SetupWorktreeResponse]
     """Makes a worker's worktree ready for an attempt: keeps what is in it, and puts it, clean, on the
     attempt's branch at the newest target. Repeating it for the same attempt changes nothing.
@@ -120,6 +130,10 @@ class IntegratorServiceAsyncStub(IntegratorServiceStub):
     """Why a change has not landed yet, or how it ended. NOT_FOUND with reason CHANGE_NOT_FOUND."""
     GetChange: _aio.UnaryUnaryMultiCallable[_integrator_pb2.GetChangeRequest, _integrator_pb2.GetChangeResponse]  # type: ignore[assignment]
     """One change with its runs. NOT_FOUND with reason CHANGE_NOT_FOUND."""
+    GetConflictMatrix: _aio.UnaryUnaryMultiCallable[_integrator_pb2.GetConflictMatrixRequest, _integrator_pb2.GetConflictMatrixResponse]  # type: ignore[assignment]
+    """Which worktrees conflict with which, and with the target, as of the radar's last look; where no loop
+    of the integrator runs, as of now.
+    """
     ListChanges: _aio.UnaryUnaryMultiCallable[_integrator_pb2.ListChangesRequest, _integrator_pb2.ListChangesResponse]  # type: ignore[assignment]
     """Changes in the order in which they were submitted, and the state of the merge queue."""
     ListTargetRuns: _aio.UnaryUnaryMultiCallable[_integrator_pb2.ListTargetRunsRequest, _integrator_pb2.ListTargetRunsResponse]  # type: ignore[assignment]
@@ -138,6 +152,12 @@ class IntegratorServiceAsyncStub(IntegratorServiceStub):
     """
     ResumeMerging: _aio.UnaryUnaryMultiCallable[_integrator_pb2.ResumeMergingRequest, _integrator_pb2.ResumeMergingResponse]  # type: ignore[assignment]
     """Ends what PauseMerging has begun, and looks anew at what else may hinder a landing."""
+    RestoreSnapshot: _aio.UnaryUnaryMultiCallable[_integrator_pb2.RestoreSnapshotRequest, _integrator_pb2.RestoreSnapshotResponse]  # type: ignore[assignment]
+    """Puts what a snapshot holds into the worktree of an attempt: its branch goes to the commit that the
+    snapshot was taken on, and the files are those of the snapshot, not committed. What is in the worktree
+    is kept before; files that git ignores stay. NOT_FOUND with reason SNAPSHOT_NOT_FOUND;
+    FAILED_PRECONDITION with reason STALE_TOKEN where the worktree does not serve the attempt.
+    """
     SetupWorktree: _aio.UnaryUnaryMultiCallable[_integrator_pb2.SetupWorktreeRequest, _integrator_pb2.SetupWorktreeResponse]  # type: ignore[assignment]
     """Makes a worker's worktree ready for an attempt: keeps what is in it, and puts it, clean, on the
     attempt's branch at the newest target. Repeating it for the same attempt changes nothing.
@@ -213,6 +233,16 @@ class IntegratorServiceServicer(metaclass=_abc_1.ABCMeta):
         """One change with its runs. NOT_FOUND with reason CHANGE_NOT_FOUND."""
 
     @_abc_1.abstractmethod
+    def GetConflictMatrix(
+        self,
+        request: _integrator_pb2.GetConflictMatrixRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_integrator_pb2.GetConflictMatrixResponse, _abc.Awaitable[_integrator_pb2.GetConflictMatrixResponse]]:
+        """Which worktrees conflict with which, and with the target, as of the radar's last look; where no loop
+        of the integrator runs, as of now.
+        """
+
+    @_abc_1.abstractmethod
     def ListChanges(
         self,
         request: _integrator_pb2.ListChangesRequest,
@@ -265,6 +295,18 @@ class IntegratorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_integrator_pb2.ResumeMergingResponse, _abc.Awaitable[_integrator_pb2.ResumeMergingResponse]]:
         """Ends what PauseMerging has begun, and looks anew at what else may hinder a landing."""
+
+    @_abc_1.abstractmethod
+    def RestoreSnapshot(
+        self,
+        request: _integrator_pb2.RestoreSnapshotRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_integrator_pb2.RestoreSnapshotResponse, _abc.Awaitable[_integrator_pb2.RestoreSnapshotResponse]]:
+        """Puts what a snapshot holds into the worktree of an attempt: its branch goes to the commit that the
+        snapshot was taken on, and the files are those of the snapshot, not committed. What is in the worktree
+        is kept before; files that git ignores stay. NOT_FOUND with reason SNAPSHOT_NOT_FOUND;
+        FAILED_PRECONDITION with reason STALE_TOKEN where the worktree does not serve the attempt.
+        """
 
     @_abc_1.abstractmethod
     def SetupWorktree(
