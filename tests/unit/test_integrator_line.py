@@ -7,9 +7,13 @@ from coord_integrator.line import in_order, is_barrier
 from coord_integrator.settings import IntegratorSettings
 
 
-def change(name: str, at_s: int, priority: int = 100, **more: bool) -> integrator_pb2.Change:
+def change(
+    name: str, at_s: int, priority: int = 100, *, urgent: bool = False
+) -> integrator_pb2.Change:
     submitted = timestamp(at_s * SECOND)
-    return integrator_pb2.Change(change_id=name, submitted_at=submitted, priority=priority, **more)
+    return integrator_pb2.Change(
+        change_id=name, submitted_at=submitted, priority=priority, urgent=urgent
+    )
 
 
 def test_the_more_urgent_goes_first_until_the_older_has_waited_for_long() -> None:
