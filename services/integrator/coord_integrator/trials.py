@@ -148,8 +148,11 @@ def _to_start(
         if evidence.is_cleared(change) and risks[change] <= _RISK_CERTIFIED_MAX
     ]
     urgent = {one.change_id for one in line if one.urgent}
-    _certify(plan, cleared, risks)
+    if not any(set(rest) <= set(cleared) for rest in plan.under_way()):
+        # While some of it is under way, more of it comes in the meantime: that waits for a slot.
+        _certify(plan, cleared, risks)
     _screen(plan, [change for change in ready if change not in cleared], risks, urgent)
+    _certify(plan, cleared, risks)
     _split(plan, cleared)
     if ready and not running and not plan.starts:
         # Whatever else is known: who has waited longest gets an answer of his own.
