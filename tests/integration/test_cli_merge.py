@@ -21,7 +21,7 @@ async def test_the_merge_queue_is_paused_looked_at_and_let_go_on(tmp_path: Path)
     project, go = Project(tmp_path), tmp_path / "go"
     plan = project.plan('id = "a"', 'id = "b"')
     agent = f"touch $COORD_TASK_ID.txt; until test -e {go}; do sleep 0.05; done"
-    async with project.up():
+    async with project.up("--check-slots", "3"):
         run = await project.start("run", plan, "--agent", agent, "--stuck-after", "60")
         await until(lambda: len(list((tmp_path / "state").glob("worktrees/*/[ab].txt"))) == 2)
         assert (await project.call("merge", "pause", "--message", "lunch"))[0] == 0
@@ -38,7 +38,7 @@ async def test_the_merge_queue_is_paused_looked_at_and_let_go_on(tmp_path: Path)
         _, landed = await project.call("merge", "explain", "b", "--json")
 
     assert "merging is paused: lunch" in status
-    assert "0 of 2 slots busy" in status
+    assert "0 of 3 slots busy" in status
     assert "goes first" in first
     assert "number 1 in line" in explained
     assert "PAUSED: lunch" in explained
