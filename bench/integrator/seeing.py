@@ -105,6 +105,8 @@ async def _told(state: Path) -> list[Row]:
     async with _served(repo, state / "state") as (project, channels):
         workers = await _crowd(project, channels)
         times = [await _trial(workers, number) for number in range(_TRIALS)]
+        for worker in workers:
+            worker.beating.cancel()
     told, over = zip(*times, strict=True)
     case = f"{_WORKERS} worktrees of {_FILES:,} files"
     return [

@@ -27,6 +27,8 @@ _PATHS_MAX = 100
 # Of more changed files than these, all files of a worktree are looked at.
 _CHANGED_MAX = 200
 _AT_ONCE = 2
+# How many are looked at before what was seen is told.
+_LOOKS_MAX = 4
 # A worktree that somebody is at, or that changes all the time, is looked at again after this.
 _PAUSE_S = 0.2
 # However nothing is noticed, all is looked at this often.
@@ -81,8 +83,10 @@ class Radar:
                 await self._target.read()
                 self._mark_all()
             self._mark_unseen()
-            rested_ns = now_ns - round(_PAUSE_S * SECOND)
-            await self._look([one for one in self._marked if self._rested(one, rested_ns)])
+            due = self._due(now_ns - round(_PAUSE_S * SECOND))
+            await self._look(due[:_LOOKS_MAX])
+        if len(due) > _LOOKS_MAX:
+            return 0.0
         return _PAUSE_S if self._marked else _SWEEP_S
 
     async def mark(self, changed: Changed) -> bool:
@@ -160,9 +164,10 @@ class Radar:
         self._eyes = _Eyes(scratch, matrix, glances)
         return self._eyes
 
-    def _rested(self, worker: str, rested_ns: int) -> bool:
-        """Tell whether a worktree has not been looked at since then."""
-        return self._looked_ns.get(worker, rested_ns) <= rested_ns
+    def _due(self, rested_ns: int) -> list[str]:
+        """Return what is marked and was not looked at since then, what takes least time first."""
+        due = [one for one in self._marked if self._looked_ns.get(one, rested_ns) <= rested_ns]
+        return sorted(due, key=lambda one: self._marked[one] is None)
 
     async def _mark(self, worker: str, paths: set[Path]) -> None:
         marked = self._marked.get(worker, frozenset())
