@@ -310,7 +310,7 @@ def _live(one: Head, other: Head, verdict: Verdict, hunks: str) -> integrator_pb
         other=integrator_pb2.WorktreeConflict(
             worker=other.name,
             attempt=other.attempt,
-            paths=verdict.paths[:_PATHS_MAX],
+            paths=verdict.files[:_PATHS_MAX],
             hunks=hunks,
         ),
     )
