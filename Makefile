@@ -15,10 +15,10 @@ define generate
 	$(BIN)/python -m grpc_tools.protoc -I proto --python_out=$(1) --pyi_out=$(1) --grpc_python_out=$(1) \
 	  --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc --mypy_grpc_out=quiet:$(1) \
 	  proto/coord/v1/*.proto
-	rm -f $(1)/coord/v1/{claims,common}_pb2_grpc.py*
+	rm -f $(1)/coord/v1/{admission,claims,common}_pb2_grpc.py*
 endef
 
-.PHONY: help setup lint fix proto test crash crash-queue faults-coordinator fuzz-merge graphs-queue model-queue demo bench clean
+.PHONY: help setup lint fix proto test crash crash-limits crash-queue faults-coordinator faults-merging fuzz-merge graphs-queue model-queue demo bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ crash: $(SETUP) ## Kill parts of the demo at random, RUNS=20 times embedded and 
 crash-queue: $(SETUP) ## Kill the queue at full speed, KILLS=100 times
 	$(BIN)/python -m tests.crash.queue_campaign --kills $(or $(KILLS),100)
 
+crash-limits: $(SETUP) ## Kill limiter and ledger at full speed, KILLS=100 times each
+	$(BIN)/python -m tests.crash.limits_campaign --kills $(or $(KILLS),100)
+
 faults-coordinator: $(SETUP) ## Break what workers and coordinator say: SCHEDULES=10000 and RACES=500 simulated, SOCKETS=200 real
 	$(BIN)/python -m tests.simulation.campaign conversation --histories $(or $(SCHEDULES),10000)
 	$(BIN)/python -m tests.simulation.campaign stealing --histories $(or $(RACES),500)
@@ -71,6 +74,9 @@ graphs-queue: $(SETUP) ## Drain graphs of up to 100,000 tasks
 
 model-queue: $(SETUP) ## Compare the queue with its model in EXAMPLES=2000 random histories
 	$(BIN)/python -m tests.simulation.queue_machine --examples $(or $(EXAMPLES),2000)
+
+faults-merging: $(SETUP) ## Break what the merge queue works with in HISTORIES=1000 simulated histories
+	$(BIN)/python -m tests.simulation.campaign merging --histories $(or $(HISTORIES),1000)
 
 demo: $(SETUP) ## Run the main job on a small project with scripted agents
 	$(BIN)/python -m demo.run

@@ -106,8 +106,8 @@ async def test_two_live_processes_cannot_have_one_name(fleet: Fleet) -> None:
 @pytest.mark.parametrize(
     ("hello", "reason"),
     [
-        ({"protocol_version": 3}, "UNSUPPORTED_VERSION"),
-        ({"protocol_version": 9, "protocol_version_min": 3}, "UNSUPPORTED_VERSION"),
+        ({"protocol_version": 4}, "UNSUPPORTED_VERSION"),
+        ({"protocol_version": 9, "protocol_version_min": 4}, "UNSUPPORTED_VERSION"),
         ({"worker": "other"}, "NOT_YOUR_WORKER"),
         ({"project": "other"}, "NOT_YOUR_PROJECT"),
         ({"slots": 0}, "INVALID_FIELD"),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from coord.times import SECOND
-from coord.v1 import claims_pb2, common_pb2, ledger_pb2, limiter_pb2, queue_pb2
+from coord.v1 import admission_pb2, claims_pb2, common_pb2, ledger_pb2, limiter_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
 from coord_integrator.service import IntegratorService
 from coord_runtime.service import Service
@@ -179,6 +179,37 @@ async def _a_call_waits_for_its_bucket(fleet: Fleet) -> None:
     assert 0 < wait.retry_after.ToNanoseconds() <= SECOND
     await worker.say(rate_settlement=pb.RateSettlement(rate_id="1", actual=estimate))
     assert (await worker.hear("rate_grant")).rate_id == "2"
+
+
+@shows(said="call_request call_settlement", heard="call_admission call_wait")
+async def _a_call_is_admitted_and_paid_for(fleet: Fleet) -> None:
+    tokens = limiter_pb2.RateLimit(per_minute=60_000, burst=1_000)
+    await fleet.limiter.ConfigureBucket(
+        limiter_pb2.ConfigureBucketRequest(
+            project=PROJECT, name="key", limits=limiter_pb2.BucketLimits(tokens=tokens)
+        )
+    )
+    worker = await fleet.worker("w", buckets=["key"])
+    await fleet.add(spec("a", budget=usd(100)))
+    attempt = ref(await worker.hear("assigned"))
+    asked = admission_pb2.CallRequest(
+        attempt=attempt, model="claude-sonnet-4-5", input_tokens=500, max_output_tokens=400
+    )
+    asked.call_id = "1"
+    await worker.say(call_request=asked)
+    admission = await worker.hear("call_admission")
+    assert (admission.call_id, admission.max_output_tokens) == ("1", 400)
+    assert admission.reserved == common_pb2.Money(currency="USD", nanos=7_500_000)
+    asked.call_id = "2"
+    await worker.say(call_request=asked)
+    wait = await worker.hear("call_wait")
+    assert (wait.call_id, wait.place, wait.reason.code) == ("2", 1, "RATE_LIMITED")
+    used = common_pb2.Usage(input_tokens=500, output_tokens=100)
+    settlement = admission_pb2.CallSettlement(
+        call_id="1", attempt=attempt, model="claude-sonnet-4-5", usage=used
+    )
+    await worker.say(call_settlement=settlement)
+    assert (await worker.hear("call_admission")).call_id == "2"
 
 
 @shows(said="worker_message", heard="worker_message")

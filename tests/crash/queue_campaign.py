@@ -33,14 +33,19 @@ _ANSWER_S = 60
 
 @asynccontextmanager
 async def served_alone(
-    state: Path, *, before: Sequence[str] = (), program: Sequence[str] = ("-m", "coord_queue")
+    state: Path,
+    *,
+    before: Sequence[str] = (),
+    program: Sequence[str] = ("-m", "coord_queue"),
+    stub: Any = QueueServiceStub,
 ) -> AsyncIterator[tuple[Process, Any]]:
-    """Serve the queue as a process of its own; yield it with a stub, and end it by SIGKILL.
+    """Serve a service as a process of its own; yield it with a stub, and end it by SIGKILL.
 
     Args:
         state: The state folder.
         before: What runs the process, such as a tracer.
         program: What Python runs.
+        stub: The service's stub.
     """
     command = [*before, sys.executable, *program, "--project", PROJECT, "--state", str(state)]
     process = await asyncio.create_subprocess_exec(
@@ -57,7 +62,7 @@ async def served_alone(
             Principal(Kind.OPERATOR, "operator", PROJECT)
         )
         async with connect(address, token) as channel:
-            yield process, QueueServiceStub(channel)
+            yield process, stub(channel)
     finally:
         if process.returncode is None:  # With what it traces, where it does.
             os.killpg(process.pid, signal.SIGKILL)

@@ -17,7 +17,7 @@ from coord.client import connect
 from coord.v1 import integrator_pb2, queue_pb2
 from coord_integrator import checkout
 from coord_integrator.git import Git
-from coord_integrator.landing import MergeQueue
+from coord_integrator.landing import Lander
 from coord_integrator.names import LANDING
 from coord_integrator.queue_link import QueueLink
 from coord_integrator.repository import Repository
@@ -34,7 +34,7 @@ COMPLETE = queue_pb2.TASK_STATE_COMPLETE
 
 
 def moves_to(state: int) -> Callable[..., bool]:
-    return lambda *arguments: arguments[-1].state == state
+    return lambda _, moves, __: any(move.state == state for move in moves.values())
 
 
 STEPS: list[tuple[str, Any, str, Callable[..., bool]]] = [
@@ -42,14 +42,14 @@ STEPS: list[tuple[str, Any, str, Callable[..., bool]]] = [
     ("change recorded", SqliteIntegratorStore, "add_change", lambda *_: True),
     ("lease moved", QueueLink, "submit", lambda *_: True),
     ("lease move recorded", SqliteIntegratorStore, "hand_over_change", lambda *_: True),
-    ("checking", SqliteIntegratorStore, "move_change", moves_to(2)),
+    ("checking", SqliteIntegratorStore, "move_changes", moves_to(2)),
     ("run recorded", SqliteIntegratorStore, "add_run", lambda *_: True),
-    ("landing", SqliteIntegratorStore, "move_change", moves_to(3)),
+    ("landing", SqliteIntegratorStore, "move_changes", moves_to(3)),
     ("lease checked", QueueLink, "renew", lambda _, attempts: len(attempts) > 0),
     ("objects handed over", Repository, "hand_over", lambda *all_: all_[-1] == LANDING),
     ("branch moved", Repository, "move_branch", lambda *all_: all_[-1].startswith("land")),
-    ("landed", SqliteIntegratorStore, "move_change", moves_to(4)),
-    ("bringing along", MergeQueue, "bring_along", lambda *_: True),
+    ("landed", SqliteIntegratorStore, "move_changes", moves_to(4)),
+    ("bringing along", Lander, "bring_along", lambda *_: True),
     ("checkout recorded", SqliteIntegratorStore, "begin_checkout_move", lambda *_: True),
     ("checkout's files moved", Git, "run", lambda _, *arguments: "-u" in arguments),
     ("checkout moved", checkout, "_move_locked", lambda *_: True),

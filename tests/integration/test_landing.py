@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from coord.times import timestamp_ns
 from coord.v1 import integrator_pb2, queue_pb2
 from coord_integrator.names import LANDING
 from coord_integrator.repository import Repository
@@ -67,10 +68,15 @@ async def test_a_red_change_is_rejected_and_the_next_attempt_gets_the_output(
         after = git(rig.repo, "rev-parse", "main")
         await rig.work("w1", "t", {"good.txt": "good\n"})
         second = await rig.ended("t")
+        request = integrator_pb2.ListTargetRunsRequest(project="demo")
+        (of_target,) = (await rig.integrator.ListTargetRuns(request)).runs
 
     assert change.state == REJECTED
-    # Twice on the merged tree, then once on the tree that it was merged into.
-    assert [run.passed for run in change.runs] == [False, False, True]
+    # Twice alone, and in between once the tree that it is merged into.
+    assert [run.passed for run in change.runs] == [False, False]
+    assert of_target.passed
+    assert timestamp_ns(change.runs[0].ended_at) <= timestamp_ns(of_target.started_at)
+    assert timestamp_ns(of_target.ended_at) <= timestamp_ns(change.runs[1].started_at)
     assert change.runs[0].exit_status == 3
     assert change.detail == "the reason\n"
     assert task.attempts[-1].reason == queue_pb2.FAILURE_REASON_CHECK_FAILED
@@ -162,7 +168,7 @@ async def test_a_check_that_runs_too_long_is_ended_with_all_that_it_began(tmp_pa
         change = await rig.ended("t")
 
     assert change.state == REJECTED
-    assert [run.exit_status for run in change.runs] == [-1, -1, 0]
+    assert [run.exit_status for run in change.runs] == [-1, -1]
     alive = [pid for pid in pids.read_text().split() if _is_alive(pid)]
     assert alive == []
 

@@ -54,7 +54,7 @@ def progress(summary: str) -> coordinator_pb2.ProgressReport:
 async def test_a_worker_says_hello_with_what_it_holds_and_its_token() -> None:
     async with fake_coordinator() as fake, worker(fake):
         await fake.until_hellos()
-    assert fake.hellos[0].protocol_version == 2
+    assert fake.hellos[0].protocol_version == 3
     assert list(fake.hellos[0].held) == [ATTEMPT]
     assert fake.tokens == ["Bearer secret"]
 

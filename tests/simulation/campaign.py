@@ -10,9 +10,13 @@ from pathlib import Path
 import structlog
 from coord.errors import CoordError
 
-from tests.simulation import conversation, stealing
+from tests.simulation import conversation, merging, stealing
 
-_KINDS = {"conversation": conversation.history, "stealing": stealing.history}
+_KINDS = {
+    "conversation": conversation.history,
+    "merging": merging.history,
+    "stealing": stealing.history,
+}
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """What is shown of a conflict, and what a landing says."""
 
 from coord.v1 import common_pb2, integrator_pb2
-from coord_integrator.landing import landing_message
+from coord_integrator.history import landing_message
 from coord_integrator.merging import clip, conflict_hunks
 from coord_integrator.store import ChangeRow
 

@@ -1,9 +1,10 @@
-"""Money and lengths of time, as people write and read them."""
+"""Money, lengths of time, rates and scopes, as people write and read them."""
 
 import re
 from decimal import Decimal
 
 from coord.times import MINUTE, SECOND
+from coord.v1 import ledger_pb2
 
 CURRENCY = "USD"
 _NANOS = 10**9
@@ -12,6 +13,12 @@ _UNITS = {"d": 24 * _HOUR, "h": _HOUR, "m": MINUTE, "s": SECOND, "ms": SECOND //
 # More digits are more than the services take, in any unit.
 _MONEY = re.compile(r"\$?\s*(\d{1,30}(?:\.\d{1,9})?)\s*(?:USD)?", re.IGNORECASE)
 _LENGTH = re.compile(r"(\d{1,30}(?:\.\d+)?)\s*(ms|[dhms])")
+_RATE = re.compile(r"(\d{1,12})(?::(\d{1,12}))?", re.ASCII)
+_SCOPES = {
+    name.removeprefix("SCOPE_KIND_").lower(): kind
+    for name, kind in ledger_pb2.ScopeKind.items()
+    if kind
+}
 _NANOS_MAX = 2**62
 _LENGTH_MAX = 366 * 24 * _HOUR
 
@@ -44,6 +51,45 @@ def parse_length(text: str) -> int:
     if length > _LENGTH_MAX:
         raise ValueError(f"{text!r} is longer than a year")
     return length
+
+
+def parse_rate(text: str) -> tuple[int, int]:
+    """Return a rate a minute and a burst, such as `50` or `50:10`.
+
+    Raises:
+        ValueError: It is no such rate.
+    """
+    found = _RATE.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f"{text!r} is no rate; write it as '50' or, with a burst, as '50:10'")
+    per_minute = int(found[1])
+    return per_minute, int(found[2] or per_minute)
+
+
+def parse_scope(text: str) -> tuple[int, str]:
+    """Return kind and id of a scope such as `task/ID`; the project's id is left open.
+
+    Raises:
+        ValueError: It is no such scope.
+    """
+    kind, _, name = text.partition("/")
+    if kind not in _SCOPES or bool(name) == (kind == "project"):
+        known = ", ".join(f"{kind}/ID" for kind in _SCOPES if kind != "project")
+        raise ValueError(f"{text!r} is no scope; write project, or {known}")
+    return _SCOPES[kind], name
+
+
+def parse_weight(text: str) -> tuple[str, float]:
+    """Return a worker's name and weight, such as `w1=2`.
+
+    Raises:
+        ValueError: It is no such pair.
+    """
+    name, _, number = text.partition("=")
+    try:
+        return name, float(number)
+    except ValueError:
+        raise ValueError(f"{text!r} is no weight; write it as 'NAME=2'") from None
 
 
 def format_money(nanos: int) -> str:

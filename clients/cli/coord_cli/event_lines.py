@@ -67,6 +67,10 @@ def _limiter(event: limiter_pb2.LimiterEvent) -> Iterator[str]:
         wait_ns = event.exhausted.retry_after.ToNanoseconds()
         yield f"is empty; {event.exhausted.worker} waits {format_length(wait_ns)}"
         return
+    if event.HasField("paused"):
+        until = event.paused.until.ToJsonString()
+        yield f"its provider wants no calls until {until}; {event.paused.worker} was told so"
+        return
     for dimension, limit in event.configured.limits.ListFields():
         yield f"{limit.per_minute} {dimension.name} a minute, {limit.burst} at once;"
 
@@ -79,9 +83,17 @@ def _ledger(event: ledger_pb2.LedgerEvent) -> Iterator[str]:
         if tokens := entry.usage.input_tokens + entry.usage.output_tokens:
             yield f"({tokens} tokens {entry.usage.model})"
         return
-    balance = getattr(event, event.WhichOneof("kind") or "").balance
-    yield f"{_scope(balance.scope)}: {format_money(balance.posted.nanos)} spent of"
-    yield format_money(balance.cap.nanos)
+    told = getattr(event, event.WhichOneof("kind") or "")
+    for budget in told.balance.budgets:
+        if event.HasField("budget_set") or budget.window == told.window:
+            yield f"{_scope(told.balance.scope)}: {format_money(budget.posted.nanos)} spent of"
+            yield format_money(budget.cap.nanos) + _WINDOWS.get(budget.window, "")
+
+
+_WINDOWS: Mapping[int, str] = {
+    ledger_pb2.BUDGET_WINDOW_DAY: " a day",
+    ledger_pb2.BUDGET_WINDOW_MONTH: " a month",
+}
 
 
 def _scope(scope: ledger_pb2.Scope) -> str:

@@ -1,27 +1,34 @@
 """Types of the commands' parameters."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
-from coord_cli.amounts import parse_length, parse_money
+from coord_cli.amounts import parse_length, parse_money, parse_rate, parse_scope, parse_weight
+
+T = TypeVar("T")
 
 
-class _Amount(click.ParamType[int]):
-    def __init__(self, name: str, parse: Callable[[str], int]) -> None:
+class _Amount(click.ParamType[T]):
+    def __init__(self, name: str, parse: Callable[[str], T]) -> None:
         self.name = name
         self._parse = parse
 
-    def convert(self, value: Any, param: Any, ctx: Any) -> int:
-        if isinstance(value, int):
-            return value  # A default.
+    def convert(self, value: Any, param: Any, ctx: Any) -> T:
+        if not isinstance(value, str):
+            return value  # type: ignore[no-any-return]  # A default.
         try:
             return self._parse(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
 
-# Nanoseconds, written as `90s`; billionths of a dollar, written as `$0.50`.
+# Nanoseconds, written as `90s`; billionths of a dollar, written as `$0.50`; a rate a minute and a
+# burst, written as `50:10`; kind and id of a scope, written as `task/ID`; a worker's name and
+# weight, written as `NAME=2`.
 LENGTH = _Amount("length", parse_length)
 MONEY = _Amount("money", parse_money)
+RATE = _Amount("rate", parse_rate)
+SCOPE = _Amount("scope", parse_scope)
+WEIGHT = _Amount("weight", parse_weight)

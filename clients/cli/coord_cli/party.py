@@ -31,6 +31,7 @@ class Party:
         name: The holder of what it claims: the worker's name, or one that the shell goes by.
         attempt: The attempt that an agent works on; None for the operator.
         served: Whether services run, rather than their stores being asked.
+        worker: The worker that it speaks as; empty for the operator.
     """
 
     project: str
@@ -38,6 +39,7 @@ class Party:
     name: str
     attempt: common_pb2.AttemptRef | None = None
     served: bool = True
+    worker: str = ""
 
 
 Opening = Callable[[], AbstractAsyncContextManager[Party]]
@@ -70,7 +72,11 @@ async def _worker() -> AsyncIterator[Party]:
     attempt = common_pb2.AttemptRef(task_id=task_id, fencing_token=fencing_token)
     async with connect(address, token) as channel:
         yield Party(
-            project, CoordinatorServiceStub(channel), worker, attempt if fencing_token else None
+            project,
+            CoordinatorServiceStub(channel),
+            worker,
+            attempt if fencing_token else None,
+            worker=worker,
         )
 
 

@@ -20,6 +20,11 @@ def service_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @click.option("--check", help="Command that a merged tree must pass before it lands.")
     @click.option("--no-check", is_flag=True, help="Land without any check.")
+    @click.option(
+        "--check-slots",
+        type=click.IntRange(1, 64),
+        help="How many checks may run at once.  [default: 2]",
+    )
     @click.option("--target", help="Branch to land on.  [default: the one that HEAD names]")
     @click.option("--setup", help="Command to run in a new worktree before an agent starts.")
     @env_file_option
@@ -27,6 +32,9 @@ def service_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "--strategy",
         type=click.Choice(sorted(STRATEGIES)),
         help="Who gets a task.",
+    )
+    @click.option(
+        "--account", help="Account whose rate limits and money are shared; see `coord account`."
     )
     @click.option(
         "--metrics-port",
@@ -58,9 +66,11 @@ def _overrides(options: dict[str, Any]) -> Overrides:
     given = (
         ("integrator", "check", check),
         ("integrator", "no_check", no_check or None),
+        ("integrator", "check_slots", options.pop("check_slots")),
         ("integrator", "target", options.pop("target")),
         ("integrator", "setup", options.pop("setup")),
         ("coordinator", "strategy", options.pop("strategy")),
+        ("coordinator", "account", options.pop("account")),
         ("node", "metrics", None if port is None else f"127.0.0.1:{port}"),
         *map(_setting, options.pop("settings")),
     )

@@ -4,12 +4,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from coord.admission import Client as Client
+    from coord.admission import SyncClient as SyncClient
     from coord.task import Task as Task
     from coord.task import TaskFailed as TaskFailed
     from coord.task import TaskReleased as TaskReleased
     from coord.worker import Worker as Worker
 
 _HOMES = {
+    "Client": "coord.admission",
+    "SyncClient": "coord.admission",
     "Task": "coord.task",
     "TaskFailed": "coord.task",
     "TaskReleased": "coord.task",

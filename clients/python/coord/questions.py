@@ -46,6 +46,8 @@ class Questions:
     def hear(self, response: coordinator_pb2.ConnectResponse) -> None:
         """Take a message that may be an answer; those to no open question are passed over."""
         match response.WhichOneof("message"):
+            case "call_admission":
+                self._settle(response.call_admission.call_id, response.call_admission)
             case "conflict":
                 self._settle(response.conflict.check_id, response.conflict)
             case "proceed":

@@ -17,11 +17,17 @@ import grpc.aio
 import structlog
 
 from coord.environment import SYSTEM, Environment
-from coord.errors import CoordError, from_rpc
+from coord.errors import CoordError, failed_precondition, from_rpc
 from coord.times import SECOND, duration_ns
-from coord.v1 import claims_pb2, common_pb2, coordinator_pb2, coordinator_pb2_grpc
+from coord.v1 import (
+    admission_pb2,
+    claims_pb2,
+    common_pb2,
+    coordinator_pb2,
+    coordinator_pb2_grpc,
+)
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION, PROTOCOL_VERSION_MIN = 3, 2
 
 Report = (
     coordinator_pb2.Started
@@ -36,6 +42,8 @@ Report = (
     | coordinator_pb2.RateSettlement
     | coordinator_pb2.ConflictCheck
     | coordinator_pb2.WorkerMessage
+    | admission_pb2.CallRequest
+    | admission_pb2.CallSettlement
 )
 
 _FIELDS: dict[type[Any], str] = {
@@ -51,7 +59,11 @@ _FIELDS: dict[type[Any], str] = {
     coordinator_pb2.RateSettlement: "rate_settlement",
     coordinator_pb2.ConflictCheck: "conflict_check",
     coordinator_pb2.WorkerMessage: "worker_message",
+    admission_pb2.CallRequest: "call_request",
+    admission_pb2.CallSettlement: "call_settlement",
 }
+# Since which version of the protocol.
+_SINCE: dict[type[Any], int] = {admission_pb2.CallRequest: 3, admission_pb2.CallSettlement: 3}
 _FATAL = frozenset(
     {
         grpc.StatusCode.FAILED_PRECONDITION,
@@ -181,7 +193,7 @@ class WorkerSession:
         self._environment = environment
         self._settings = settings or SessionSettings()
         self._outbox, self._handled = Outbox(), 0
-        self._session_id = ""
+        self._session_id, self._version = "", PROTOCOL_VERSION
         self._news = asyncio.Event()
         self._leaving = False
         self._claims: dict[str, None] = {}
@@ -197,7 +209,17 @@ class WorkerSession:
 
         Returns:
             Done when the coordinator has acknowledged it, however many streams that takes.
+
+        Raises:
+            CoordError: FAILED_PRECONDITION with reason UNSUPPORTED_VERSION: the coordinator is
+                older than what is said.
         """
+        if _SINCE.get(type(report), 0) > self._version:
+            raise failed_precondition(
+                "UNSUPPORTED_VERSION",
+                f"the coordinator speaks version {self._version} of the protocol, which has no"
+                f" {_FIELDS[type(report)]}; use the version of Coord that goes with it",
+            )
         request = coordinator_pb2.ConnectRequest()
         getattr(request, _FIELDS[type(report)]).CopyFrom(report)
         if isinstance(report, claims_pb2.ClaimRequest):
@@ -265,6 +287,7 @@ class WorkerSession:
         hello = coordinator_pb2.Hello()
         hello.CopyFrom(self._hello)
         hello.protocol_version = PROTOCOL_VERSION
+        hello.protocol_version_min = PROTOCOL_VERSION_MIN
         hello.session_id = self._session_id
         hello.confirmed = self._outbox.acknowledged
         hello.held.extend(self._held())
@@ -284,7 +307,7 @@ class WorkerSession:
         if not welcome.resumed:
             self._handled = 0
             self._lose_claims()
-        self._session_id = welcome.session_id
+        self._session_id, self._version = welcome.session_id, welcome.protocol_version
         self._outbox.welcome(resumed=welcome.resumed)
         self._outbox.acknowledge(response.acknowledged)
         self._welcomed_s, self._name_taken_since = asyncio.get_running_loop().time(), None

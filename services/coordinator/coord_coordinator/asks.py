@@ -10,6 +10,7 @@ from coord.times import SECOND, duration_ns
 from coord.v1 import claims_pb2, common_pb2, integrator_pb2, limiter_pb2
 from coord.v1 import coordinator_pb2 as pb
 
+from coord_coordinator.admission import Admission
 from coord_coordinator.claims import Claims
 from coord_coordinator.fleet import Fleet
 from coord_coordinator.mail import Mail
@@ -27,7 +28,14 @@ class Asks:
     """Answers what workers ask for. Every question may come twice, and gets the same answer."""
 
     def __init__(
-        self, fleet: Fleet, services: Services, claims: Claims, mail: Mail, *, has_repository: bool
+        self,
+        fleet: Fleet,
+        services: Services,
+        claims: Claims,
+        mail: Mail,
+        admission: Admission,
+        *,
+        has_repository: bool,
     ) -> None:
         self._fleet = fleet
         self._services = services
@@ -36,6 +44,8 @@ class Asks:
         self._has_repository = has_repository
         self._rate_waits: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._handlers: dict[str, Callable[[Worker, Any], Awaitable[None]]] = {
+            "call_request": admission.hear,
+            "call_settlement": admission.hear_settlement,
             "claim_release": self._claim_release,
             "conflict_check": self._conflict_check,
             "rate_request": self._rate_request,

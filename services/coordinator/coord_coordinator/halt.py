@@ -1,6 +1,7 @@
 """Stop and Resume: everything halts with its work saved, and stays so across restarts."""
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 from coord.errors import CoordError
@@ -25,6 +26,7 @@ class Halt:
 
     Attributes:
         reason: Who stopped it and why; None while it goes on.
+        on_change: Called when that has changed, before the operator is answered.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Halt:
         has_repository: bool,
     ) -> None:
         self.reason: common_pb2.Reason | None = None
+        self.on_change: Callable[[], None] = lambda: None
         self._fleet = fleet
         self._services = services
         self._has_repository = has_repository
@@ -56,8 +59,7 @@ class Halt:
     async def stop(self, message: str) -> list[common_pb2.AttemptRef]:
         """Stop all attempts, save their work, and let their tasks wait; return the attempts."""
         await self._set(message, "STOPPED")
-        self.reason = _stopped(message)
-        self._fleet.changed.wake()
+        self._change(_stopped(message))
         workers = [worker for worker in self._fleet.workers.values() if worker.attempts]
         stopped = [one.ref for worker in workers for one in worker.attempts.values()]
         for worker in workers:
@@ -72,7 +74,11 @@ class Halt:
             resume = integrator_pb2.ResumeMergingRequest(project=self._fleet.project)
             await self._services.insist(self._services.integrator.ResumeMerging, resume)
         await self._set("", "RESUMED")
-        self.reason = None
+        self._change(None)
+
+    def _change(self, reason: common_pb2.Reason | None) -> None:
+        self.reason = reason
+        self.on_change()
         self._fleet.changed.wake()
 
     async def _pause_merging(self, message: str) -> None:

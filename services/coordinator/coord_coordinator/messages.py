@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from coord.times import SECOND, duration_ns
-from coord.v1 import claims_pb2, common_pb2, limiter_pb2, queue_pb2
+from coord.v1 import admission_pb2, claims_pb2, common_pb2, limiter_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
 from coord_runtime.checks import (
     DETAIL_BYTES_MAX,
+    ITEMS_MAX,
     MESSAGE_BYTES_MAX,
     check_attempt,
     check_id,
@@ -22,6 +23,7 @@ from coord_runtime.checks import (
 )
 
 _USED_MAX = 10**12
+_CALL_ID_MAX = 56
 _RESOURCES_MAX = 100
 _GLOB_BYTES_MAX = 1_024
 _LEASE_NS_MAX = 24 * 3600 * SECOND
@@ -142,11 +144,46 @@ def _check_quantities(field: str, quantities: limiter_pb2.Quantities) -> None:
         check_range(f"{field}.{name}", getattr(quantities, name), 0, _USED_MAX)
 
 
+def check_call_request(request: admission_pb2.CallRequest) -> None:
+    """Check what is said of a call that is asked for."""
+    _check_call_id(request.call_id)
+    if request.HasField("attempt"):
+        check_attempt("attempt", request.attempt)
+    check_id("model", request.model)
+    check_range("input_tokens", request.input_tokens, 0, _USED_MAX)
+    check_range("max_output_tokens", request.max_output_tokens, 0, _USED_MAX)
+    check_range("min_output_tokens", request.min_output_tokens, 0, request.max_output_tokens)
+    check_ids("buckets", request.buckets)
+    if request.lane:
+        check_one_of("lane", request.lane, limiter_pb2.Lane.values())
+
+
+def check_call_settlement(settlement: admission_pb2.CallSettlement) -> None:
+    """Check what is said of a call that was admitted."""
+    _check_call_id(settlement.call_id)
+    if settlement.HasField("attempt"):
+        check_attempt("attempt", settlement.attempt)
+    check_id("model", settlement.model or settlement.usage.model)
+    _check_usage(settlement.usage)
+    if settlement.HasField("actual"):
+        check_money("actual", settlement.actual)
+    check_ids("buckets", settlement.buckets)
+    check_range("headers", len(settlement.headers), 0, ITEMS_MAX)
+
+
+def _check_call_id(call_id: str) -> None:
+    check_id("call_id", call_id)
+    # With the worker's name before it, it is an id elsewhere.
+    check_range("call_id: length", len(call_id), 1, _CALL_ID_MAX)
+
+
 def _check_conflict_check(check: pb.ConflictCheck) -> None:
     check_id("conflict_check.check_id", check.check_id)
 
 
 _QUESTIONS: dict[str, Callable[[Any], None]] = {
+    "call_request": check_call_request,
+    "call_settlement": check_call_settlement,
     "claim_release": _check_claim_release,
     "conflict_check": _check_conflict_check,
     "rate_request": _check_rate_request,

@@ -7,6 +7,7 @@ class CoordinatorMetrics:
     """The coordinator's metrics.
 
     Attributes:
+        calls: Calls to models that were asked for, by what was decided.
         claims_held: Claims that are held.
         claims_waiting: Claims that wait for others.
         messages_routed: Messages that a recipient has acknowledged.
@@ -16,6 +17,12 @@ class CoordinatorMetrics:
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self.calls = Counter(
+            "coord_coordinator_calls",
+            "Calls to models that were asked for.",
+            ["outcome"],
+            registry=registry,
+        )
         self.claims_held = Gauge(
             "coord_coordinator_claims_held", "Claims that are held.", registry=registry
         )

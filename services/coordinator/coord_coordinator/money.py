@@ -8,7 +8,7 @@ from coord.v1 import common_pb2, ledger_pb2, limiter_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
 
 from coord_coordinator.services import Services
-from coord_coordinator.workers import Worker, WorkerAttempt, cost_scopes
+from coord_coordinator.workers import Purse, Worker, WorkerAttempt
 
 _TOTAL_MAX = 2**62
 # For how long a scope counts as one without a cap, unless the ledger tells of one.
@@ -25,8 +25,9 @@ _COUNTS = (
 class Money:
     """Asks the ledger and the limiter on behalf of attempts."""
 
-    def __init__(self, project: str, services: Services) -> None:
-        self._project = project
+    def __init__(self, purse: Purse, services: Services) -> None:
+        self._project = purse.project
+        self._purse = purse
         self._services = services
         self._no_cap: dict[tuple[ledger_pb2.ScopeKind, str], int] = {}
 
@@ -35,14 +36,12 @@ class Money:
     ) -> common_pb2.Reason | None:
         """Return why there is not enough money to start a task; None where there is."""
         scopes = [
-            scope
-            for scope in cost_scopes(self._project, spec, worker)
-            if not self._has_no_cap(scope, spec)
+            scope for scope in self._purse.scopes(worker, spec) if not self._has_no_cap(scope, spec)
         ]
         balances = await asyncio.gather(*map(self._balance, scopes))
         wanted = self._wanted(spec, balances)
         for balance in balances:
-            if balance.HasField("cap") and _left(balance) < max(1, wanted):
+            if balance.budgets and _left(balance) < max(1, wanted):
                 return _budget_spent(balance, wanted)
         return None
 
@@ -64,7 +63,7 @@ class Money:
         left = _left(await self._cap(scope, attempt.spec.budget))
         request = ledger_pb2.ReservationRequest(
             reservation_id=attempt.reservation_id,
-            scopes=attempt.scopes(self._project, worker),
+            scopes=self._purse.scopes(worker, attempt.spec),
             amount=_money(attempt.spec.budget.currency, max(1, left)),
         )
         response = await self._services.insist(
@@ -102,7 +101,7 @@ class Money:
         """
         cost = ledger_pb2.Cost(
             entry_id=spent.entry_id,
-            scopes=attempt.scopes(self._project, worker.name),
+            scopes=self._purse.scopes(worker.name, attempt.spec),
             amount=spent.amount,
             usage=spent.usage,
             reservation_id=attempt.reservation_id if attempt.budget is not None else "",
@@ -165,7 +164,7 @@ class Money:
     async def _balance(self, scope: ledger_pb2.Scope) -> ledger_pb2.Balance:
         request = ledger_pb2.GetBalanceRequest(project=self._project, scope=scope)
         response = await self._services.insist(self._services.ledger.GetBalance, request)
-        if not response.balance.HasField("cap"):
+        if not response.balance.budgets:
             until_ns = self._services.environment.monotonic_ns() + _NO_CAP_NS
             self._no_cap[scope.kind, scope.id] = until_ns
         return response.balance
@@ -195,19 +194,18 @@ class Money:
     def _wanted(self, spec: queue_pb2.TaskSpec, balances: list[ledger_pb2.Balance]) -> int:
         of_task = (one for one in balances if one.scope.kind == ledger_pb2.SCOPE_KIND_TASK)
         task = next(of_task, ledger_pb2.Balance())
-        return max(0, _left(task)) if task.HasField("cap") else spec.budget.nanos
+        return max(0, _left(task)) if task.budgets else spec.budget.nanos
 
 
 def _left(balance: ledger_pb2.Balance) -> int:
-    """Return what may still be reserved below a cap.
+    """Return what may still be reserved below the tightest cap.
 
     What is pending for a task that waits belongs to attempts that have ended, and is about to be
     given back.
     """
-    spent = balance.posted.nanos
-    if balance.scope.kind != ledger_pb2.SCOPE_KIND_TASK:
-        spent += balance.pending.nanos
-    return balance.cap.nanos - spent
+    below = min(one.cap.nanos - one.posted.nanos for one in balance.budgets)
+    of_task = balance.scope.kind == ledger_pb2.SCOPE_KIND_TASK
+    return below if of_task else below - balance.pending.nanos
 
 
 def add_usage(total: common_pb2.Usage, part: common_pb2.Usage) -> None:
@@ -223,10 +221,11 @@ def _money(currency: str, nanos: int) -> common_pb2.Money:
 
 def _budget_spent(balance: ledger_pb2.Balance, wanted: int) -> common_pb2.Reason:
     kind = ledger_pb2.ScopeKind.Name(balance.scope.kind).removeprefix("SCOPE_KIND_").lower()
-    cap, currency = balance.cap.nanos / 1e9, balance.cap.currency
+    tightest = min(balance.budgets, key=lambda one: one.cap.nanos - one.posted.nanos)
+    cap, currency = tightest.cap.nanos / 1e9, tightest.cap.currency
     if kind == "task":
         code = "TASK_BUDGET_SPENT"
-        message = f"{balance.posted.nanos / 1e9:.2f} {currency} of its {cap:.2f} are spent"
+        message = f"{tightest.posted.nanos / 1e9:.2f} {currency} of its {cap:.2f} are spent"
     else:
         code = "BUDGET_SPENT"
         message = (

@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 from coord.errors import failed_precondition, invalid_argument, not_found
 from coord.room import full_disk
 from coord.times import SECOND, duration, duration_ns, from_seconds
-from coord.v1 import claims_pb2, common_pb2
+from coord.v1 import admission_pb2, claims_pb2, common_pb2
 from coord.v1 import coordinator_pb2 as pb
 from coord_runtime.calls import Call, Stream
 from coord_runtime.checks import (
@@ -26,6 +26,7 @@ from coord_runtime.service import Service, ServiceContext
 from coord_runtime.tokens import Kind
 from prometheus_client import Gauge
 
+from coord_coordinator.admission import Admission
 from coord_coordinator.adoption import Adoption
 from coord_coordinator.asks import Asks
 from coord_coordinator.claims import Claims
@@ -39,6 +40,8 @@ from coord_coordinator.halt import Halt
 from coord_coordinator.liveness import Liveness
 from coord_coordinator.mail import OPERATOR, Mail
 from coord_coordinator.messages import (
+    check_call_request,
+    check_call_settlement,
     check_claim_request,
     check_resources,
     check_worker_message,
@@ -54,7 +57,7 @@ from coord_coordinator.stealing import Stealing
 from coord_coordinator.store import CoordinatorStore
 from coord_coordinator.strategies import STRATEGIES
 from coord_coordinator.streams import Streams
-from coord_coordinator.workers import Worker
+from coord_coordinator.workers import Purse, Worker
 
 _DRAIN_S = 30.0
 _WAIT_NS_MAX = 60 * SECOND
@@ -71,6 +74,7 @@ class CoordinatorService(Service):
     WORKER_METHODS: ClassVar[frozenset[str]] = frozenset(
         {
             "AcquireClaims",
+            "Admit",
             "Connect",
             "ExplainDispatch",
             "GetStatus",
@@ -80,6 +84,7 @@ class CoordinatorService(Service):
             "ReleaseClaims",
             "RenewClaims",
             "SendMessage",
+            "SettleCalls",
             "WatchEvents",
         }
     )
@@ -90,7 +95,8 @@ class CoordinatorService(Service):
         self._store = store
         self._lifecycle: pb.Lifecycle = pb.LIFECYCLE_INIT
         self._fleet = fleet = Fleet(context.project, context.environment, store)
-        money = Money(context.project, services)
+        purse = Purse(context.project, settings.account)
+        money = Money(purse, services)
         metrics = CoordinatorMetrics(context.registry)
         stealing = Stealing(fleet, services, metrics)
         reports = Reports(fleet, services, money, stealing, has_repository=settings.repository)
@@ -103,7 +109,9 @@ class CoordinatorService(Service):
         self._claims = claims = Claims(fleet, store, metrics)
         # Beside the folder: the guard is to find it from the state folder alone.
         self._guard = GuardFile(context.folder.parent / NAME, fleet, claims, halt)
-        self._asks = asks = Asks(fleet, services, claims, mail, has_repository=settings.repository)
+        self._admission = admission = Admission(fleet, services, purse, metrics)
+        asks = Asks(fleet, services, claims, mail, admission, has_repository=settings.repository)
+        self._asks = asks
         self._conflicts = Conflicts(fleet, services, claims, has_repository=settings.repository)
         fleet.farewells.append(claims.end_session)
         obstacles = Obstacles(fleet, halt, lambda: self._lifecycle == pb.LIFECYCLE_RUNNING)
@@ -156,7 +164,7 @@ class CoordinatorService(Service):
     async def start(self) -> None:
         """Begin to assign and to watch."""
         self._fleet.restore()
-        self._claims.on_change = self._guard.write
+        self._claims.on_change = self._halt.on_change = self._guard.write
         self._lifecycle = pb.LIFECYCLE_RUNNING
         loops = (
             self._dispatch.run(),
@@ -198,6 +206,7 @@ class CoordinatorService(Service):
         await self._adoption.stop()
         await self._streams.stop()
         await self._asks.stop()
+        await self._admission.stop()
         await self._mail.close()
         await self._fleet.close()
         await self._store.close()
@@ -256,6 +265,26 @@ class CoordinatorService(Service):
         check_range("wait", wait_ns, 0, _WAIT_NS_MAX)
         results = await self._claims.acquire(request.holder, request.requests, wait_ns)
         return claims_pb2.AcquireClaimsResponse(results=results)
+
+    async def admit(
+        self, request: admission_pb2.AdmitRequest, call: Call
+    ) -> admission_pb2.AdmitResponse:
+        """Admit a call to a model, or say why not."""
+        del call
+        check_call_request(request.request)
+        wait_ns = duration_ns(request.wait)
+        check_range("wait", wait_ns, 0, _WAIT_NS_MAX)
+        return await self._admission.admit(request.worker, request.request, wait_ns)
+
+    async def settle_calls(
+        self, request: admission_pb2.SettleCallsRequest, call: Call
+    ) -> admission_pb2.SettleCallsResponse:
+        """Correct what calls were charged."""
+        del call
+        for settlement in request.settlements:
+            check_call_settlement(settlement)
+        results = await self._admission.settle(request.worker, request.settlements)
+        return admission_pb2.SettleCallsResponse(results=results)
 
     async def list_claims(
         self, request: claims_pb2.ListClaimsRequest, call: Call

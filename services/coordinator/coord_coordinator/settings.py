@@ -14,6 +14,7 @@ class CoordinatorSettings(SectionSettings):
         heartbeat_s: How often a worker is to say that it is alive.
         grace_s: After how long a silence it counts as lost.
         renew_s: How often the leases of live workers are renewed.
+        account: The account that costs count for beside the project; empty for none.
     """
 
     SECTION: ClassVar[str] = "coordinator"
@@ -22,3 +23,4 @@ class CoordinatorSettings(SectionSettings):
     heartbeat_s: float = 2.0
     grace_s: float = 15.0
     renew_s: float = 5.0
+    account: str = ""

@@ -11,7 +11,7 @@ from coord.v1 import coordinator_pb2 as pb
 
 from coord_coordinator.session import Session
 
-PROTOCOL_VERSION, PROTOCOL_VERSION_MIN = 2, 1
+PROTOCOL_VERSION, PROTOCOL_VERSION_MIN = 3, 1
 
 
 @dataclass(eq=False)
@@ -32,6 +32,7 @@ class WorkerAttempt:
         running: Whether its worker has begun it.
         ending: Whether its last report is being passed on: what the queue says of it is old news.
         overspent: Whether the worker was told to stop it for its costs.
+        calls: The ids of its calls whose costs are part of `spent`.
     """
 
     ref: common_pb2.AttemptRef
@@ -47,6 +48,7 @@ class WorkerAttempt:
     running: bool = False
     ending: bool = False
     overspent: bool = False
+    calls: set[str] = field(default_factory=set)
 
     @property
     def token(self) -> int:
@@ -57,10 +59,6 @@ class WorkerAttempt:
     def reservation_id(self) -> str:
         """The id of its reservation; the attempt alone decides it, so that a restart finds it."""
         return f"{self.ref.task_id}@{self.token}"
-
-    def scopes(self, project: str, worker: str) -> list[ledger_pb2.Scope]:
-        """Return what its costs count for."""
-        return cost_scopes(project, self.spec, worker)
 
 
 @dataclass(frozen=True)
@@ -237,18 +235,31 @@ class Worker:
         )
 
 
-def cost_scopes(project: str, spec: queue_pb2.TaskSpec, worker: str) -> list[ledger_pb2.Scope]:
-    """Return what the costs of a task at a worker (empty: at none yet) count for."""
-    scopes = [
-        ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_PROJECT, id=project),
-        ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_TASK, id=spec.id),
-    ]
-    if worker:
-        scopes.append(ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_WORKER, id=worker))
-    run = spec.labels.get("run")
-    if run:
-        scopes.append(ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_RUN, id=run))
-    return scopes
+@dataclass(frozen=True)
+class Purse:
+    """Who pays.
+
+    Attributes:
+        project: The project.
+        account: The account that it shares with others; empty for none.
+    """
+
+    project: str
+    account: str = ""
+
+    def scopes(
+        self, worker: str = "", spec: queue_pb2.TaskSpec | None = None
+    ) -> list[ledger_pb2.Scope]:
+        """Return what costs count for, at a worker (empty: at none yet) and of a task."""
+        run = spec.labels.get("run", "") if spec else ""
+        found = (
+            (ledger_pb2.SCOPE_KIND_PROJECT, self.project),
+            (ledger_pb2.SCOPE_KIND_TASK, spec.id if spec else ""),
+            (ledger_pb2.SCOPE_KIND_WORKER, worker),
+            (ledger_pb2.SCOPE_KIND_RUN, run),
+            (ledger_pb2.SCOPE_KIND_ACCOUNT, self.account),
+        )
+        return [ledger_pb2.Scope(kind=kind, id=name) for kind, name in found if name]
 
 
 def _describe(attempt: WorkerAttempt) -> pb.WorkerAttempt:

@@ -11,7 +11,7 @@ from coord_host.host import (
     merged,
     start,
 )
-from coord_host.places import Place, locate
+from coord_host.places import Place, locate, locate_account
 from coord_host.serving import serve
 from coord_host.split import start_split
 
@@ -27,6 +27,7 @@ __all__ = [
     "find",
     "last_overrides",
     "locate",
+    "locate_account",
     "merged",
     "serve",
     "start",

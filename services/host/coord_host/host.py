@@ -21,7 +21,7 @@ from coord_runtime.service import Service
 from coord_runtime.tokens import Kind, Principal, TokenMint, load_key
 
 from coord_host.endpoint import Endpoint, find, last_overrides, publish
-from coord_host.places import Place
+from coord_host.places import Place, locate_account
 
 Overrides = dict[str, dict[str, Any]]
 
@@ -33,7 +33,14 @@ _SERVICES: tuple[type[Service], ...] = (
     CoordinatorService,
 )
 # What a running host was started with, and a newcomer may not silently do without.
-_BINDING = (("integrator", "check"), ("integrator", "no_check"), ("integrator", "target"))
+_BINDING = (
+    ("coordinator", "account"),
+    ("integrator", "check"),
+    ("integrator", "no_check"),
+    ("integrator", "target"),
+)
+# Of an account, what projects share.
+_SHARED: tuple[type[Service], ...] = (LimiterService, LedgerService)
 
 
 class Host(Protocol):
@@ -69,23 +76,24 @@ class _Operator:
         self.addresses = endpoint.addresses
         self.overrides = endpoint.overrides
         self._mint = TokenMint(load_key(place.state / "token.key"))
+        account = account_of(endpoint.overrides)
+        self._mints = {} if account is None else shared_mints(account)
         self._channels: dict[str, grpc.aio.Channel] = {}
 
     def channel(self, service: str) -> grpc.aio.Channel:
         address = self.addresses[service]
         if address not in self._channels:
-            self._channels[address] = connect(address, self._token(Kind.OPERATOR, "operator"))
+            mint = self._mints.get(service, self._mint)
+            operator = Principal(Kind.OPERATOR, "operator", self.place.project)
+            self._channels[address] = connect(address, mint.mint(operator))
         return self._channels[address]
 
     def mint_worker(self, name: str) -> str:
-        return self._token(Kind.WORKER, name)
+        return self._mint.mint(Principal(Kind.WORKER, name, self.place.project))
 
     async def close(self) -> None:
         for channel in self._channels.values():
             await channel.close()
-
-    def _token(self, kind: Kind, name: str) -> str:
-        return self._mint.mint(Principal(kind, name, self.place.project))
 
 
 class Attached(_Operator):
@@ -169,11 +177,20 @@ async def start(
     try:
         if idle:
             overrides = merged(last_overrides(place), overrides) | {"node": {"metrics": ""}}
-        flags = settings_for(place, overrides)
-        plan = NodePlan(services_of(place), place.project, place.state, flags=flags, idle=idle)
+        shared = _shared_addresses(overrides)
+        plan = NodePlan(
+            [one for one in services_of(place) if one.NAME not in shared],
+            place.project,
+            place.state,
+            peers=shared,
+            flags=settings_for(place, overrides),
+            idle=idle,
+        )
+        if (account := account_of(overrides)) is not None:
+            plan.mints = shared_mints(account)
         node = await Node.start(plan)
         try:
-            host = Embedded(place, node, _endpoint(place, node, overrides))
+            host = Embedded(place, node, _endpoint(place, node, overrides, shared))
             if not idle:
                 publish(place, host.endpoint)
             try:
@@ -198,6 +215,8 @@ def services_of(place: Place) -> list[type[Service]]:
 
     The coordinator is the last: while it drains, it needs the others.
     """
+    if place.shares:
+        return list(_SHARED)
     return [one for one in _SERVICES if place.repo is not None or one is not IntegratorService]
 
 
@@ -210,16 +229,50 @@ def settings_for(place: Place, overrides: Overrides) -> Overrides:
     }
     if place.repo is not None:
         flags["integrator"] = {"repo": str(place.repo)}
+    if place.shares:
+        # One that stays the same, so that projects find it again after a restart.
+        flags["node"] = {"listen": f"unix:{place.state / 'socket'}"}
     for section, values in overrides.items():
         flags[section] = flags.get(section, {}) | values
     return flags
 
 
-def _endpoint(place: Place, node: Node, overrides: Overrides) -> Endpoint:
+def account_of(overrides: Overrides) -> Place | None:
+    """Return the account that settings name, if they do."""
+    name = overrides.get("coordinator", {}).get("account")
+    return locate_account(name) if name else None
+
+
+def shared_mints(account: Place) -> dict[str, TokenMint]:
+    """Return what signs tokens for the services of an account."""
+    mint = TokenMint(load_key(account.state / "token.key"))
+    return {service.NAME: mint for service in _SHARED}
+
+
+def _shared_addresses(overrides: Overrides) -> dict[str, str]:
+    """Return where the services of the account are, if there is one.
+
+    Raises:
+        CoordError: FAILED_PRECONDITION with reason ACCOUNT_NOT_SERVED.
+    """
+    account = account_of(overrides)
+    if account is None:
+        return {}
+    endpoint = find(account)
+    if endpoint is None:
+        name = account.state.name
+        raise failed_precondition(
+            "ACCOUNT_NOT_SERVED",
+            f"the account {name} is not served; start `coord account {name}` and leave it running",
+        )
+    return endpoint.addresses
+
+
+def _endpoint(place: Place, node: Node, overrides: Overrides, shared: dict[str, str]) -> Endpoint:
     names = [service.NAME for service in services_of(place)]
     return Endpoint(
         pid=os.getpid(),
-        addresses=dict.fromkeys(names, node.address),
+        addresses=dict.fromkeys(names, node.address) | shared,
         metrics=dict.fromkeys(names, node.metrics_address),
         overrides=overrides,
     )

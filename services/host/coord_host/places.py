@@ -13,6 +13,7 @@ from coord.times import SECOND
 _HASH_DIGITS = 10
 _NAME_MAX = 80
 _DEFAULT_PROJECT = "default"
+_ACCOUNT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,26 @@ class Place:
         repo: Top folder of its repository, or the repository itself where it is bare; None for
             tasks that are not work on a repository.
         state: Its state folder.
+        shares: Whether it is an account: rate limits and money that projects share, and no more.
     """
 
     project: str
     repo: Path | None
     state: Path
+    shares: bool = False
+
+
+def locate_account(name: str) -> Place:
+    """Return where an account is that several projects share.
+
+    Raises:
+        CoordError: INVALID_ARGUMENT with reason INVALID_ACCOUNT.
+    """
+    if not _ACCOUNT.fullmatch(name):
+        raise invalid_argument(
+            "INVALID_ACCOUNT", f"an account has 1 to 64 characters of [A-Za-z0-9_-], not {name!r}"
+        )
+    return Place(f"account-{name}", None, _state_root() / "accounts" / name, shares=True)
 
 
 def locate(repo: Path | None, state: Path | None = None) -> Place:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 
 import structlog
 from coord.environment import SYSTEM
-from coord.errors import CoordError, unavailable
+from coord.errors import CoordError, failed_precondition, unavailable
 from coord.times import SECOND
 from coord_runtime.addresses import split_address
 from coord_runtime.locks import FolderLock
@@ -20,7 +20,7 @@ from coord_runtime.service import Service
 from coord_runtime.tokens import load_key
 
 from coord_host.endpoint import Endpoint, publish
-from coord_host.host import Overrides, services_of, settings_for
+from coord_host.host import Overrides, account_of, services_of, settings_for
 from coord_host.places import Place
 
 _READY_S = 60.0
@@ -108,7 +108,15 @@ class ServiceProcess:
 
 @asynccontextmanager
 async def start_split(place: Place, overrides: Overrides) -> AsyncIterator[Endpoint]:
-    """Run each service in a process of its own until the exit."""
+    """Run each service in a process of its own until the exit.
+
+    Raises:
+        CoordError: FAILED_PRECONDITION with reason ACCOUNT_NOT_SPLIT; what hinders a start.
+    """
+    if account_of(overrides) is not None:
+        raise failed_precondition(
+            "ACCOUNT_NOT_SPLIT", "--split does not go with --account yet: leave one of them out"
+        )
     lock = FolderLock(place.state / "host")
     load_key(place.state / "token.key")
     addresses = {service.NAME: f"127.0.0.1:{port}" for service, port in _ports(place)}

@@ -6,9 +6,11 @@ files that they work on; it only borrows the objects of Coord's.
 """
 
 import asyncio
+import hashlib
 import itertools
+import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +20,9 @@ from coord_integrator.commands import CommandResult, run_command
 from coord_integrator.git import GitError
 from coord_integrator.repository import Repository
 from coord_integrator.worktrees import delete_tree
+
+# Where the tools are found that a check runs.
+_TOOL_VARIABLES = ("PATH", "PYTHONPATH", "NODE_PATH", "VIRTUAL_ENV")
 
 log = structlog.get_logger(__name__)
 
@@ -30,11 +35,13 @@ class Checker:
         repository: Where the trees are.
         command: What the operator's shell runs; empty: nothing.
         timeout_s: Longest time of a run, in seconds.
+        environment: Digest of what else the outcome may depend on.
     """
 
     repository: Repository
     command: str
     timeout_s: float
+    environment: str = ""
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     async def run(self, commit: str) -> CommandResult:
@@ -55,19 +62,27 @@ class Checker:
                 return CommandResult(error.status, f"git cannot check out this tree: {error}\n")
             return await run_command(self.command, folder, marker, self.timeout_s)
 
+    async def clear(self) -> None:
+        """Remove the folders that a kill has left."""
+        await asyncio.to_thread(_remove, self._root)
+
+    @property
+    def _root(self) -> Path:
+        return self.repository.folder / "check"
+
     @asynccontextmanager
     async def _new_folder(self) -> AsyncIterator[Path]:
         """Make a folder that was never there before, and remove it with what it holds then."""
-        root = self.repository.folder / "check"
-        await asyncio.to_thread(_remove, root)
-        folder = root / str(next(self._numbers))
+        folder = self._root / str(next(self._numbers))
         while folder.exists():
-            folder = root / str(next(self._numbers))
+            folder = self._root / str(next(self._numbers))
         folder.mkdir(parents=True)
         try:
             yield folder
         finally:
-            await asyncio.to_thread(_remove, root)
+            await asyncio.to_thread(_remove, folder)
+            with suppress(OSError):  # Another run has its folder there.
+                self._root.rmdir()
 
     async def _lay_out(self, folder: Path, commit: str) -> None:
         own = self.repository.own
@@ -81,6 +96,14 @@ class Checker:
         self.repository.copy_info(folder / ".git" / "info")
         await inside.run("update-ref", "--no-deref", "HEAD", commit)
         await inside.run("read-tree", "--reset", "-u", commit)
+
+
+def environment_digest() -> str:
+    """Return a digest of what the outcome of a check may depend on beside tree and command."""
+    system = os.uname()
+    seen = [system.sysname, system.release, system.machine]
+    seen += [os.environ.get(name, "") for name in _TOOL_VARIABLES]
+    return hashlib.sha256("\0".join(seen).encode(errors="surrogateescape")).hexdigest()
 
 
 def _remove(folder: Path) -> None:

@@ -3,10 +3,9 @@
 import structlog
 from coord.v1 import integrator_pb2, queue_pb2
 
-from coord_integrator.landing import MergeQueue
+from coord_integrator.endings import Endings
 from coord_integrator.queue_link import QueueLink
 from coord_integrator.store import UNFINISHED, IntegratorStore
-from coord_integrator.verdicts import Judge
 
 log = structlog.get_logger(__name__)
 
@@ -14,27 +13,26 @@ log = structlog.get_logger(__name__)
 class LeaseKeeper:
     """Renews the leases of changes, and ends the changes whose lease is gone."""
 
-    def __init__(
-        self, store: IntegratorStore, queue: QueueLink, merging: MergeQueue, judge: Judge
-    ) -> None:
+    def __init__(self, store: IntegratorStore, queue: QueueLink, endings: Endings) -> None:
         self._store = store
         self._queue = queue
-        self._merging = merging
-        self._judge = judge
+        self._endings = endings
 
-    async def renew(self) -> None:
-        """Renew all of them.
+    async def renew(self) -> bool:
+        """Renew all of them; tell whether a change has ended by that.
 
         A change on its way to the target is left to the merge queue, which asks about its lease
         itself before it moves the branch.
         """
         rows = [row for _, row in self._store.list_changes(UNFINISHED) if row.handed_over]
+        ended = False
         directives = await self._queue.renew([row.change.attempt for row in rows])
         for row, directive in zip(rows, directives, strict=True):
             landing = row.change.state == integrator_pb2.CHANGE_STATE_LANDING
             if directive != queue_pb2.LEASE_DIRECTIVE_CONTINUE and not landing:
-                await self._merging.end_stale(row, directive)
-                self._judge.stop(row.change.change_id)
+                await self._endings.stale(row, directive)
+                ended = True
+        return ended
 
 
 class Reporter:

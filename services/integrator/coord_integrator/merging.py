@@ -34,6 +34,21 @@ class Merge:
     detail: str = ""
 
 
+@dataclass(frozen=True)
+class Extent:
+    """What one commit changes of another.
+
+    Attributes:
+        added: Lines added.
+        removed: Lines removed.
+        paths: The files, relative to the top.
+    """
+
+    added: int
+    removed: int
+    paths: tuple[str, ...]
+
+
 class Merger:
     """Merges commits, one merge at a time.
 
@@ -76,14 +91,15 @@ class Merger:
         own = self._repository.own
         return await own.text("commit-tree", tree, *flags, "-F", "-", stdin=message.encode())
 
-    async def line_counts(self, old: str, new: str) -> tuple[int, int]:
-        """Return how many lines `new` adds and removes."""
+    async def extent(self, old: str, new: str) -> Extent:
+        """Return what `new` changes."""
         lines = await self._repository.own.items(
             "diff", "--numstat", "-z", "--no-renames", old, new
         )
-        counts = [line.split("\t")[:2] for line in lines]
-        added = sum(int(added) for added, _ in counts if added.isdecimal())
-        return added, sum(int(removed) for _, removed in counts if removed.isdecimal())
+        counts = [line.split("\t", 2) for line in lines]
+        added = sum(int(added) for added, _, _ in counts if added.isdecimal())
+        removed = sum(int(removed) for _, removed, _ in counts if removed.isdecimal())
+        return Extent(added, removed, tuple(path for _, _, path in counts))
 
     async def _hunks(self, tree: str, path: str) -> str:
         blob = await self._repository.own.run("cat-file", "blob", f"{tree}:{path}", ok=(0, 128))

@@ -14,11 +14,17 @@ class IntegratorMetrics:
         landings: Changes that have landed.
         rejections: Changes that were rejected, by `reason`.
         check_seconds: Length of the runs of the check, by `result`.
+        flakes: Trees on which the check was red and green.
+        landing_seconds: Time from submission to landing.
+        oldest_seconds: How long the oldest of those that wait has waited.
+        slots_busy: Runs of the check under way.
         conflicts: Pairs of worktrees, or of one and the target, that conflict.
         glances: Length of the radar's looks at a worktree.
         pairs: Pairs that the radar has judged, by what has: `apart` its filter, `cached` an earlier
             merge of the same, `merged` git.
         waiting: Changes that wait, are checked or land.
+
+    Runs a landed change: `check_seconds_count` divided by `landings`.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -37,6 +43,21 @@ class IntegratorMetrics:
             ["result"],
             buckets=_BUCKETS,
             registry=registry,
+        )
+        self.flakes = Counter(
+            "coord_integrator_flakes", "Trees that were red and green.", registry=registry
+        )
+        self.landing_seconds = Histogram(
+            "coord_integrator_landing_seconds",
+            "Time from submission to landing.",
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+        self.oldest_seconds = Gauge(
+            "coord_integrator_queue_age_seconds", "Wait of the oldest change.", registry=registry
+        )
+        self.slots_busy = Gauge(
+            "coord_integrator_slots_busy", "Runs of the check under way.", registry=registry
         )
         self.waiting = Gauge(
             "coord_integrator_queue_length", "Changes not ended yet.", registry=registry

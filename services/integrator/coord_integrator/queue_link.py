@@ -34,6 +34,14 @@ class QueueLink:
             raise from_rpc(error) from None
         return _error(response.results[0])
 
+    async def task(self, task_id: str) -> queue_pb2.Task:
+        """Return a task."""
+        request = queue_pb2.GetTaskRequest(project=self._project, task_id=task_id)
+        try:
+            return (await self._stub.GetTask(request, timeout=_TIMEOUT_S)).task
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc(error) from None
+
     async def renew(self, attempts: Sequence[common_pb2.AttemptRef]) -> list[Directive]:
         """Prolong leases; return what each attempt is to do."""
         directives: list[Directive] = []

@@ -75,6 +75,44 @@ MIGRATIONS = [
     CREATE INDEX runs_of_target ON runs (project, number) WHERE of_target;
     """,
     """
+    ALTER TABLE changes ADD COLUMN landing_to TEXT NOT NULL DEFAULT '';
+    CREATE TABLE run_changes (
+        project TEXT NOT NULL,
+        change_id TEXT NOT NULL,
+        run INTEGER NOT NULL,
+        PRIMARY KEY (project, change_id, run)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO run_changes SELECT project, change_id, number FROM runs WHERE change_id != '';
+    DROP INDEX runs_by_change;
+    ALTER TABLE runs DROP COLUMN change_id;
+    ALTER TABLE runs ADD COLUMN tree TEXT NOT NULL DEFAULT '';
+    ALTER TABLE runs ADD COLUMN command TEXT NOT NULL DEFAULT '';
+    ALTER TABLE runs ADD COLUMN passed INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX runs_by_tree ON runs (project, tree, command, passed) WHERE tree != '';
+    DROP TABLE greens;
+    CREATE TABLE greens (
+        project TEXT NOT NULL,
+        tree TEXT NOT NULL,
+        command TEXT NOT NULL,
+        environment TEXT NOT NULL,
+        PRIMARY KEY (project, tree, command, environment)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE flakes (
+        number INTEGER PRIMARY KEY,
+        project TEXT NOT NULL,
+        tree TEXT NOT NULL,
+        command TEXT NOT NULL,
+        body BLOB NOT NULL,
+        UNIQUE (project, tree, command)
+    ) STRICT;
+    CREATE TABLE endings (
+        number INTEGER PRIMARY KEY,
+        project TEXT NOT NULL,
+        category TEXT NOT NULL,
+        failed INTEGER NOT NULL
+    ) STRICT;
+    """,
+    """
     -- `other` is empty for the target.
     CREATE TABLE conflicts (
         project TEXT NOT NULL,

@@ -1,94 +1,51 @@
 """The integrator: one handler for each RPC, and the loops that land changes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar
+from typing import ClassVar, Self
 
 from coord.errors import (
     CoordError,
     failed_precondition,
     invalid_argument,
-    not_found,
     unavailable,
 )
 from coord.times import SECOND
-from coord.v1 import common_pb2
 from coord.v1 import integrator_pb2 as pb
 from coord_runtime.calls import Call
 from coord_runtime.checks import (
-    MESSAGE_BYTES_MAX,
     check_attempt,
     check_money,
-    check_one_of,
-    check_range,
     check_text,
     check_worker,
-    invalid_field,
-    page_size,
 )
-from coord_runtime.paging import next_page_token, page_start
-from coord_runtime.service import Service, ServiceContext
+from coord_runtime.service import ServiceContext
 
 from coord_integrator import names
-from coord_integrator.attempts import Attempts
-from coord_integrator.checkout import CheckoutFollower
-from coord_integrator.checks import Checker
 from coord_integrator.commands import end_strays
 from coord_integrator.conflict_table import ConflictTable
 from coord_integrator.filters import filter_options
 from coord_integrator.git import GitError
-from coord_integrator.landing import MergeQueue, Parts
-from coord_integrator.leases import LeaseKeeper, Reporter
 from coord_integrator.loops import Loop
-from coord_integrator.merging import Merger
+from coord_integrator.merge_calls import MergeCalls
 from coord_integrator.metrics import IntegratorMetrics
-from coord_integrator.pauses import Pauses
 from coord_integrator.queue_link import QueueLink
-from coord_integrator.radar import Radar
 from coord_integrator.radar_calls import RadarCalls
-from coord_integrator.radar_loop import RadarLoop
 from coord_integrator.repository import Repository
 from coord_integrator.room import check_writable
+from coord_integrator.rooms import Ground, Rooms, furnish, worktrees_folder
 from coord_integrator.schema import MIGRATIONS
 from coord_integrator.settings import IntegratorSettings
-from coord_integrator.snapshot import Snapshots
 from coord_integrator.sqlite import SqliteIntegratorStore
-from coord_integrator.store import IntegratorStore
-from coord_integrator.submissions import Submissions
 from coord_integrator.target import Target, default_target
-from coord_integrator.verdicts import Judge
-from coord_integrator.worktrees import Worktrees
-
-T = TypeVar("T")
 
 _HEADS = "refs/heads/"
 _TITLE_BYTES_MAX = 1_024
-_FOLLOW_EVERY = 10
-# Each run has up to 64 KiB of output.
-_RUNS_DEFAULT, _RUNS_MAX = 2, 20
 
 
-@dataclass(frozen=True)
-class Rooms:
-    """What the service is made of."""
-
-    store: IntegratorStore
-    target: Target
-    attempts: Attempts
-    radar: Radar
-    looking: RadarLoop
-    submissions: Submissions
-    merging: MergeQueue
-    pauses: Pauses
-    judge: Judge
-    keeper: LeaseKeeper
-    reporter: Reporter
-    full_disk: Callable[[], str]
-
-
-class IntegratorService(RadarCalls, Service):
+class IntegratorService(MergeCalls, RadarCalls):
     """Holds the worktrees and the merge queue of one repository."""
 
     NAME: ClassVar[str] = "integrator"
@@ -98,14 +55,9 @@ class IntegratorService(RadarCalls, Service):
     )
 
     def __init__(self, rooms: Rooms, settings: IntegratorSettings) -> None:
-        super().__init__(rooms.radar, rooms.attempts)
-        self._rooms = rooms
-        self._settings = settings
-        self._steps = 0
-        self._underway: set[asyncio.Task[Any]] = set()
-        self._merging = Loop("merging", self._merge)
+        MergeCalls.__init__(self, rooms, settings)
+        RadarCalls.__init__(self, rooms.radar, rooms.attempts)
         self._renewing = Loop("renewing", self._renew)
-        self._reporting = Loop("reporting", self._report)
 
     @classmethod
     async def open(cls, context: ServiceContext) -> Self:
@@ -136,10 +88,12 @@ class IntegratorService(RadarCalls, Service):
             raise _no_branch(branch)
         database = await context.open_database(MIGRATIONS)
         store = SqliteIntegratorStore(database, context.project)
-        target = Target(repository, store, branch, _worktrees(context))
+        target = Target(repository, store, branch, worktrees_folder(context))
+        metrics = IntegratorMetrics(context.registry)
+        queue = QueueLink(context.channel("queue"), context.project)
         table = ConflictTable(database, context.project)
-        rooms = await _furnish(context, settings, repository, target, store=store, table=table)
-        return cls(rooms, settings)
+        ground = Ground(context, settings, repository, target, store, table, metrics, queue)
+        return cls(await furnish(ground), settings)
 
     async def start(self) -> None:
         """Begin to land changes, to renew their leases and to report."""
@@ -150,70 +104,18 @@ class IntegratorService(RadarCalls, Service):
         """Begin no new check. One that runs is cut off: its change waits until the next start."""
         del deadline_s
         await self._merging.stop()
+        await self._rooms.merging.queue.stand_down("its check is started anew")
 
     async def stop(self) -> None:
         """End the loops and what calls have begun, and close the store."""
         for loop in (self._merging, self._renewing, self._reporting):
             await loop.stop()
+        await self._rooms.merging.slots.stop_all()
         for task in self._underway:
             task.cancel()
         await asyncio.gather(*self._underway, return_exceptions=True)
         await self._rooms.looking.stop()
         await self._rooms.store.close()
-
-    async def check_target(
-        self, request: pb.CheckTargetRequest, call: Call
-    ) -> pb.CheckTargetResponse:
-        """Check the target as it stands, unless it is known to be green."""
-        del call
-        merging = self._rooms.merging
-        green = await merging.is_target_green()
-        if green or request.known_only:
-            return pb.CheckTargetResponse(green=green)
-        reason = await self._to_its_end(merging.check_target())
-        return pb.CheckTargetResponse(green=reason is None, reason=reason)
-
-    async def get_change(self, request: pb.GetChangeRequest, call: Call) -> pb.GetChangeResponse:
-        """Return one change with its runs."""
-        del call
-        row = self._rooms.store.change(request.change_id)
-        if row is None:
-            message = f"there is no change {request.change_id!r}"
-            raise not_found("CHANGE_NOT_FOUND", message)
-        row.change.runs.extend(self._rooms.store.runs(request.change_id))
-        return pb.GetChangeResponse(change=row.change)
-
-    async def list_changes(
-        self, request: pb.ListChangesRequest, call: Call
-    ) -> pb.ListChangesResponse:
-        """List changes in the order in which they were submitted."""
-        del call
-        for state in request.states:
-            check_one_of("states", state, pb.ChangeState.values())
-        if request.page_token and not request.page_token.isdecimal():
-            raise invalid_field("page_token", "use the token of the answer before")
-        size, after = page_size(request.page_size), int(request.page_token or 0)
-        found = self._rooms.store.list_changes(request.states, after=after, limit=size + 1)
-        shown = found[:size]
-        return pb.ListChangesResponse(
-            changes=[row.change for _, row in shown],
-            next_page_token=str(shown[-1][0]) if len(found) > size else "",
-            merge_queue=await self._merge_queue(),
-        )
-
-    async def list_target_runs(
-        self, request: pb.ListTargetRunsRequest, call: Call
-    ) -> pb.ListTargetRunsResponse:
-        """List the runs of the check on the target alone, newest first."""
-        del call
-        check_range("page_size", request.page_size, 0, _RUNS_MAX)
-        size, before = request.page_size or _RUNS_DEFAULT, page_start(request)
-        found = self._rooms.store.target_runs(before=before[0] if before else None, limit=size + 1)
-        more = len(found) > size
-        return pb.ListTargetRunsResponse(
-            runs=[run for _, run in found[:size]],
-            next_page_token=next_page_token(request, [found[size - 1][0]]) if more else "",
-        )
 
     async def list_worktrees(
         self, request: pb.ListWorktreesRequest, call: Call
@@ -224,24 +126,6 @@ class IntegratorService(RadarCalls, Service):
         return pb.ListWorktreesResponse(
             worktrees=[self._rooms.attempts.worktree(row) for row in rows]
         )
-
-    async def pause_merging(
-        self, request: pb.PauseMergingRequest, call: Call
-    ) -> pb.PauseMergingResponse:
-        """Let nothing land."""
-        del call
-        check_text("message", request.message, MESSAGE_BYTES_MAX)
-        await self._to_its_end(self._pause(request.message or "paused by the operator"))
-        return pb.PauseMergingResponse()
-
-    async def resume_merging(
-        self, request: pb.ResumeMergingRequest, call: Call
-    ) -> pb.ResumeMergingResponse:
-        """Let changes land again."""
-        del request, call
-        await self._rooms.pauses.let_go()
-        self._merging.wake()
-        return pb.ResumeMergingResponse()
 
     async def setup_worktree(
         self, request: pb.SetupWorktreeRequest, call: Call
@@ -298,112 +182,10 @@ class IntegratorService(RadarCalls, Service):
         async for events in self._rooms.store.watch(request.after):
             yield pb.WatchIntegratorEventsResponse(events=events)
 
-    async def _to_its_end(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do work that is not undone when its caller goes away."""
-        task = asyncio.ensure_future(work)
-        self._underway.add(task)
-        task.add_done_callback(self._underway.discard)
-        return await asyncio.shield(task)
-
-    async def _pause(self, message: str) -> None:
-        """Cut off the step that is under way, so that none lands after the answer."""
-        runs = await self._merging.stop()
-        await self._rooms.pauses.hold(message)
-        if runs:
-            self._merging.start()
-
-    async def _merge_queue(self) -> pb.MergeQueue:
-        target = self._rooms.target
-        standing = await target.read()
-        queue = pb.MergeQueue(target=target.branch, paused=self._rooms.store.paused())
-        if standing is not None:
-            queue.landing_branch = standing.branch
-            queue.target_commit = standing.tip
-        if full := self._rooms.full_disk():
-            queue.paused.CopyFrom(common_pb2.Reason(code="DISK_FULL", message=full))
-        return queue
-
-    async def _merge(self) -> float:
-        rooms = self._rooms
-        try:
-            await rooms.submissions.hand_over_rest()
-            busy = await rooms.merging.step()
-            if not busy and self._steps % _FOLLOW_EVERY == 0:
-                await rooms.merging.bring_along()
-        except GitError as error:
-            await rooms.pauses.begin("GIT_FAILED", str(error))
-            raise
-        finally:
-            self._reporting.wake()
-        self._steps += 1
-        if busy:
-            self._rooms.looking.wake()
-        return 0.0 if busy else self._settings.poll_s
-
     async def _renew(self) -> float:
-        await self._rooms.keeper.renew()
+        if await self._rooms.keeper.renew():
+            self._merging.wake()
         return self._settings.renew_s
-
-    async def _report(self) -> float:
-        await self._rooms.reporter.send()
-        return self._settings.renew_s
-
-
-async def _furnish(
-    context: ServiceContext,
-    settings: IntegratorSettings,
-    repository: Repository,
-    target: Target,
-    *,
-    store: IntegratorStore,
-    table: ConflictTable,
-) -> Rooms:
-    metrics = IntegratorMetrics(context.registry)
-    snapshots = Snapshots(repository)
-    await snapshots.open()
-    worktrees = Worktrees(repository, snapshots, _worktrees(context), target.branch)
-    queue = QueueLink(context.channel("queue"), context.project)
-    merger = Merger(repository)
-    checker = Checker(repository, settings.check, settings.check_timeout_s)
-    judge = Judge(store, checker, context.environment, metrics)
-    checkout = CheckoutFollower(repository, store, target)
-    submissions = Submissions(
-        queue, merger, repository=repository, store=store, target=target, metrics=metrics
-    )
-    attempts = Attempts(
-        worktrees,
-        submissions,
-        repository=repository,
-        store=store,
-        target=target,
-        settings=settings,
-    )
-    pauses = Pauses(store, context.environment)
-    parts = Parts(repository, store, target, merger, judge, queue, checkout, pauses, metrics)
-    may_land = bool(settings.check) or settings.no_check
-    merging = MergeQueue(parts, may_land=may_land, squash=settings.history == "squash")
-    radar = Radar(
-        attempts,
-        target,
-        repository,
-        table=table,
-        environment=context.environment,
-        metrics=metrics,
-    )
-    return Rooms(
-        store,
-        target,
-        attempts,
-        radar,
-        RadarLoop(radar, _worktrees(context), repository.common_folder),
-        submissions,
-        merging,
-        pauses,
-        judge,
-        LeaseKeeper(store, queue, merging, judge),
-        Reporter(store, queue),
-        repository.full_disk,
-    )
 
 
 def _no_branch(branch: str) -> CoordError:
@@ -429,10 +211,6 @@ async def _check_names(repository: Repository, target: str) -> None:
             f" {names.landing_branch(target)!r}: rename it, as by git branch -m {blocking} NAME",
             branch=blocking,
         )
-
-
-def _worktrees(context: ServiceContext) -> Path:
-    return context.folder.resolve().parent / "worktrees"
 
 
 def _no_repository(path: Path, error: Exception) -> CoordError:

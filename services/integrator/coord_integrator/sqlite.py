@@ -1,15 +1,16 @@
 """The integrator's store in SQLite."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import astuple
 from typing import Any
 
 from coord.errors import failed_precondition
 from coord.times import timestamp
 from coord.v1 import common_pb2, integrator_pb2, queue_pb2
-from coord_runtime.database import Database, Transaction
+from coord_runtime.database import Transaction
 
+from coord_integrator.sqlite_runs import SqliteRunStore
 from coord_integrator.store import (
     ChangeRow,
     CheckoutMove,
@@ -22,19 +23,17 @@ from coord_integrator.store import (
 State = integrator_pb2.ChangeState
 
 _WORKTREE = "worker, fence, fence_task, ready, token, branch, base, set_up, removed"
-_CHANGE = "number, body, title, cost, handed_over, landing_branch, landing_from"
+_CHANGE = "number, body, title, cost, handed_over, landing_branch, landing_from, landing_to"
+_WAITING = (integrator_pb2.CHANGE_STATE_QUEUED, integrator_pb2.CHANGE_STATE_CHECKING)
+_RED = queue_pb2.FAILURE_REASON_CHECK_FAILED
 _KINDS: dict[str, type[Report]] = {
     "complete": queue_pb2.Completion,
     "fail": queue_pb2.Failure,
 }
 
 
-class SqliteIntegratorStore:
+class SqliteIntegratorStore(SqliteRunStore):
     """The state of one project's integrator. See `IntegratorStore`."""
-
-    def __init__(self, database: Database, project: str) -> None:
-        self._database = database
-        self._project = project
 
     async def claim_worktree(self, worker: str, attempt: common_pb2.AttemptRef) -> WorktreeRow:
         """Make an attempt the one that a worktree is to serve."""
@@ -99,21 +98,56 @@ class SqliteIntegratorStore:
 
         return await self._database.write(add)
 
-    async def hand_over_change(self, change_id: str) -> None:
-        """Record that the queue has moved the change's lease to the integrator."""
-        query = "UPDATE changes SET handed_over = 1 WHERE project = ? AND change_id = ?"
-        await self._execute(query, self._project, change_id)
+    async def hand_over_change(self, change_id: str, category: str, priority: int) -> None:
+        """Record that the queue has moved the change's lease here, and what its task is."""
+
+        def record(transaction: Transaction) -> None:
+            row = _change(transaction.sql, self._project, change_id)
+            if row is None:
+                return
+            row.change.category, row.change.priority = category, priority
+            self._put_body(transaction, row.change)
+            query = "UPDATE changes SET handed_over = 1 WHERE project = ? AND change_id = ?"
+            transaction.sql.execute(query, (self._project, change_id))
+
+        await self._database.write(record)
+
+    async def reprioritize_change(
+        self, change_id: str, priority: int | None, *, urgent: bool | None
+    ) -> ChangeRow | None:
+        """Set when a change that waits is served; None where there is none such."""
+
+        def record(transaction: Transaction) -> ChangeRow | None:
+            row = _change(transaction.sql, self._project, change_id)
+            if row is None or row.change.state not in _WAITING:
+                return None
+            if priority is not None:
+                row.change.priority = priority
+            if urgent is not None:
+                row.change.urgent = urgent
+            self._put_body(transaction, row.change)
+            self._tell(transaction, row.change)
+            return row
+
+        return await self._database.write(record)
 
     async def move_change(
         self, change_id: str, sources: Collection[State], move: Move
     ) -> ChangeRow | None:
         """Move a change, if it is in one of `sources`; None where it is not."""
+        return next(iter(await self.move_changes({change_id: move}, sources)), None)
 
-        def perform(transaction: Transaction) -> ChangeRow | None:
-            row = _change(transaction.sql, self._project, change_id)
-            if row is None or row.change.state not in sources:
-                return None
-            return self._move(transaction, row, move)
+    async def move_changes(
+        self, moves: Mapping[str, Move], sources: Collection[State]
+    ) -> list[ChangeRow]:
+        """Move changes by id, all at once; none of them unless all are in one of `sources`."""
+
+        def perform(transaction: Transaction) -> list[ChangeRow]:
+            rows = [_change(transaction.sql, self._project, change_id) for change_id in moves]
+            found = [row for row in rows if row is not None and row.change.state in sources]
+            if len(found) < len(moves):
+                return []
+            return [self._move(transaction, row, moves[row.change.change_id]) for row in found]
 
         return await self._database.write(perform)
 
@@ -121,11 +155,13 @@ class SqliteIntegratorStore:
         """Return a change."""
         return self._database.read(lambda sql: _change(sql, self._project, change_id))
 
-    def runs(self, change_id: str) -> list[integrator_pb2.CheckRun]:
-        """Return the runs of a change, oldest first."""
-        query = "SELECT body FROM runs WHERE project = ? AND change_id = ? ORDER BY number"
-        rows = self._rows(query, self._project, change_id)
-        return [integrator_pb2.CheckRun.FromString(body) for (body,) in rows]
+    def endings(self, limit: int) -> list[tuple[str, bool]]:
+        """Return the newest changes that have landed, or were rejected for a red check."""
+        query = (
+            "SELECT category, failed FROM endings WHERE project = ? ORDER BY number DESC LIMIT ?"
+        )
+        rows = self._rows(query, self._project, limit)
+        return [(category, bool(failed)) for category, failed in reversed(rows)]
 
     def list_changes(
         self, states: Collection[State], *, after: int = 0, limit: int = -1
@@ -139,36 +175,6 @@ class SqliteIntegratorStore:
         )
         rows = self._rows(query, self._project, after, *states, limit)
         return [(row[0], _change_row(row)) for row in rows]
-
-    def target_runs(
-        self, *, before: int | None, limit: int
-    ) -> list[tuple[int, integrator_pb2.CheckRun]]:
-        """Return runs on the target alone with their numbers, newest first."""
-        query = (
-            "SELECT number, body FROM runs WHERE project = ? AND of_target"
-            " AND number < coalesce(?, number + 1) ORDER BY number DESC LIMIT ?"
-        )
-        rows = self._rows(query, self._project, before, limit)
-        return [(number, integrator_pb2.CheckRun.FromString(body)) for number, body in rows]
-
-    async def add_run(self, change_id: str, run: integrator_pb2.CheckRun) -> None:
-        """Record a run of the check. A green one vouches for its tree from then on."""
-
-        def add(transaction: Transaction) -> None:
-            transaction.sql.execute(
-                "INSERT INTO runs (project, change_id, body, of_target) VALUES (?, ?, ?, ?)",
-                (self._project, change_id, run.SerializeToString(), run.of_target),
-            )
-            if run.passed:
-                row = (self._project, run.tree, run.command)
-                transaction.sql.execute("INSERT OR IGNORE INTO greens VALUES (?, ?, ?)", row)
-
-        await self._database.write(add)
-
-    def is_green(self, tree: str, command: str) -> bool:
-        """Tell whether the check has been green on a tree."""
-        query = "SELECT 1 FROM greens WHERE project = ? AND tree = ? AND command = ?"
-        return bool(self._rows(query, self._project, tree, command))
 
     def reports(self) -> list[tuple[int, Report]]:
         """Return what the queue has not answered yet, oldest first, by number."""
@@ -238,12 +244,6 @@ class SqliteIntegratorStore:
         """Close the store."""
         await self._database.close()
 
-    async def _execute(self, query: str, *values: object) -> None:
-        await self._database.write(lambda transaction: transaction.sql.execute(query, values))
-
-    def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        return self._database.read(lambda sql: sql.execute(query, values).fetchall())
-
     def _put_worktree(self, transaction: Transaction, row: WorktreeRow) -> None:
         query = "INSERT OR REPLACE INTO worktrees VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         transaction.sql.execute(query, (self._project, *astuple(row)))
@@ -276,24 +276,33 @@ class SqliteIntegratorStore:
         change.detail = move.detail
         change.landed_commit = move.landed_commit
         change.changed_at.CopyFrom(timestamp(transaction.now_ns))
+        self._put_body(transaction, change)
+        landing = (move.landing_branch, move.landing_from, move.landing_to)
         transaction.sql.execute(
-            "UPDATE changes SET state = ?, body = ?, landing_branch = ?, landing_from = ?"
+            "UPDATE changes SET landing_branch = ?, landing_from = ?, landing_to = ?"
             " WHERE project = ? AND change_id = ?",
-            (
-                change.state,
-                change.SerializeToString(),
-                move.landing_branch,
-                move.landing_from,
-                self._project,
-                change.change_id,
-            ),
+            (*landing, self._project, change.change_id),
         )
+        self._put_ending(transaction, change, move)
         sequence = self._tell(transaction, change)
         if move.report is not None:
             self._put_report(transaction, move.report, sequence)
-        return ChangeRow(
-            change, row.title, row.cost, row.handed_over, move.landing_branch, move.landing_from
+        return ChangeRow(change, row.title, row.cost, row.handed_over, *landing)
+
+    def _put_body(self, transaction: Transaction, change: integrator_pb2.Change) -> None:
+        transaction.sql.execute(
+            "UPDATE changes SET state = ?, body = ? WHERE project = ? AND change_id = ?",
+            (change.state, change.SerializeToString(), self._project, change.change_id),
         )
+
+    def _put_ending(
+        self, transaction: Transaction, change: integrator_pb2.Change, move: Move
+    ) -> None:
+        """Record what a change has told of others of its kind."""
+        failed = isinstance(move.report, queue_pb2.Failure) and move.report.reason == _RED
+        if failed or change.state == integrator_pb2.CHANGE_STATE_LANDED:
+            query = "INSERT INTO endings (project, category, failed) VALUES (?, ?, ?)"
+            transaction.sql.execute(query, (self._project, change.category, failed))
 
     def _tell(self, transaction: Transaction, change: integrator_pb2.Change) -> int:
         moved = integrator_pb2.ChangeMoved(change=change)
@@ -352,8 +361,7 @@ def _change(sql: sqlite3.Connection, project: str, change_id: str) -> ChangeRow 
 
 
 def _change_row(row: Sequence[Any]) -> ChangeRow:
-    _, body, title, cost, handed_over, branch, source = row
+    _, body, title, cost, handed_over, *landing = row
     change = integrator_pb2.Change.FromString(body)
-    return ChangeRow(
-        change, title, common_pb2.Money.FromString(cost), bool(handed_over), branch, source
-    )
+    money = common_pb2.Money.FromString(cost)
+    return ChangeRow(change, title, money, bool(handed_over), *landing)

@@ -1,6 +1,6 @@
 """What the integrator remembers, as whole operations."""
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -61,6 +61,7 @@ class ChangeRow:
         handed_over: Whether the queue has moved its lease to the integrator.
         landing_branch: The branch that its landing moves, once it is LANDING.
         landing_from: Where that branch was; empty where it was not there.
+        landing_to: Where it goes: the commit of the last of the changes that land together.
     """
 
     change: integrator_pb2.Change
@@ -69,6 +70,7 @@ class ChangeRow:
     handed_over: bool = False
     landing_branch: str = ""
     landing_from: str = ""
+    landing_to: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class Move:
         landed_commit: The commit that lands it.
         landing_branch: See `ChangeRow`.
         landing_from: See `ChangeRow`.
+        landing_to: See `ChangeRow`.
         report: What the queue is to be told. It goes out until the queue has answered.
     """
 
@@ -91,6 +94,7 @@ class Move:
     landed_commit: str = ""
     landing_branch: str = ""
     landing_from: str = ""
+    landing_to: str = ""
     report: Report | None = None
 
 
@@ -124,7 +128,39 @@ class LandingTip:
     to: str = ""
 
 
-class IntegratorStore(Protocol):
+class RunStore(Protocol):
+    """The runs of the check, and what they vouch for."""
+
+    def runs(self, change_id: str) -> list[integrator_pb2.CheckRun]:
+        """Return the runs with a change, oldest first."""
+
+    def target_runs(
+        self, *, before: int | None, limit: int
+    ) -> list[tuple[int, integrator_pb2.CheckRun]]:
+        """Return runs on the target alone with their numbers, newest first.
+
+        Args:
+            before: Only runs with a smaller number; None for all.
+            limit: The most to return.
+        """
+
+    async def add_run(self, run: integrator_pb2.CheckRun, environment: str) -> bool:
+        """Record a run of the check; tell whether it is the first to show that its tree is flaky.
+
+        A green one vouches for its tree, command and environment from then on.
+        """
+
+    def is_green(self, tree: str, command: str, environment: str) -> bool:
+        """Tell whether the check has been green on a tree."""
+
+    def run_counts(self) -> tuple[int, int]:
+        """Return how many runs there were, and how many trees were red and green."""
+
+    def flakes(self, limit: int) -> list[integrator_pb2.Flake]:
+        """Return the newest flakes, newest first."""
+
+
+class IntegratorStore(RunStore, Protocol):
     """The integrator's state.
 
     What is written is on disk when the call returns, and told in an event. Reads are of the last
@@ -156,8 +192,19 @@ class IntegratorStore(Protocol):
     async def add_change(self, row: ChangeRow) -> ChangeRow:
         """Record a change that is there for the first time; return the one that is stored."""
 
-    async def hand_over_change(self, change_id: str) -> None:
-        """Record that the queue has moved the change's lease to the integrator."""
+    async def hand_over_change(self, change_id: str, category: str, priority: int) -> None:
+        """Record that the queue has moved the change's lease here, and what its task is."""
+
+    async def reprioritize_change(
+        self, change_id: str, priority: int | None, *, urgent: bool | None
+    ) -> ChangeRow | None:
+        """Set when a change that is QUEUED or CHECKING is served; None where there is none such.
+
+        Args:
+            change_id: The change.
+            priority: Its priority; None: as it is.
+            urgent: Whether it is urgent; None: as it is.
+        """
 
     async def move_change(
         self,
@@ -167,11 +214,20 @@ class IntegratorStore(Protocol):
     ) -> ChangeRow | None:
         """Move a change, if it is in one of `sources`; None where it is not."""
 
+    async def move_changes(
+        self, moves: Mapping[str, Move], sources: Collection[integrator_pb2.ChangeState]
+    ) -> list[ChangeRow]:
+        """Move changes by id, all at once; none of them unless all are in one of `sources`."""
+
     def change(self, change_id: str) -> ChangeRow | None:
         """Return a change."""
 
-    def runs(self, change_id: str) -> list[integrator_pb2.CheckRun]:
-        """Return the runs of a change, oldest first."""
+    def endings(self, limit: int) -> list[tuple[str, bool]]:
+        """Return the newest changes that have landed, or were rejected for a red check.
+
+        Returns:
+            The category of each task and whether it was rejected, oldest first, at most `limit`.
+        """
 
     def list_changes(
         self,
@@ -187,25 +243,6 @@ class IntegratorStore(Protocol):
             after: Only changes with a larger number.
             limit: The most to return; negative: all.
         """
-
-    def target_runs(
-        self, *, before: int | None, limit: int
-    ) -> list[tuple[int, integrator_pb2.CheckRun]]:
-        """Return runs on the target alone with their numbers, newest first.
-
-        Args:
-            before: Only runs with a smaller number; None for all.
-            limit: The most to return.
-        """
-
-    async def add_run(self, change_id: str, run: integrator_pb2.CheckRun) -> None:
-        """Record a run of the check, for a change or (empty) for none.
-
-        A green one vouches for its tree from then on.
-        """
-
-    def is_green(self, tree: str, command: str) -> bool:
-        """Tell whether the check has been green on a tree."""
 
     def reports(self) -> list[tuple[int, Report]]:
         """Return what the queue has not answered yet, oldest first, by number."""

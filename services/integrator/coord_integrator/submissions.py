@@ -5,11 +5,14 @@ here. A crash between two of these steps is mended by the repetition of the call
 `hand_over_rest`: the change's id is made from the attempt, so it is always the same change.
 """
 
+from collections.abc import Sequence
+
 import structlog
 from coord.errors import CoordError, failed_precondition
 from coord.v1 import common_pb2, integrator_pb2, queue_pb2
 
 from coord_integrator import names
+from coord_integrator.line import PRIORITY_DEFAULT, is_barrier
 from coord_integrator.merging import Merger
 from coord_integrator.metrics import IntegratorMetrics
 from coord_integrator.queue_link import QueueLink
@@ -24,7 +27,17 @@ log = structlog.get_logger(__name__)
 
 
 class Submissions:
-    """Records changes and takes over their leases."""
+    """Records changes and takes over their leases.
+
+    Args:
+        queue: Has the leases.
+        merger: Compares.
+        repository: Where the work is kept.
+        store: Where the changes are recorded.
+        target: Where they are to land.
+        metrics: What is counted.
+        barriers: Globs of what may land only by itself.
+    """
 
     def __init__(
         self,
@@ -35,6 +48,7 @@ class Submissions:
         store: IntegratorStore,
         target: Target,
         metrics: IntegratorMetrics,
+        barriers: Sequence[str],
     ) -> None:
         self._repository = repository
         self._store = store
@@ -42,6 +56,7 @@ class Submissions:
         self._queue = queue
         self._merger = merger
         self._metrics = metrics
+        self._barriers = barriers
 
     async def record(
         self,
@@ -70,8 +85,9 @@ class Submissions:
         )
         base = await self._repository.merge_base(change.head_commit, tip)
         if base is not None:
-            counts = await self._merger.line_counts(base, change.head_commit)
-            change.lines_added, change.lines_removed = counts
+            extent = await self._merger.extent(base, change.head_commit)
+            change.lines_added, change.lines_removed = extent.added, extent.removed
+            change.barrier = is_barrier(extent.paths, self._barriers)
         stored = await self._store.add_change(ChangeRow(change, request.title, request.cost))
         self._metrics.changes.labels("queued").inc()
         return stored
@@ -94,7 +110,9 @@ class Submissions:
             await self._end(
                 change_id, Move(integrator_pb2.CHANGE_STATE_EMPTY, message, report=report)
             )
-        await self._store.hand_over_change(change_id)
+        spec = (await self._queue.task(row.change.attempt.task_id)).spec
+        priority = spec.priority if spec.HasField("priority") else PRIORITY_DEFAULT
+        await self._store.hand_over_change(change_id, spec.category, priority)
         return self._store.change(change_id) or row
 
     async def hand_over_rest(self) -> None:

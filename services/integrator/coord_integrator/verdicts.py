@@ -1,12 +1,11 @@
-"""Decides by real runs of the check whether a merged tree may land.
+"""Runs the check, and keeps what the runs have shown.
 
-A tree is green when one run on exactly that tree is green; greens are remembered, reds never.
-Before a change is blamed, its tree has been red twice, and the tree that it merges into green.
+A tree is green when one run on exactly that tree is green; greens are remembered for the tree, the
+command and the environment, reds never. Of the target alone, two red runs make a verdict.
 """
 
 import asyncio
-from dataclasses import dataclass, replace
-from enum import Enum, auto
+from dataclasses import dataclass
 
 from coord.environment import Environment
 from coord.errors import unavailable
@@ -14,51 +13,29 @@ from coord.times import SECOND, timestamp
 from coord.v1 import integrator_pb2
 
 from coord_integrator.checks import Checker
-from coord_integrator.commands import STOPPED, CommandResult
+from coord_integrator.commands import STOPPED
+from coord_integrator.evidence import Trial
 from coord_integrator.metrics import IntegratorMetrics
 from coord_integrator.store import IntegratorStore
 
-FLAKY = "the check was red and then green on the same tree: it is flaky"
-
-
-class Outcome(Enum):
-    """What the runs say."""
-
-    GREEN = auto()
-    RED = auto()
-    TARGET_RED = auto()
+_NOTHING = Trial("", ())
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the runs say of a merged tree.
+    """What the runs say of the target alone.
 
     Attributes:
-        outcome: Whether it may land; if not, whose fault that is.
-        message: For people; empty for a plain green.
-        output: The end of what the last red run printed.
+        green: Whether changes may land on it.
+        message: For people; empty where it is green.
     """
 
-    outcome: Outcome
+    green: bool
     message: str = ""
-    output: str = ""
-
-
-@dataclass(frozen=True)
-class _Judgement:
-    """What a run is made for: a change (empty: none), a tree of the target's, and since when."""
-
-    change_id: str
-    of_target: bool
-    begun_ns: int
-
-
-class CheckStoppedError(Exception):
-    """The change has ended while its check ran."""
 
 
 class Judge:
-    """Runs the check, and keeps the runs."""
+    """Runs the check, at most so many times at once, and keeps the runs."""
 
     def __init__(
         self,
@@ -66,90 +43,91 @@ class Judge:
         checker: Checker,
         environment: Environment,
         metrics: IntegratorMetrics,
+        slots: int,
     ) -> None:
         self._store = store
         self._checker = checker
         self._environment = environment
         self._metrics = metrics
-        self._current: tuple[str, asyncio.Task[CommandResult]] | None = None
+        self._slots = asyncio.Semaphore(slots)
 
     async def is_vouched_for(self, commit: str) -> bool:
         """Tell whether the check is known to be green on a commit's tree, or there is no check."""
-        tree = await self._checker.repository.tree(commit)
         command = self._checker.command
-        return not command or self._store.is_green(tree, command)
+        if not command:
+            return True
+        tree = await self._checker.repository.tree(commit)
+        return self._store.is_green(tree, command, self._checker.environment)
 
-    async def judge(self, change_id: str, merged: str, tip: str) -> Verdict:
-        """Judge a merged commit.
-
-        Args:
-            change_id: The change that it is for; empty for none.
-            merged: The merged commit.
-            tip: The commit that was merged into; the same one for a judgement of the target alone.
+    async def judge(self, commit: str) -> Verdict:
+        """Judge a commit of the target alone.
 
         Raises:
-            CheckStoppedError: where `stop` was called for the change.
             CoordError: UNAVAILABLE with reason DISK_FULL where that may be why the check is red.
         """
-        if await self.is_vouched_for(merged):
-            return Verdict(Outcome.GREEN)
-        part = _Judgement(change_id, merged == tip, self._environment.now_ns())
-        first = await self._run(part, merged)
-        if first.passed:
-            return Verdict(Outcome.GREEN)
-        second = await self._run(part, merged)
-        if second.passed:
-            return Verdict(Outcome.GREEN, FLAKY)
-        if merged == tip or not await self._is_green(replace(part, of_target=True), tip):
-            return Verdict(Outcome.TARGET_RED, _how("the target", second), second.output)
-        return Verdict(Outcome.RED, _how("the merged tree", second), second.output)
+        if await self.is_vouched_for(commit):
+            return Verdict(green=True)
+        begun_ns = self._environment.now_ns()
+        run = integrator_pb2.CheckRun()
+        for _ in range(2):
+            run = await self.run(commit, _NOTHING, begun_ns)
+            if run.passed:
+                return Verdict(green=True)
+        return Verdict(green=False, message=how(run, "the target"))
 
-    def stop(self, change_id: str) -> None:
-        """Stop the check where it runs for this change."""
-        if self._current is not None and self._current[0] == change_id:
-            self._current[1].cancel()
+    async def run(
+        self, commit: str, trial: Trial, begun_ns: int | None = None
+    ) -> integrator_pb2.CheckRun:
+        """Run the check once.
 
-    async def _is_green(self, part: _Judgement, commit: str) -> bool:
-        return await self.is_vouched_for(commit) or (await self._run(part, commit)).passed
+        Args:
+            commit: What is tested.
+            trial: What was merged to make it; nothing where it is the target's.
+            begun_ns: When the judgement began that the run is part of; by default now.
 
-    async def _run(self, part: _Judgement, commit: str) -> CommandResult:
+        Raises:
+            CoordError: UNAVAILABLE with reason DISK_FULL where that may be why it is red.
+            OSError: where there cannot be a folder for it.
+        """
+        async with self._slots:
+            with self._metrics.slots_busy.track_inprogress():
+                run = await self._run(commit, trial, begun_ns)
+        name = "green" if run.passed else "red"
+        seconds = _nanoseconds(run) / SECOND
+        self._metrics.check_seconds.labels(name).observe(seconds)
+        if await self._store.add_run(run, self._checker.environment):
+            self._metrics.flakes.inc()
+        return run
+
+    async def _run(
+        self, commit: str, trial: Trial, begun_ns: int | None
+    ) -> integrator_pb2.CheckRun:
         tree = await self._checker.repository.tree(commit)
-        begin_ns, begin = self._environment.now_ns(), self._environment.monotonic_ns()
-        result = await self._stoppable(part.change_id, commit)
+        start_ns = self._environment.now_ns()
+        result = await self._checker.run(commit)
         if not result.passed and (full := self._checker.repository.full_disk()):
             raise unavailable("DISK_FULL", full, retry_after_ns=SECOND)
-        seconds = (self._environment.monotonic_ns() - begin) / SECOND
-        self._metrics.check_seconds.labels("green" if result.passed else "red").observe(seconds)
-        run = integrator_pb2.CheckRun(
+        return integrator_pb2.CheckRun(
             tree=tree,
             passed=result.passed,
             exit_status=result.exit_status,
             output=result.output,
-            started_at=timestamp(begin_ns),
+            started_at=timestamp(start_ns),
             ended_at=timestamp(self._environment.now_ns()),
             command=self._checker.command,
-            of_target=part.of_target,
-            judged_at=timestamp(part.begun_ns),
+            of_target=not trial.changes,
+            judged_at=timestamp(start_ns if begun_ns is None else begun_ns),
+            change_ids=trial.changes,
+            base_commit=trial.base,
         )
-        await self._store.add_run(part.change_id, run)
-        return result
-
-    async def _stoppable(self, change_id: str, commit: str) -> CommandResult:
-        task = asyncio.create_task(self._checker.run(commit))
-        self._current = (change_id, task)
-        try:
-            await asyncio.wait({task})
-        finally:
-            self._current = None
-            # Cancelled from outside: what the check has started must end before we do.
-            task.cancel()
-            await asyncio.wait({task})
-        if task.cancelled():
-            raise CheckStoppedError
-        return task.result()
 
 
-def _how(what: str, result: CommandResult) -> str:
-    if result.exit_status == STOPPED:
+def how(run: integrator_pb2.CheckRun, what: str) -> str:
+    """Say how a run was red, for people."""
+    if run.exit_status == STOPPED:
         return f"the check ran into its time limit on {what}"
-    return f"the check failed on {what}, exit status {result.exit_status}"
+    return f"the check failed on {what}, exit status {run.exit_status}"
+
+
+def _nanoseconds(run: integrator_pb2.CheckRun) -> int:
+    return run.ended_at.ToNanoseconds() - run.started_at.ToNanoseconds()

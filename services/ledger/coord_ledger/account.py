@@ -1,16 +1,17 @@
-"""One scope's money: what was posted, what is pending, and its cap. Integers of nanos."""
+"""One scope's money: what was posted, what is pending, and its caps. Integers of nanos."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from decimal import ROUND_CEILING, Decimal
 
+from coord.times import timestamp
 from coord.v1 import common_pb2, ledger_pb2
+
+from coord_ledger.caps import TOTAL, Cap
 
 # Kind and id of a scope.
 Key = tuple[int, str]
 # A scope's posted and pending together stay within 64 bits.
 NANOS_MAX = 2**63 - 1
-WARN_AT_DEFAULT = 0.8
 
 
 @dataclass(slots=True)
@@ -22,31 +23,32 @@ class Account:
         currency: Fixed by the first amount; empty before.
         posted: The sum of its entries.
         pending: The sum of what its reservations hold.
-        cap: The most that may be spent; None where it has none.
-        warn: The posted amount that is a warning; None without a cap.
-        warned: Whether this cap's warning was told.
-        exceeded: Whether it was told that this cap is reached.
+        caps: The most that may be spent, by window.
     """
 
     key: Key
     currency: str = ""
     posted: int = 0
     pending: int = 0
-    cap: int | None = None
-    warn: int | None = None
-    warned: bool = False
-    exceeded: bool = False
+    caps: dict[int, Cap] = field(default_factory=dict)
 
     @property
     def left(self) -> int:
         """What could still be reserved; may be negative. Without a cap: what 64 bits can hold."""
-        limit = NANOS_MAX if self.cap is None else self.cap
-        return limit - self.posted - self.pending
+        tightest = self.tightest
+        if tightest is None:
+            return NANOS_MAX - self.posted - self.pending
+        return tightest.most - tightest.posted - self.pending
+
+    @property
+    def tightest(self) -> Cap | None:
+        """The cap that leaves the least."""
+        return min(self.caps.values(), key=lambda cap: cap.most - cap.posted, default=None)
 
     @property
     def spent(self) -> bool:
-        """Whether the posted amount has reached the cap."""
-        return self.cap is not None and self.posted >= self.cap
+        """Whether the posted amount has reached a cap."""
+        return any(cap.reached for cap in self.caps.values())
 
     def takes(self, currency: str) -> bool:
         """Return whether amounts of this currency can be added."""
@@ -56,36 +58,55 @@ class Account:
         """Return whether so much more can be counted at all."""
         return self.posted + self.pending + nanos <= NANOS_MAX
 
-    def set_cap(self, cap: int, warn_at: float) -> bool:
-        """Set the cap; return whether anything changed. A new cap is warned of anew."""
-        warn = _share(cap, warn_at)
-        if (self.cap, self.warn) == (cap, warn):
-            return False
-        if self.cap != cap:
-            self.warned = self.exceeded = False
-        self.cap, self.warn = cap, warn
-        return True
+    def roll(self, now_ns: int) -> None:
+        """Begin the windows of the present."""
+        for cap in self.caps.values():
+            cap.roll(now_ns)
+
+    def post(self, nanos: int) -> None:
+        """Count what was posted."""
+        self.posted += nanos
+        for cap in self.caps.values():
+            cap.posted += nanos
 
     def crossings(self) -> list[ledger_pb2.LedgerEvent]:
-        """Return what has to be told of the cap now, and never again of this cap."""
+        """Return what has to be told of the caps now, and never again in their windows."""
         events = []
-        if self.warn is not None and self.posted >= self.warn and not self.warned:
-            self.warned = True
-            warned = ledger_pb2.BudgetWarned(balance=self.balance())
-            events.append(ledger_pb2.LedgerEvent(budget_warned=warned))
-        if self.spent and not self.exceeded:
-            self.exceeded = True
-            exceeded = ledger_pb2.BudgetExceeded(balance=self.balance())
-            events.append(ledger_pb2.LedgerEvent(budget_exceeded=exceeded))
+        for cap in self.caps.values():
+            for threshold in cap.passed():
+                warned = ledger_pb2.BudgetWarned(
+                    balance=self.balance(),
+                    window=cap.window,  # type: ignore[arg-type]
+                    threshold=threshold,
+                )
+                events.append(ledger_pb2.LedgerEvent(budget_warned=warned))
+            if cap.reached and not cap.exceeded:
+                cap.exceeded = True
+                exceeded = ledger_pb2.BudgetExceeded(
+                    balance=self.balance(),
+                    window=cap.window,  # type: ignore[arg-type]
+                )
+                events.append(ledger_pb2.LedgerEvent(budget_exceeded=exceeded))
         return events
 
     def balance(self) -> ledger_pb2.Balance:
         """Return it as a message."""
+        total = self.caps.get(TOTAL)
         return ledger_pb2.Balance(
             scope=scope(self.key),
             posted=self.money(self.posted),
             pending=self.money(self.pending),
-            cap=None if self.cap is None else self.money(self.cap),
+            cap=None if total is None else self.money(total.most),
+            budgets=[self._budget(cap) for _, cap in sorted(self.caps.items())],
+        )
+
+    def _budget(self, cap: Cap) -> ledger_pb2.Budget:
+        return ledger_pb2.Budget(
+            window=cap.window,  # type: ignore[arg-type]
+            cap=self.money(cap.most),
+            posted=self.money(cap.posted),
+            began_at=timestamp(cap.began_ns) if cap.began_ns else None,
+            thresholds=cap.thresholds,
         )
 
     def money(self, nanos: int) -> common_pb2.Money:
@@ -122,6 +143,11 @@ class Held:
         self.keys = keys(self.asked.scopes)
 
     @property
+    def live(self) -> bool:
+        """Whether it has not ended."""
+        return self.state == "HELD"
+
+    @property
     def currency(self) -> str:
         """The currency of all its amounts."""
         return self.asked.amount.currency
@@ -141,9 +167,3 @@ def scope(key: Key) -> ledger_pb2.Scope:
 def keys(scopes: Iterable[ledger_pb2.Scope]) -> tuple[Key, ...]:
     """Return scopes in a fixed order."""
     return tuple(sorted((each.kind, each.id) for each in scopes))
-
-
-def _share(cap: int, share: float) -> int:
-    # Decimal digits, so that 0.8 of a cap is exactly that.
-    exact = Decimal(cap) * Decimal(repr(share))
-    return int(exact.to_integral_value(ROUND_CEILING))

@@ -4,7 +4,7 @@ The store loads that part, the methods here change it item by item, and the stor
 has changed, all in one transaction.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from coord.times import SECOND, duration_ns, timestamp
@@ -12,6 +12,7 @@ from coord.v1 import common_pb2, ledger_pb2
 
 from coord_ledger import refusals
 from coord_ledger.account import Account, Held, Key, keys, scope
+from coord_ledger.caps import Cap
 
 TTL_DEFAULT_NS = 24 * 3600 * SECOND
 
@@ -28,6 +29,7 @@ class Books:
         entries: By id.
         posted: The entries that were added.
         events: What has to be told, in order.
+        corrections: By how much settlements were above what was reserved.
     """
 
     now_ns: int
@@ -37,6 +39,7 @@ class Books:
     entries: dict[str, ledger_pb2.LedgerEntry] = field(default_factory=dict)
     posted: list[ledger_pb2.LedgerEntry] = field(default_factory=list)
     events: list[ledger_pb2.LedgerEvent] = field(default_factory=list)
+    corrections: list[common_pb2.Money] = field(default_factory=list)
     changed_accounts: set[Key] = field(default_factory=set)
     changed_reservations: set[str] = field(default_factory=set)
 
@@ -49,17 +52,23 @@ class Books:
         held = self.reservations.get(request.reservation_id)
         if held is not None:
             return _again(held, request)
+        if request.within:
+            return self._reserve_within(request)
         accounts = [self.account(key) for key in keys(request.scopes)]
         if not _take(accounts, request.amount.currency):
             return refusals.not_reserved(request.reservation_id, "CURRENCY_DIFFERS")
         tightest = min(accounts, key=lambda account: account.left)
-        least = request.min_amount if request.HasField("min_amount") else request.amount
         amount = min(request.amount.nanos, tightest.left)
-        if amount >= least.nanos:
-            return self._hold(request, amount, accounts)
-        if tightest.cap is None:
+        if amount >= _least(request):
+            for account in accounts:
+                account.currency = request.amount.currency
+                account.pending += amount
+                self.changed_accounts.add(account.key)
+            return self._hold(request, amount)
+        cap = tightest.tightest
+        if cap is None:
             return refusals.not_reserved(request.reservation_id, "AMOUNT_OVERFLOW")
-        return refusals.cap_reached(request, tightest)
+        return refusals.cap_reached(request, tightest, cap)
 
     def record(self, cost: ledger_pb2.Cost) -> ledger_pb2.RecordCostsResult:
         """Post a cost, out of its reservation where it names one."""
@@ -86,8 +95,11 @@ class Books:
             return refusals.not_ended(settlement.reservation_id, "RESERVATION_NOT_FOUND")
         if held.currency != actual.currency:
             return refusals.not_ended(held.reservation_id, "CURRENCY_DIFFERS")
+        result = ledger_pb2.ReservationReportResult(
+            reservation_id=held.reservation_id, actual=actual
+        )
         if held.state == "SETTLED" and held.actual == actual.nanos:
-            return ledger_pb2.ReservationReportResult(reservation_id=held.reservation_id)
+            return result
         if held.state not in ("HELD", "EXPIRED"):
             return refusals.not_ended(held.reservation_id, "RESERVATION_ENDED")
         reason = self._post_rest(held, actual.nanos - held.drawn, settlement.usage)
@@ -95,7 +107,20 @@ class Books:
             return refusals.not_ended(held.reservation_id, reason)
         self._end(held, "SETTLED")
         held.actual = actual.nanos
-        return ledger_pb2.ReservationReportResult(reservation_id=held.reservation_id)
+        above = common_pb2.Money(currency=held.currency, nanos=actual.nanos - held.amount)
+        self.corrections.append(above)
+        return result
+
+    def extend(self, reservation_id: str, expires_ns: int) -> ledger_pb2.ReservationReportResult:
+        """Let a reservation live at least until a time."""
+        held = self.reservations.get(reservation_id)
+        if held is None:
+            return refusals.not_ended(reservation_id, "RESERVATION_NOT_FOUND")
+        if not held.live:
+            return refusals.not_ended(reservation_id, "RESERVATION_ENDED")
+        held.expires_ns = max(held.expires_ns, expires_ns)
+        self.changed_reservations.add(reservation_id)
+        return ledger_pb2.ReservationReportResult(reservation_id=reservation_id)
 
     def release(self, reservation_id: str) -> ledger_pb2.ReservationReportResult:
         """Give back what a reservation still holds."""
@@ -113,34 +138,57 @@ class Books:
         Args:
             post: Take what they still hold as spent; otherwise give it back.
         """
-        for held in self.reservations.values():
+        due = [one for one in self.reservations.values() if one.expires_ns <= self.now_ns]
+        for held in (one for one in due if one.live):
             if post and held.held:
                 # Within what was pending, so that it always fits.
                 self._post_rest(held, held.held, common_pb2.Usage())
             self._end(held, "EXPIRED")
 
-    def set_budget(self, key: Key, cap: common_pb2.Money, warn_at: float) -> Account | None:
-        """Cap a scope; None where its money is of another currency."""
+    def set_budget(self, key: Key, currency: str, cap: Cap) -> Account | None:
+        """Cap a scope; None where its money is of another currency.
+
+        Args:
+            key: The scope.
+            currency: The cap's.
+            cap: The cap, with what was posted in its window.
+        """
         account = self.account(key)
-        if not account.takes(cap.currency):
+        if not account.takes(currency):
             return None
-        account.currency = cap.currency
-        if account.set_cap(cap.nanos, warn_at):
+        account.currency = currency
+        present = account.caps.setdefault(cap.window, cap)
+        if present is cap or present.change(cap.most, cap.thresholds):
             self.changed_accounts.add(key)
             budget_set = ledger_pb2.BudgetSet(balance=account.balance())
             self.events.append(ledger_pb2.LedgerEvent(budget_set=budget_set))
             self.events += account.crossings()
         return account
 
+    def _reserve_within(
+        self, request: ledger_pb2.ReservationRequest
+    ) -> ledger_pb2.ReservationResult:
+        """Reserve money out of another reservation: no scope is promised any more by it."""
+        outer = self.reservations.get(request.within)
+        if outer is None or outer.asked.within:
+            return refusals.not_reserved(request.reservation_id, "WITHIN_NOT_FOUND")
+        if not outer.live:
+            return refusals.not_reserved(request.reservation_id, "WITHIN_ENDED")
+        if outer.currency != request.amount.currency:
+            return refusals.not_reserved(request.reservation_id, "CURRENCY_DIFFERS")
+        amount = min(request.amount.nanos, outer.held)
+        if amount < _least(request):
+            return refusals.within_spent(request, outer)
+        outer.held -= amount
+        self.changed_reservations.add(outer.reservation_id)
+        request.scopes.extend(outer.asked.scopes)
+        return self._hold(request, amount)
+
     def _hold(
-        self, request: ledger_pb2.ReservationRequest, amount: int, accounts: Sequence[Account]
+        self, request: ledger_pb2.ReservationRequest, amount: int
     ) -> ledger_pb2.ReservationResult:
         ttl_ns = duration_ns(request.ttl) if request.HasField("ttl") else TTL_DEFAULT_NS
         held = Held(request.reservation_id, request, amount, amount, 0, self.now_ns + ttl_ns)
-        for account in accounts:
-            account.currency = request.amount.currency
-            account.pending += amount
-            self.changed_accounts.add(account.key)
         self.reservations[held.reservation_id] = held
         self.changed_reservations.add(held.reservation_id)
         return _reserved(held)
@@ -151,24 +199,39 @@ class Books:
         accounts = [self.account(key) for key in keys(entry.scopes)]
         if not _take(accounts, currency):
             return "CURRENCY_DIFFERS"
-        drawn = min(held.held, max(0, nanos)) if held else 0
+        holders = self._holders(held)
+        drawn = min(sum(one.held for one in holders if one.live), max(0, nanos))
         if not all(account.fits(nanos - drawn) for account in accounts):
             return "AMOUNT_OVERFLOW"
-        if held:
-            held.held -= drawn
-            held.drawn += nanos
-            self.changed_reservations.add(held.reservation_id)
+        self._draw(holders, nanos)
         posted = ledger_pb2.LedgerEvent(cost_posted=ledger_pb2.CostPosted(entry=entry))
         self.events.append(posted)
         for account in accounts:
             account.currency = currency
-            account.posted += nanos
+            account.post(nanos)
             account.pending -= drawn
             self.changed_accounts.add(account.key)
             self.events += account.crossings()
         self.entries[entry.entry_id] = entry
         self.posted.append(entry)
         return None
+
+    def _holders(self, held: Held | None) -> list[Held]:
+        """Return the reservation that money is taken from, and the one that it is within."""
+        if held is None:
+            return []
+        outer = self.reservations.get(held.asked.within)
+        return [held] if outer is None else [held, outer]
+
+    def _draw(self, holders: Iterable[Held], nanos: int) -> None:
+        """Take what was posted from what reservations hold, the innermost first."""
+        left = max(0, nanos)
+        for one in holders:
+            taken = min(one.held, left) if one.live else 0
+            one.held -= taken
+            one.drawn += nanos
+            left -= taken
+            self.changed_reservations.add(one.reservation_id)
 
     def _post_rest(self, held: Held, nanos: int, usage: common_pb2.Usage) -> str | None:
         """Post what is missing to a reservation's total, or too much in it."""
@@ -179,9 +242,15 @@ class Books:
         return self._post(entry, held)
 
     def _end(self, held: Held, state: str) -> None:
-        for key in held.keys if held.held else ():
-            self.account(key).pending -= held.held
-            self.changed_accounts.add(key)
+        """End a reservation; what it holds goes back to where it was taken from."""
+        outer = self.reservations.get(held.asked.within)
+        if outer is not None and outer.live:
+            outer.held += held.held
+            self.changed_reservations.add(outer.reservation_id)
+        else:
+            for key in held.keys if held.held else ():
+                self.account(key).pending -= held.held
+                self.changed_accounts.add(key)
         held.held, held.state = 0, state
         self.changed_reservations.add(held.reservation_id)
 
@@ -221,8 +290,26 @@ def _take(accounts: Iterable[Account], currency: str) -> bool:
     return all(account.takes(currency) for account in accounts)
 
 
+def _least(request: ledger_pb2.ReservationRequest) -> int:
+    """Return the least amount that is of use."""
+    least = request.min_amount if request.HasField("min_amount") else request.amount
+    return least.nanos
+
+
+def _as_asked(request: ledger_pb2.ReservationRequest) -> ledger_pb2.ReservationRequest:
+    """Return a request without what the ledger itself has filled in."""
+    asked = ledger_pb2.ReservationRequest()
+    asked.CopyFrom(request)
+    if request.within:
+        asked.ClearField("scopes")
+    if request.HasField("usage"):
+        asked.ClearField("amount")
+        asked.ClearField("min_amount")
+    return asked
+
+
 def _again(held: Held, request: ledger_pb2.ReservationRequest) -> ledger_pb2.ReservationResult:
-    if held.asked != request:
+    if _as_asked(held.asked) != _as_asked(request):
         return refusals.not_reserved(request.reservation_id, "RESERVATION_EXISTS")
     if held.state != "HELD":
         return refusals.not_reserved(request.reservation_id, "RESERVATION_ENDED")

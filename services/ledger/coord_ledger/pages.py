@@ -2,12 +2,15 @@
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any
 
+from coord.times import timestamp_ns
 from coord.v1 import ledger_pb2
 
 from coord_ledger.account import Account, Held, Key
 from coord_ledger.books import Books
+from coord_ledger.caps import Cap
 
 MIGRATIONS = (
     """
@@ -52,13 +55,47 @@ MIGRATIONS = (
         PRIMARY KEY (project, kind, id, number)
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    -- `thresholds` and `told` are JSON lists; what was told as a warning before is told no more.
+    CREATE TABLE budgets (
+        project TEXT NOT NULL,
+        kind INTEGER NOT NULL,
+        id TEXT NOT NULL,
+        time_window INTEGER NOT NULL,
+        most INTEGER NOT NULL,
+        thresholds TEXT NOT NULL,
+        posted INTEGER NOT NULL,
+        began_ns INTEGER NOT NULL,
+        told TEXT NOT NULL,
+        exceeded INTEGER NOT NULL,
+        PRIMARY KEY (project, kind, id, time_window)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO budgets
+        SELECT project, kind, id, 1, cap, '[0.8]', posted, 0, iif(warned, '[0.8]', '[]'), exceeded
+        FROM scopes WHERE cap IS NOT NULL;
+    ALTER TABLE scopes DROP COLUMN cap;
+    ALTER TABLE scopes DROP COLUMN warn;
+    ALTER TABLE scopes DROP COLUMN warned;
+    ALTER TABLE scopes DROP COLUMN exceeded;
+    """,
 )
 
 _ACCOUNTS = """
-SELECT scopes.kind, scopes.id, currency, posted, pending, cap, warn, warned, exceeded
-FROM json_each(?2) AS wanted CROSS JOIN scopes
-WHERE project = ?1 AND scopes.kind = json_extract(wanted.value, '$[0]')
-    AND scopes.id = json_extract(wanted.value, '$[1]')
+SELECT scopes.kind, scopes.id, currency, scopes.posted, pending,
+    time_window, most, thresholds, budgets.posted, began_ns, told, exceeded
+FROM json_each(?) AS wanted CROSS JOIN scopes
+LEFT JOIN budgets ON budgets.project = scopes.project AND budgets.kind = scopes.kind
+    AND budgets.id = scopes.id
+WHERE scopes.project = json_extract(wanted.value, '$[0]')
+    AND scopes.kind = json_extract(wanted.value, '$[1]')
+    AND scopes.id = json_extract(wanted.value, '$[2]')
+"""
+_SHOWN = """
+SELECT project, kind, id FROM scopes WHERE kind != ?
+"""
+_NEWEST = """
+SELECT body FROM entry_scopes JOIN entries USING (number)
+WHERE entry_scopes.project = ? AND kind = ? AND id = ? ORDER BY number DESC
 """
 _RESERVATIONS = """
 SELECT reservation_id, asked, amount, held, drawn, expires_ns, state, actual
@@ -78,11 +115,40 @@ WHERE project = ?1 AND entry_id = wanted.value
 
 def load_accounts(sql: sqlite3.Connection, project: str, keys: Collection[Key]) -> list[Account]:
     """Return those of the scopes that were used before."""
-    rows = sql.execute(_ACCOUNTS, (project, json.dumps(list(keys))))
+    wanted = json.dumps([owned(project, key) for key in keys])
+    found: dict[Key, Account] = {}
+    for kind, name, currency, posted, pending, window, *cap in sql.execute(_ACCOUNTS, (wanted,)):
+        key = (kind, name)
+        account = found.setdefault(key, Account(key, currency, posted, pending))
+        if window is not None:
+            account.caps[window] = _cap(window, cap)
+    return list(found.values())
+
+
+def load_shown(sql: sqlite3.Connection) -> list[Account]:
+    """Return all scopes but those of tasks, of which there are many."""
+    rows = sql.execute(_SHOWN, (ledger_pb2.SCOPE_KIND_TASK,)).fetchall()
     return [
-        Account((kind, name), currency, posted, pending, cap, warn, bool(warned), bool(exceeded))
-        for kind, name, currency, posted, pending, cap, warn, warned, exceeded in rows
+        account
+        for project, kind, name in rows
+        for account in load_accounts(sql, project, [(kind, name)])
     ]
+
+
+def owned(project: str, key: Key) -> tuple[str, int, str]:
+    """Return a scope with whose it is: an account is no project's alone."""
+    return ("" if key[0] == ledger_pb2.SCOPE_KIND_ACCOUNT else project, *key)
+
+
+def posted_since(sql: sqlite3.Connection, project: str, key: Key, began_ns: int) -> int:
+    """Return what was posted to a scope from a time on."""
+    total = 0
+    for (body,) in sql.execute(_NEWEST, owned(project, key)):
+        entry = ledger_pb2.LedgerEntry.FromString(body)
+        if timestamp_ns(entry.posted_at) < began_ns:
+            break
+        total += entry.amount.nanos
+    return total
 
 
 def load_reservations(sql: sqlite3.Connection, project: str, ids: Collection[str]) -> list[Held]:
@@ -109,7 +175,10 @@ def load_entries(
 def save(sql: sqlite3.Connection, project: str, books: Books) -> None:
     """Write back what has changed."""
     accounts = [_account_row(project, books.accounts[key]) for key in books.changed_accounts]
-    sql.executemany("INSERT OR REPLACE INTO scopes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", accounts)
+    sql.executemany("INSERT OR REPLACE INTO scopes VALUES (?, ?, ?, ?, ?, ?)", accounts)
+    caps = [row for key in books.changed_accounts for row in _cap_rows(project, books, key)]
+    statement = "INSERT OR REPLACE INTO budgets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    sql.executemany(statement, caps)
     held = [_held_row(project, books.reservations[name]) for name in books.changed_reservations]
     sql.executemany("INSERT OR REPLACE INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", held)
     if books.posted:
@@ -128,7 +197,7 @@ def _append(
     sql.executemany(
         "INSERT INTO entry_scopes VALUES (?, ?, ?, ?)",
         [
-            (project, scope.kind, scope.id, number)
+            (*owned(project, (scope.kind, scope.id)), number)
             for number, each in numbered
             for scope in each.scopes
         ],
@@ -147,5 +216,17 @@ def _held_row(project: str, held: Held) -> tuple[object, ...]:
 
 
 def _account_row(project: str, account: Account) -> tuple[object, ...]:
-    amounts = (account.currency, account.posted, account.pending, account.cap, account.warn)
-    return (project, *account.key, *amounts, int(account.warned), int(account.exceeded))
+    return (*owned(project, account.key), account.currency, account.posted, account.pending)
+
+
+def _cap(window: int, columns: Sequence[Any]) -> Cap:
+    most, thresholds, posted, began_ns, told, exceeded = columns
+    shares, known = tuple(json.loads(thresholds)), set(json.loads(told))
+    return Cap(window, most, shares, posted, began_ns, known, bool(exceeded))
+
+
+def _cap_rows(project: str, books: Books, key: Key) -> Iterator[tuple[object, ...]]:
+    for cap in books.accounts[key].caps.values():
+        shares, told = json.dumps(cap.thresholds), json.dumps(sorted(cap.told))
+        amounts = (cap.most, shares, cap.posted, cap.began_ns, told, int(cap.exceeded))
+        yield (*owned(project, key), cap.window, *amounts)

@@ -1,8 +1,10 @@
 """How the ledger says no."""
 
+from coord.errors import CoordError
 from coord.v1 import common_pb2, ledger_pb2
 
-from coord_ledger.account import Account, keys
+from coord_ledger.account import Account, Held, keys
+from coord_ledger.caps import DAY, MONTH, TOTAL, Cap
 
 _MESSAGES = {
     "AMOUNT_OVERFLOW": "the sum would outgrow 64 bits of nanos; nothing was stored",
@@ -11,7 +13,11 @@ _MESSAGES = {
     "RESERVATION_ENDED": "the reservation has ended otherwise; ask for a new one under a new id",
     "RESERVATION_EXISTS": "the id was used for another reservation: choose a new one",
     "RESERVATION_NOT_FOUND": "the ledger does not know this reservation: reserve first",
+    "WITHIN_ENDED": "the reservation that it is to be taken out of has ended",
+    "WITHIN_NOT_FOUND": "the ledger does not know the reservation that it is to be taken out of, "
+    "or that one is itself taken out of another",
 }
+_WINDOWS: dict[int, str] = {TOTAL: "", DAY: " for the day", MONTH: " for the month"}
 
 
 def not_posted(entry_id: str, reason: str) -> ledger_pb2.RecordCostsResult:
@@ -29,8 +35,40 @@ def not_reserved(reservation_id: str, reason: str) -> ledger_pb2.ReservationResu
     return ledger_pb2.ReservationResult(reservation_id=reservation_id, error=_error(reason))
 
 
+def unpriced(reservation_id: str, why: CoordError) -> ledger_pb2.ReservationResult:
+    """Return that a reservation cannot be served, since nobody knows what it costs."""
+    error = common_pb2.ItemError(reason=why.reason, message=why.message, metadata=why.metadata)
+    return ledger_pb2.ReservationResult(reservation_id=reservation_id, error=error)
+
+
+def unsettled(reservation_id: str, why: CoordError) -> ledger_pb2.ReservationReportResult:
+    """Return that a settlement had no effect, since nobody knows what it has cost."""
+    error = common_pb2.ItemError(reason=why.reason, message=why.message, metadata=why.metadata)
+    return ledger_pb2.ReservationReportResult(reservation_id=reservation_id, error=error)
+
+
+def within_spent(
+    request: ledger_pb2.ReservationRequest, outer: Held
+) -> ledger_pb2.ReservationResult:
+    """Return that the reservation that it is to be taken out of holds too little."""
+    left = common_pb2.Money(currency=outer.currency, nanos=outer.held)
+    reason = common_pb2.Reason(
+        code="WITHIN_SPENT",
+        message=f"what is reserved as {outer.reservation_id} has {left.nanos} nano-{left.currency} "
+        f"left, {request.amount.nanos} are needed",
+        metadata={
+            "within": outer.reservation_id,
+            "left": str(left.nanos),
+            "requested": str(request.amount.nanos),
+            "currency": left.currency,
+        },
+    )
+    refusal = ledger_pb2.ReservationRefusal(reason=reason, available=left)
+    return ledger_pb2.ReservationResult(reservation_id=request.reservation_id, refusal=refusal)
+
+
 def cap_reached(
-    request: ledger_pb2.ReservationRequest, tightest: Account
+    request: ledger_pb2.ReservationRequest, tightest: Account, cap: Cap
 ) -> ledger_pb2.ReservationResult:
     """Return that a cap is in the way: the one that leaves the least room."""
     left = max(0, tightest.left)
@@ -38,12 +76,13 @@ def cap_reached(
     kind_name = ledger_pb2.ScopeKind.Name(kind).removeprefix("SCOPE_KIND_").lower()
     reason = common_pb2.Reason(
         code="CAP_REACHED",
-        message=f"the budget of {kind_name} {name} has {left} nano-{tightest.currency} left, "
-        f"{request.amount.nanos} are needed",
+        message=f"the budget of {kind_name} {name}{_WINDOWS[cap.window]} has {left} "
+        f"nano-{tightest.currency} left, {request.amount.nanos} are needed",
         metadata={
             "scope_kind": kind_name,
             "scope_id": name,
-            "cap": str(tightest.cap),
+            "window": ledger_pb2.BudgetWindow.Name(cap.window),
+            "cap": str(cap.most),
             "left": str(left),
             "requested": str(request.amount.nanos),
             "currency": tightest.currency,

@@ -3,14 +3,23 @@
 from collections.abc import Iterable
 
 from coord.times import SECOND, duration_ns
-from coord.v1 import ledger_pb2
+from coord.v1 import common_pb2, ledger_pb2
 from coord_runtime.checks import check_id, check_money, check_one_of, check_range, invalid_field
+from google.protobuf.duration_pb2 import Duration
 
 from coord_ledger.account import Key
 
 SCOPES_MAX = 16
 _TTL_MAX_NS = 366 * 24 * 3600 * SECOND
 _NUMBER_MAX = 2**63 - 1
+_USED_MAX = 10**12
+_COUNTS = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "requests",
+)
 
 
 def check_scope(field: str, project: str, scope: ledger_pb2.Scope) -> Key:
@@ -33,15 +42,23 @@ def check_scopes(field: str, project: str, scopes: Iterable[ledger_pb2.Scope]) -
 def check_reservation(field: str, project: str, request: ledger_pb2.ReservationRequest) -> None:
     """Check a request to reserve, and bring its scopes into a fixed order."""
     check_id(f"{field}.reservation_id", request.reservation_id)
-    check_scopes(f"{field}.scopes", project, request.scopes)
-    check_money(f"{field}.amount", request.amount, positive=True)
+    if request.within:
+        check_id(f"{field}.within", request.within)
+        check_range(f"{field}.scopes: number beside within", len(request.scopes), 0, 0)
+    else:
+        check_scopes(f"{field}.scopes", project, request.scopes)
+    if request.HasField("usage"):
+        _check_priced(field, request)
+    else:
+        check_money(f"{field}.amount", request.amount, positive=True)
+        check_range(f"{field}.min_output_tokens without usage", request.min_output_tokens, 0, 0)
     if request.HasField("min_amount"):
         check_money(f"{field}.min_amount", request.min_amount, positive=True)
         if request.min_amount.currency != request.amount.currency:
             raise invalid_field(f"{field}.min_amount", "it has the currency of the amount")
         check_range(f"{field}.min_amount.nanos", request.min_amount.nanos, 1, request.amount.nanos)
     if request.HasField("ttl"):
-        check_range(f"{field}.ttl, in ns", duration_ns(request.ttl), 1, _TTL_MAX_NS)
+        check_ttl(f"{field}.ttl", request.ttl)
     request.scopes.sort(key=lambda scope: (scope.kind, scope.id))
 
 
@@ -58,7 +75,32 @@ def check_cost(field: str, project: str, cost: ledger_pb2.Cost) -> None:
 def check_settlement(field: str, settlement: ledger_pb2.Settlement) -> None:
     """Check a settlement."""
     check_id(f"{field}.reservation_id", settlement.reservation_id)
-    check_money(f"{field}.actual", settlement.actual)
+    if settlement.HasField("actual") or not settlement.HasField("usage"):
+        check_money(f"{field}.actual", settlement.actual)
+    else:
+        check_usage(f"{field}.usage", settlement.usage)
+
+
+def check_usage(field: str, usage: common_pb2.Usage) -> None:
+    """Check what a model has used: its name, and counts of at most 10^12."""
+    check_id(f"{field}.model", usage.model)
+    for key in _COUNTS:
+        check_range(f"{field}.{key}", getattr(usage, key), 0, _USED_MAX)
+
+
+def check_ttl(field: str, ttl: Duration) -> int:
+    """Check how long something is to live, and return it in nanoseconds."""
+    ns = duration_ns(ttl)
+    check_range(f"{field}, in ns", ns, 1, _TTL_MAX_NS)
+    return ns
+
+
+def _check_priced(field: str, request: ledger_pb2.ReservationRequest) -> None:
+    if request.HasField("amount") or request.HasField("min_amount"):
+        raise invalid_field(field, "an amount, or a usage that the ledger prices: not both")
+    check_usage(f"{field}.usage", request.usage)
+    least, most = request.min_output_tokens, request.usage.output_tokens
+    check_range(f"{field}.min_output_tokens", least, 0, most)
 
 
 def entry_number(page_token: str) -> int:

@@ -1,25 +1,35 @@
 """The ledger: what was spent, what is promised, and what may be spent."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import ClassVar, Self
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any, ClassVar, Self, TypeVar
 
 import structlog
 from coord.errors import CoordError
-from coord.v1 import ledger_pb2
+from coord.times import SECOND, timestamp_ns
+from coord.v1 import common_pb2, ledger_pb2
 from coord_runtime.calls import Call
-from coord_runtime.checks import check_ids, check_money, check_range, page_size
+from coord_runtime.checks import check_ids, check_money, check_one_of, check_range, page_size
+from coord_runtime.database import Database
 from coord_runtime.service import Service, ServiceContext
 from google.protobuf.descriptor import ServiceDescriptor
 
-from coord_ledger import requests
+from coord_ledger import refusals, requests
 from coord_ledger.metrics import LedgerMetrics
 from coord_ledger.pages import MIGRATIONS
+from coord_ledger.prices import CURRENCY, Prices
+from coord_ledger.pricing import price_request, price_settlement, tell_tokens
 from coord_ledger.settings import LedgerSettings
 from coord_ledger.sqlite import SqliteLedgerStore
 from coord_ledger.store import LedgerStore
 
 _EXPIRY_BATCH = 500
+_THRESHOLDS_MAX = 16
+# The end of the year 9999.
+_AT_MAX_NS = 253_402_300_799 * SECOND
+
+R = TypeVar("R", ledger_pb2.ReservationResult, ledger_pb2.ReservationReportResult)
 
 log = structlog.get_logger(__name__)
 
@@ -34,17 +44,18 @@ class LedgerService(Service):
     # What workers spend is reported on their stream, and booked by the coordinator.
     WORKER_METHODS = frozenset({"GetBalance", "ListEntries"})
 
-    def __init__(self, context: ServiceContext, store: LedgerStore) -> None:
+    def __init__(self, context: ServiceContext, database: Database) -> None:
         self._settings = context.settings(LedgerSettings)
+        self._environment = context.environment
+        self._prices = Prices(self._settings.prices)
         self._metrics = LedgerMetrics(context.registry)
-        self._store = store
+        self._store: LedgerStore = SqliteLedgerStore(database, self._environment, self._metrics)
         self._expiry: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(cls, context: ServiceContext) -> Self:
         """Open the ledger on its folder."""
-        database = await context.open_database(MIGRATIONS)
-        return cls(context, SqliteLedgerStore(database, context.environment))
+        return cls(context, await context.open_database(MIGRATIONS))
 
     async def start(self) -> None:
         """Begin to look for reservations that have expired."""
@@ -62,6 +73,30 @@ class LedgerService(Service):
         post = self._settings.expired == "post"
         while self._store.expired():
             self._metrics.count_posted(await self._store.expire(_EXPIRY_BATCH, post=post))
+
+    async def estimate_cost(
+        self, request: ledger_pb2.EstimateCostRequest, call: Call
+    ) -> ledger_pb2.EstimateCostResponse:
+        """Return what a call to a model costs."""
+        del call
+        requests.check_usage("usage", request.usage)
+        at_ns = timestamp_ns(request.at) if request.HasField("at") else self._environment.now_ns()
+        check_range("at, in ns", at_ns, 0, _AT_MAX_NS)
+        priced = self._prices.cost(request.usage, at_ns)
+        amount = common_pb2.Money(currency=CURRENCY, nanos=priced.nanos)
+        return ledger_pb2.EstimateCostResponse(
+            amount=amount, model=priced.model, source=priced.source
+        )
+
+    async def extend_reservations(
+        self, request: ledger_pb2.ExtendReservationsRequest, call: Call
+    ) -> ledger_pb2.ExtendReservationsResponse:
+        """Let reservations live longer."""
+        del call
+        check_ids("reservation_ids", request.reservation_ids)
+        ttl_ns = requests.check_ttl("ttl", request.ttl)
+        results = await self._store.extend(request.project, request.reservation_ids, ttl_ns)
+        return ledger_pb2.ExtendReservationsResponse(results=results)
 
     async def get_balance(
         self, request: ledger_pb2.GetBalanceRequest, call: Call
@@ -112,9 +147,21 @@ class LedgerService(Service):
         del call
         for i, each in enumerate(request.requests):
             requests.check_reservation(f"requests[{i}]", request.project, each)
-        results = await self._store.reserve(request.project, request.requests)
-        self._metrics.count_reserved(results)
-        return ledger_pb2.ReserveFundsResponse(results=results)
+        now_ns = self._environment.now_ns()
+        unpriced = {
+            each.reservation_id: error
+            for each in request.requests
+            if (error := price_request(self._prices, each, now_ns)) is not None
+        }
+        priced = [one for one in request.requests if one.reservation_id not in unpriced]
+        if request.check_only:
+            results = self._store.check(request.project, priced)
+        else:
+            results = await self._store.reserve(request.project, priced)
+            self._metrics.count_reserved(results)
+        tell_tokens(self._prices, priced, results, now_ns)
+        results += [refusals.unpriced(one, error) for one, error in unpriced.items()]
+        return ledger_pb2.ReserveFundsResponse(results=_in_order(request.requests, results))
 
     async def set_budget(
         self, request: ledger_pb2.SetBudgetRequest, call: Call
@@ -123,6 +170,11 @@ class LedgerService(Service):
         requests.check_scope("scope", request.project, request.scope)
         check_money("cap", request.cap)
         check_range("warn_at", request.warn_at, 0, 1)
+        check_range("thresholds: how many", len(request.thresholds), 0, _THRESHOLDS_MAX)
+        for threshold in request.thresholds:
+            check_range("thresholds", threshold, 0, 1)
+        if request.window:
+            check_one_of("window", request.window, ledger_pb2.BudgetWindow.values())
         return await self._store.set_budget(request, call.once)
 
     async def settle_reservations(
@@ -132,9 +184,20 @@ class LedgerService(Service):
         del call
         for i, settlement in enumerate(request.settlements):
             requests.check_settlement(f"settlements[{i}]", settlement)
-        posted = await self._store.settle(request.project, request.settlements)
+        now_ns = self._environment.now_ns()
+        unpriced = {
+            each.reservation_id: error
+            for each in request.settlements
+            if (error := price_settlement(self._prices, each, now_ns)) is not None
+        }
+        priced = [one for one in request.settlements if one.reservation_id not in unpriced]
+        posted = await self._store.settle(request.project, priced)
         self._metrics.count_posted(posted.entries)
-        return ledger_pb2.SettleReservationsResponse(results=posted.results)
+        results = posted.results
+        results += [refusals.unsettled(one, error) for one, error in unpriced.items()]
+        return ledger_pb2.SettleReservationsResponse(
+            results=_in_order(request.settlements, results)
+        )
 
     async def watch_ledger_events(
         self, request: ledger_pb2.WatchLedgerEventsRequest, call: Call
@@ -151,3 +214,11 @@ class LedgerService(Service):
                 await self.expire_reservations()
             except CoordError:
                 log.exception("expiry failed, it will be tried again")
+
+
+def _in_order(asked: Iterable[Any], results: Sequence[R]) -> list[R]:
+    """Return results in the order in which they were asked for."""
+    of: dict[str, deque[R]] = {}
+    for result in results:
+        of.setdefault(result.reservation_id, deque()).append(result)
+    return [of[one.reservation_id].popleft() for one in asked]

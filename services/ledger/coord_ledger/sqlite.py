@@ -10,9 +10,10 @@ from coord_runtime.calls import Once
 from coord_runtime.database import Database, Transaction
 
 from coord_ledger import pages
-from coord_ledger.account import WARN_AT_DEFAULT, Account, Key, keys
+from coord_ledger.account import Account, Key, keys
 from coord_ledger.books import Books
-from coord_ledger.store import Posted
+from coord_ledger.caps import TOTAL, Cap, window_start
+from coord_ledger.store import Posted, Watcher
 
 _LIST = """
 SELECT number, body FROM entry_scopes JOIN entries USING (number)
@@ -20,24 +21,30 @@ WHERE entry_scopes.project = ? AND kind = ? AND id = ? AND number > ? ORDER BY n
 """
 _IS_DUE = "SELECT EXISTS (SELECT 1 FROM reservations WHERE state = 'HELD' AND expires_ns <= ?)"
 
+_WARN_AT_DEFAULT = 0.8
+
 
 class SqliteLedgerStore:
     """The ledger's store in SQLite."""
 
-    def __init__(self, database: Database, environment: Environment) -> None:
+    def __init__(self, database: Database, environment: Environment, watcher: Watcher) -> None:
         self._database = database
         self._environment = environment
+        self._watcher = watcher
+        watcher.show(database.read(pages.load_shown))
 
     def balance(self, project: str, key: Key) -> Account:
         """Return a scope's account; an empty one where it was never used."""
         found = self._database.read(lambda sql: pages.load_accounts(sql, project, [key]))
-        return found[0] if found else Account(key)
+        account = found[0] if found else Account(key)
+        account.roll(self._environment.now_ns())
+        return account
 
     def entries(
         self, project: str, key: Key, after: int, count_max: int
     ) -> list[tuple[int, ledger_pb2.LedgerEntry]]:
         """Return a scope's entries after a number, oldest first, with their numbers."""
-        values = (project, *key, after, count_max)
+        values = (*pages.owned(project, key), after, count_max)
         rows = self._database.read(lambda sql: sql.execute(_LIST, values).fetchall())
         return [(number, ledger_pb2.LedgerEntry.FromString(body)) for number, body in rows]
 
@@ -53,13 +60,30 @@ class SqliteLedgerStore:
         """Decide requests one by one."""
 
         def operation(transaction: Transaction) -> list[ledger_pb2.ReservationResult]:
-            books = self._books(transaction)
-            ids = [request.reservation_id for request in requests]
-            _add_reservations(transaction.sql, project, books, ids)
-            wanted = {key for request in requests for key in keys(request.scopes)}
-            _add_accounts(transaction.sql, project, books, wanted)
-            results = [books.reserve(request) for request in requests]
-            _save(transaction, project, books)
+            books = self._books(transaction.now_ns)
+            results = _reserve(transaction.sql, project, books, requests)
+            self._save(transaction, project, books)
+            return results
+
+        return await self._database.write(operation)
+
+    def check(
+        self, project: str, requests: Sequence[ledger_pb2.ReservationRequest]
+    ) -> list[ledger_pb2.ReservationResult]:
+        """Return what would be decided on requests, one after another."""
+        books = self._books(self._environment.now_ns())
+        return self._database.read(lambda sql: _reserve(sql, project, books, requests))
+
+    async def extend(
+        self, project: str, reservation_ids: Sequence[str], ttl_ns: int
+    ) -> list[ledger_pb2.ReservationReportResult]:
+        """Let reservations live for at least so long from now on."""
+
+        def operation(transaction: Transaction) -> list[ledger_pb2.ReservationReportResult]:
+            books = self._books_of(transaction, project, reservation_ids)
+            until_ns = transaction.now_ns + ttl_ns
+            results = [books.extend(one, until_ns) for one in reservation_ids]
+            self._save(transaction, project, books)
             return results
 
         return await self._database.write(operation)
@@ -70,7 +94,7 @@ class SqliteLedgerStore:
         """Post costs."""
 
         def operation(transaction: Transaction) -> Posted[ledger_pb2.RecordCostsResult]:
-            books = self._books(transaction)
+            books = self._books(transaction.now_ns)
             ids = [cost.entry_id for cost in costs]
             books.entries = pages.load_entries(transaction.sql, project, ids)
             named = {cost.reservation_id for cost in costs if cost.reservation_id}
@@ -78,7 +102,7 @@ class SqliteLedgerStore:
             wanted = {key for cost in costs for key in keys(cost.scopes)}
             _add_accounts(transaction.sql, project, books, wanted)
             results = [books.record(cost) for cost in costs]
-            _save(transaction, project, books)
+            self._save(transaction, project, books)
             return Posted(results, books.posted)
 
         return await self._database.write(operation)
@@ -92,7 +116,7 @@ class SqliteLedgerStore:
             ids = [settlement.reservation_id for settlement in settlements]
             books = self._books_of(transaction, project, ids)
             results = [books.settle(settlement) for settlement in settlements]
-            _save(transaction, project, books)
+            self._save(transaction, project, books)
             return Posted(results, books.posted)
 
         return await self._database.write(operation)
@@ -105,7 +129,7 @@ class SqliteLedgerStore:
         def operation(transaction: Transaction) -> list[ledger_pb2.ReservationReportResult]:
             books = self._books_of(transaction, project, reservation_ids)
             results = [books.release(reservation_id) for reservation_id in reservation_ids]
-            _save(transaction, project, books)
+            self._save(transaction, project, books)
             return results
 
         return await self._database.write(operation)
@@ -120,7 +144,7 @@ class SqliteLedgerStore:
                 ids = [held.reservation_id for held in reservations]
                 books = self._books_of(transaction, project, ids)
                 books.expire(post=post)
-                _save(transaction, project, books)
+                self._save(transaction, project, books)
                 posted += books.posted
             return posted
 
@@ -131,12 +155,12 @@ class SqliteLedgerStore:
     ) -> ledger_pb2.SetBudgetResponse:
         """Cap a scope."""
         (key,) = keys([request.scope])
-        warn_at = request.warn_at if request.HasField("warn_at") else WARN_AT_DEFAULT
 
         def operation(transaction: Transaction) -> ledger_pb2.SetBudgetResponse:
-            books = self._books(transaction)
+            books = self._books(transaction.now_ns)
             _add_accounts(transaction.sql, request.project, books, [key])
-            account = books.set_budget(key, request.cap, warn_at)
+            cap = _cap(transaction, key, request, books.account(key).posted)
+            account = books.set_budget(key, request.cap.currency, cap)
             if account is None:
                 present = books.account(key).currency
                 raise failed_precondition(
@@ -145,7 +169,7 @@ class SqliteLedgerStore:
                     "amounts of two currencies are never added",
                     currency=present,
                 )
-            _save(transaction, request.project, books)
+            self._save(transaction, request.project, books)
             return ledger_pb2.SetBudgetResponse(balance=account.balance())
 
         return await self._database.write(operation, once)
@@ -158,15 +182,58 @@ class SqliteLedgerStore:
         """Finish what was handed in, and close."""
         await self._database.close()
 
-    def _books(self, transaction: Transaction) -> Books:
-        return Books(transaction.now_ns, lambda: self._environment.new_id("entry-"))
+    def _books(self, now_ns: int) -> Books:
+        return Books(now_ns, lambda: self._environment.new_id("entry-"))
+
+    def _save(self, transaction: Transaction, project: str, books: Books) -> None:
+        pages.save(transaction.sql, project, books)
+        for event in books.events:
+            transaction.emit(project, event)
+
+        def tell() -> None:
+            self._watcher.show(books.accounts[key] for key in books.changed_accounts)
+            self._watcher.count_corrections(books.corrections)
+
+        transaction.committed.append(tell)
 
     def _books_of(
         self, transaction: Transaction, project: str, reservation_ids: Iterable[str]
     ) -> Books:
-        books = self._books(transaction)
+        books = self._books(transaction.now_ns)
         _add_reservations(transaction.sql, project, books, set(reservation_ids))
         return books
+
+
+def _cap(
+    transaction: Transaction, key: Key, request: ledger_pb2.SetBudgetRequest, posted: int
+) -> Cap:
+    """Return the cap that is asked for, with what was posted in its present window.
+
+    Args:
+        transaction: Where to look.
+        key: The scope.
+        request: What is asked for.
+        posted: What was ever posted to the scope.
+    """
+    window = request.window or TOTAL
+    began_ns = window_start(window, transaction.now_ns)
+    if began_ns:
+        posted = pages.posted_since(transaction.sql, request.project, key, began_ns)
+    asked = {*request.thresholds, *([request.warn_at] if request.HasField("warn_at") else [])}
+    thresholds = tuple(sorted(asked or {_WARN_AT_DEFAULT}))
+    return Cap(window, request.cap.nanos, thresholds, posted, began_ns)
+
+
+def _reserve(
+    sql: sqlite3.Connection,
+    project: str,
+    books: Books,
+    requests: Sequence[ledger_pb2.ReservationRequest],
+) -> list[ledger_pb2.ReservationResult]:
+    ids = {name for one in requests for name in (one.reservation_id, one.within) if name}
+    _add_reservations(sql, project, books, ids)
+    _add_accounts(sql, project, books, {key for one in requests for key in keys(one.scopes)})
+    return [books.reserve(request) for request in requests]
 
 
 def _add_accounts(
@@ -174,21 +241,20 @@ def _add_accounts(
 ) -> None:
     missing = [key for key in wanted if key not in books.accounts]
     for account in pages.load_accounts(sql, project, missing):
+        account.roll(books.now_ns)
         books.accounts[account.key] = account
 
 
 def _add_reservations(
     sql: sqlite3.Connection, project: str, books: Books, wanted: Iterable[str]
 ) -> None:
-    ids = list(wanted)
-    for held in pages.load_reservations(sql, project, ids) if ids else ():
-        books.reservations[held.reservation_id] = held
+    """Add reservations, those that they are within, and the accounts of all of them."""
+    ids = set(wanted)
+    while ids:
+        found = pages.load_reservations(sql, project, ids)
+        books.reservations.update({held.reservation_id: held for held in found})
+        ids = {held.asked.within for held in found if held.asked.within}
+        ids -= books.reservations.keys()
     _add_accounts(
         sql, project, books, {key for held in books.reservations.values() for key in held.keys}
     )
-
-
-def _save(transaction: Transaction, project: str, books: Books) -> None:
-    pages.save(transaction.sql, project, books)
-    for event in books.events:
-        transaction.emit(project, event)

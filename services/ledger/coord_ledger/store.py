@@ -1,10 +1,10 @@
 """What the ledger keeps on disk."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from coord.v1 import ledger_pb2
+from coord.v1 import common_pb2, ledger_pb2
 from coord_runtime.calls import Once
 
 from coord_ledger.account import Account, Key
@@ -20,6 +20,16 @@ class Posted(Generic[T]):
     entries: list[ledger_pb2.LedgerEntry]
 
 
+class Watcher(Protocol):
+    """Is told what was committed."""
+
+    def show(self, accounts: Iterable[Account]) -> None:
+        """Take note of how scopes stand."""
+
+    def count_corrections(self, corrections: Iterable[common_pb2.Money]) -> None:
+        """Take note of by how much settlements were above what was reserved."""
+
+
 class LedgerStore(Protocol):
     """The ledger's operations on its store; each write is one transaction."""
 
@@ -33,6 +43,16 @@ class LedgerStore(Protocol):
 
     def expired(self) -> bool:
         """Return whether a reservation is due."""
+
+    def check(
+        self, project: str, requests: Sequence[ledger_pb2.ReservationRequest]
+    ) -> list[ledger_pb2.ReservationResult]:
+        """Return what would be decided on requests, one after another."""
+
+    async def extend(
+        self, project: str, reservation_ids: Sequence[str], ttl_ns: int
+    ) -> list[ledger_pb2.ReservationReportResult]:
+        """Let reservations live for at least so long from now on."""
 
     async def reserve(
         self, project: str, requests: Sequence[ledger_pb2.ReservationRequest]

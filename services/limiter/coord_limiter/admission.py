@@ -3,18 +3,17 @@
 Decides in memory and at once. What must be on disk before an answer leaves is noted in `Changes`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 
-from coord.errors import invalid_argument
+from coord.errors import CoordError, invalid_argument
 
-from coord_limiter.ahead import Clocks, Record
-from coord_limiter.bucket import DIMENSIONS, Amounts, Bucket, Gauge, Shortage, worst
+from coord_limiter.ahead import Clocks
+from coord_limiter.bucket import Amounts, Bucket, Gauge, Shortage, worst
 from coord_limiter.grants import Ask, GrantBook, HeldGrant, State
-from coord_limiter.meter import Limit
-from coord_limiter.store import Place, StoredBucket
-
-NOTHING: Amounts = dict.fromkeys(DIMENSIONS, 0)
+from coord_limiter.meter import GRAINS, Limit
+from coord_limiter.provider import PAUSE_NS_MAX, Observed
+from coord_limiter.store import StoredBucket
 
 
 @dataclass
@@ -26,12 +25,16 @@ class Changes:
         touched: Gauges whose newest record must be on disk.
         uncovered: Those of them that need a new one.
         exhausted: For each bucket that has begun to refuse: for whom, and what was lacking.
+        paused: For each bucket that has to wait: until when, by the wall clock.
+        worker: Who has reported that.
     """
 
     granted: list[HeldGrant] = field(default_factory=list)
     touched: dict[tuple[str, str], Gauge] = field(default_factory=dict)
     uncovered: dict[tuple[str, str], Gauge] = field(default_factory=dict)
     exhausted: list[tuple[str, Shortage]] = field(default_factory=list)
+    paused: dict[str, int] = field(default_factory=dict)
+    worker: str = ""
 
     def charge(self, gauge: Gauge, units: int, now_ns: int) -> None:
         """Count a charge against what is written ahead."""
@@ -52,35 +55,87 @@ class Changes:
 
 
 class Admission:
-    """A project's buckets and grants."""
+    """A project's buckets and grants.
 
-    def __init__(self, ttl_ns: int) -> None:
-        self.buckets: dict[str, Bucket] = {}
+    Args:
+        ttl_ns: How long grants are remembered.
+        buckets: The project's buckets by name, and those that it shares with others.
+        serials: Numbers the charges, those of all projects.
+    """
+
+    def __init__(
+        self, ttl_ns: int, buckets: MutableMapping[str, Bucket], serials: Iterator[int]
+    ) -> None:
+        self.buckets = buckets
         self.grants = GrantBook()
         self._ttl_ns = ttl_ns
-        self._serial = 0
+        self._serials = serials
 
-    def acquire(self, ask: Ask, now: Clocks, changes: Changes) -> HeldGrant | Shortage:
-        """Decide one request."""
-        self.grants.expire(now.monotonic_ns)
-        named = [self.buckets[name] for name in ask.buckets if name in self.buckets]
+    def named(self, ask: Ask) -> list[Bucket]:
+        """Return the buckets that must have room for a request."""
+        return [self.buckets[name] for name in sorted(ask.buckets) if name in self.buckets]
+
+    def known(self, ask: Ask, now_ns: int, changes: Changes) -> HeldGrant | None:
+        """Return the grant that a repeated request has had."""
+        self.grants.expire(now_ns)
         held = self.grants.get(ask.grant_id)
         if held is not None:
             changes.repeat(held)
-            return held
+        return held
+
+    def shortage(self, ask: Ask, now_ns: int) -> Shortage | None:
+        """Return the worst reason why a request does not fit, if it does not."""
+        named = self.named(ask)
         for bucket in named:
-            bucket.forgive(now.monotonic_ns)
-        found = (bucket.shortage(ask.estimate, now.monotonic_ns) for bucket in named)
-        shortage = worst(each for each in found if each is not None)
-        if shortage is None:
-            return self._grant(ask, named, now, changes)
-        self._refuse(ask, shortage, changes)
-        return shortage
+            bucket.forgive(now_ns)
+        found = (bucket.shortage(ask.estimate, now_ns) for bucket in named)
+        return worst(each for each in found if each is not None)
+
+    def grant(self, ask: Ask, now: Clocks, changes: Changes) -> HeldGrant:
+        """Take what is asked for, which fits."""
+        expires_ns = now.monotonic_ns + self._ttl_ns
+        held = HeldGrant(ask, next(self._serials), now.wall_ns, expires_ns)
+        for gauge in (gauge for bucket in self.named(ask) for gauge in bucket.gauges.values()):
+            units = ask.estimate[gauge.dimension]
+            gauge.meter.charge(held.serial, units, now.monotonic_ns)
+            changes.charge(gauge, units, now.monotonic_ns)
+            held.charged.append(gauge)
+        self.grants.add(held)
+        changes.granted.append(held)
+        return held
+
+    def refuse(self, ask: Ask, shortage: Shortage, changes: Changes) -> None:
+        """Note that a bucket has begun to refuse."""
+        bucket = self.buckets[shortage.bucket]
+        if shortage.retry_after_ns is not None and bucket.refused is None:
+            bucket.refused = shortage
+            changes.exhausted.append((ask.worker, shortage))
 
     def configure(self, stored: StoredBucket, now: Clocks) -> None:
         """Bring a bucket to its limits on disk; what is not in memory starts from its record."""
         bucket = self.buckets.setdefault(stored.name, Bucket(stored.name))
-        bucket.configure(stored.limits, stored.records, now)
+        bucket.configure(stored.limits, stored.records, stored.rules, now)
+        paused_ns = min(stored.paused_until_ns - now.wall_ns, PAUSE_NS_MAX)
+        if stored.paused_until_ns:
+            bucket.paused_until_ns = max(bucket.paused_until_ns, now.monotonic_ns + paused_ns)
+
+    def shrink(self, name: str, observed: Observed, now: Clocks, changes: Changes) -> None:
+        """Bring a bucket down to what its provider has left, and pause it if it is to wait."""
+        bucket = self.buckets.setdefault(name, Bucket(name))
+        for dimension, remaining in observed.remaining.items():
+            gauge = bucket.gauges.get(dimension)
+            if gauge is None:
+                continue
+            above = gauge.meter.level(now.monotonic_ns) - remaining * GRAINS
+            if above > 0:
+                units, serial = -(-above // GRAINS), next(self._serials)
+                gauge.meter.charge(serial, units, now.monotonic_ns)
+                gauge.meter.close(serial)
+                changes.charge(gauge, units, now.monotonic_ns)
+        until_ns = now.monotonic_ns + observed.pause_ns
+        if observed.pause_ns and until_ns > bucket.paused_until_ns:
+            bucket.paused_until_ns = until_ns
+            changes.paused[name] = now.wall_ns + observed.pause_ns
 
     def check_ids(self, asks: Iterable[Ask], now_ns: int) -> None:
         """Refuse ids that were used for something else.
@@ -93,19 +148,7 @@ class Admission:
         for ask in asks:
             held = self.grants.get(ask.grant_id)
             if ask != (held.ask if held else new.setdefault(ask.grant_id, ask)):
-                raise invalid_argument(
-                    "GRANT_ID_REUSED",
-                    f"grant_id {ask.grant_id} was used for another request: choose a new one",
-                    grant_id=ask.grant_id,
-                )
-
-    def final_records(self, now: Clocks) -> dict[Place, Record]:
-        """Return records of all buckets, of a limiter that gives no more."""
-        return {
-            (bucket.name, dimension): gauge.final_record(now)
-            for bucket in self.buckets.values()
-            for dimension, gauge in bucket.gauges.items()
-        }
+                raise grant_id_reused(ask.grant_id)
 
     def preview(self, name: str, limits: Mapping[str, Limit], now_ns: int) -> dict[str, int]:
         """Return what will be available in a bucket once it has these limits."""
@@ -128,17 +171,24 @@ class Admission:
         held, reason = self._find(grant_id, worker, (State.SETTLED, actual), now_ns)
         if held is not None and held.state is State.OPEN:
             for gauge in held.charged:
-                changes.charge(gauge, held.excess(gauge.dimension, actual), now_ns)
-            held.end(State.SETTLED, actual)
+                changes.charge(gauge, held.excess(gauge, actual), now_ns)
+            held.settle(actual)
         elif held is not None:
             changes.repeat(held)
         return reason
 
     def release(self, grant_id: str, worker: str | None, now_ns: int) -> str | None:
         """Give a grant back; return the reason why not, if not. See `settle`."""
-        held, reason = self._find(grant_id, worker, (State.RELEASED, NOTHING), now_ns)
+        held, reason = self._find(grant_id, worker, (State.RELEASED, None), now_ns)
         if held is not None and held.state is State.OPEN:
-            held.end(State.RELEASED, NOTHING)
+            held.release()
+        return reason
+
+    def extend(self, grant_id: str, worker: str | None, now_ns: int) -> str | None:
+        """Let a grant live for another full time; return the reason why not, if not."""
+        held, reason = self._find(grant_id, worker, (State.OPEN, None), now_ns)
+        if held is not None:
+            self.grants.extend(held, now_ns + self._ttl_ns)
         return reason
 
     def undo(self, changes: Changes) -> None:
@@ -147,11 +197,11 @@ class Admission:
             gauge.record = None
         for held in changes.granted:
             if held.state is State.OPEN:
-                held.end(State.RELEASED, NOTHING)
+                held.release()
             self.grants.drop(held)
 
     def _find(
-        self, grant_id: str, worker: str | None, end: tuple[State, Amounts], now_ns: int
+        self, grant_id: str, worker: str | None, end: tuple[State, Amounts | None], now_ns: int
     ) -> tuple[HeldGrant | None, str | None]:
         """Return the grant, open or ended just so; otherwise why it cannot end so."""
         self.grants.expire(now_ns)
@@ -162,21 +212,11 @@ class Admission:
             return held, None
         return None, "GRANT_ENDED"
 
-    def _grant(self, ask: Ask, named: list[Bucket], now: Clocks, changes: Changes) -> HeldGrant:
-        self._serial += 1
-        expires_ns = now.monotonic_ns + self._ttl_ns
-        held = HeldGrant(ask, self._serial, now.wall_ns, expires_ns)
-        for gauge in (gauge for bucket in named for gauge in bucket.gauges.values()):
-            units = ask.estimate[gauge.dimension]
-            gauge.meter.charge(self._serial, units, now.monotonic_ns)
-            changes.charge(gauge, units, now.monotonic_ns)
-            held.charged.append(gauge)
-        self.grants.add(held)
-        changes.granted.append(held)
-        return held
 
-    def _refuse(self, ask: Ask, shortage: Shortage, changes: Changes) -> None:
-        bucket = self.buckets[shortage.bucket]
-        if shortage.retry_after_ns is not None and bucket.refused is None:
-            bucket.refused = shortage
-            changes.exhausted.append((ask.worker, shortage))
+def grant_id_reused(grant_id: str) -> CoordError:
+    """Return the error for an id that was used for another request."""
+    return invalid_argument(
+        "GRANT_ID_REUSED",
+        f"grant_id {grant_id} was used for another request: choose a new one",
+        grant_id=grant_id,
+    )

@@ -1,12 +1,14 @@
 """Buckets: a meter for each limited dimension, and what the disk knows of it."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 from coord_limiter.ahead import Clocks, Record, ahead, restored
 from coord_limiter.meter import GRAINS, Limit, Meter
 
 DIMENSIONS = ("requests", "tokens", "input_tokens", "output_tokens")
+_WITH_OUTPUT = ("tokens", "output_tokens")
 # Units by dimension; all four are there.
 Amounts = dict[str, int]
 
@@ -21,6 +23,7 @@ class Shortage:
         requested: Units asked for.
         available: Units that could be taken: now, or ever where it is a refusal.
         retry_after_ns: How long until it would fit; None where it never will.
+        code: What kind of shortage it is.
     """
 
     bucket: str
@@ -28,6 +31,13 @@ class Shortage:
     requested: int
     available: int
     retry_after_ns: int | None
+    code: str = "RATE_LIMITED"
+
+    def later(self, retry_after_ns: int) -> Self:
+        """Return the same with another time, unless it is for ever."""
+        if self.retry_after_ns is None:
+            return self
+        return replace(self, retry_after_ns=retry_after_ns)
 
 
 def worst(shortages: Iterable[Shortage]) -> Shortage | None:
@@ -50,6 +60,7 @@ class Gauge:
         record: The newest record, on disk or under way to it; None where one must be written.
         used: What was charged since that record, in grains.
         retired: Whether the bucket is no longer limited in the dimension.
+        declared: Whether output counts as declared: what was not produced is not given back.
     """
 
     bucket: str
@@ -58,6 +69,14 @@ class Gauge:
     record: Record | None = None
     used: int = 0
     retired: bool = False
+    declared: bool = False
+
+    def counted(self, estimate: Amounts, actual: Amounts) -> int:
+        """Return the units that count of a call."""
+        units = actual[self.dimension]
+        if self.declared and self.dimension in _WITH_OUTPUT:
+            units += max(0, estimate["output_tokens"] - actual["output_tokens"])
+        return units
 
     def spend(self, units: int, now_ns: int) -> bool:
         """Count a charge; return whether the record covers it."""
@@ -86,6 +105,19 @@ class Gauge:
         return Shortage(self.bucket, self.dimension, units, level // GRAINS, wait_ns)
 
 
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What holds for a bucket beside its limits.
+
+    Attributes:
+        declared: Whether output counts as declared, rather than as produced.
+        weights: The shares of workers while they wait, by name.
+    """
+
+    declared: bool = False
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+
 class Bucket:
     """A bucket at work.
 
@@ -93,21 +125,39 @@ class Bucket:
         name: Unique in the project.
         gauges: By dimension, those that are limited.
         refused: What was told as exhaustion, until there was room for it.
+        rules: What holds beside its limits.
+        paused_until_ns: Until when nothing is granted, by the monotonic clock.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.gauges: dict[str, Gauge] = {}
         self.refused: Shortage | None = None
+        self.rules = Rules()
+        self.paused_until_ns = 0
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """The shares of workers while they wait; of those that are not there, 1."""
+        return self.rules.weights
+
+    def pause_ns(self, now_ns: int) -> int:
+        """Return for how long nothing is granted."""
+        return max(0, self.paused_until_ns - now_ns)
 
     def available(self, now_ns: int) -> dict[str, int]:
         """Return units that could be taken now, in the limited dimensions."""
         return {key: gauge.meter.level(now_ns) // GRAINS for key, gauge in self.gauges.items()}
 
     def configure(
-        self, limits: Mapping[str, Limit], records: Mapping[str, Record], now: Clocks
+        self,
+        limits: Mapping[str, Limit],
+        records: Mapping[str, Record],
+        rules: "Rules",
+        now: Clocks,
     ) -> None:
         """Bring the bucket to new limits; a dimension that is new here starts from its record."""
+        self.rules = rules
         for dimension in self.gauges.keys() - limits.keys():
             self.gauges.pop(dimension).retired = True
         for dimension, limit in limits.items():
@@ -118,6 +168,8 @@ class Bucket:
                 self.gauges[dimension] = Gauge(self.name, dimension, meter)
             elif gauge.meter.limit != limit:
                 gauge.meter.relimit(limit, now.monotonic_ns)
+        for gauge in self.gauges.values():
+            gauge.declared = rules.declared
 
     def preview(self, limits: Mapping[str, Limit], now_ns: int) -> dict[str, int]:
         """Return what will be available under new limits: never more than before."""
@@ -126,7 +178,9 @@ class Bucket:
 
     def shortage(self, estimate: Amounts, now_ns: int) -> Shortage | None:
         """Return the worst reason why an estimate does not fit, if it does not."""
-        found = (gauge.shortage(estimate[key], now_ns) for key, gauge in self.gauges.items())
+        found = [gauge.shortage(estimate[key], now_ns) for key, gauge in self.gauges.items()]
+        if pause_ns := self.pause_ns(now_ns):
+            found.append(Shortage(self.name, "", 0, 0, pause_ns, "BUCKET_PAUSED"))
         return worst(each for each in found if each is not None)
 
     def forgive(self, now_ns: int) -> None:
@@ -134,5 +188,7 @@ class Bucket:
         if self.refused is None:
             return
         gauge = self.gauges.get(self.refused.dimension)
+        if self.pause_ns(now_ns):
+            return
         if gauge is None or gauge.shortage(self.refused.requested, now_ns) is None:
             self.refused = None

@@ -7,6 +7,8 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from coord.v1 import limiter_pb2
+
 from coord_limiter.bucket import Amounts, Gauge
 
 
@@ -27,12 +29,14 @@ class Ask:
         worker: For whom.
         buckets: The names of those that must have room.
         estimate: What it will use at most.
+        lane: How urgent it is.
     """
 
     grant_id: str
     worker: str
     buckets: frozenset[str]
     estimate: Amounts
+    lane: int = limiter_pb2.LANE_NORMAL
 
 
 @dataclass(slots=True)
@@ -46,7 +50,7 @@ class HeldGrant:
         expires_ns: When it is forgotten, on the monotonic clock.
         charged: What it was charged to.
         state: Where it stands.
-        actual: What was used, once settled or released.
+        actual: What was used, once settled.
     """
 
     ask: Ask
@@ -57,15 +61,21 @@ class HeldGrant:
     state: State = State.OPEN
     actual: Amounts | None = None
 
-    def excess(self, dimension: str, actual: Amounts) -> int:
+    def excess(self, gauge: Gauge, actual: Amounts) -> int:
         """Return by how much `actual` is above the estimate; negative where it is below."""
-        return actual[dimension] - self.ask.estimate[dimension]
+        return gauge.counted(self.ask.estimate, actual) - self.ask.estimate[gauge.dimension]
 
-    def end(self, state: State, actual: Amounts) -> None:
+    def settle(self, actual: Amounts) -> None:
         """Correct it to what was used, for good."""
         for gauge in self.charged:
-            gauge.meter.close(self.serial, self.excess(gauge.dimension, actual))
-        self.state, self.actual = state, actual
+            gauge.meter.close(self.serial, self.excess(gauge, actual))
+        self.state, self.actual = State.SETTLED, actual
+
+    def release(self) -> None:
+        """Give it back: the call was not made."""
+        for gauge in self.charged:
+            gauge.meter.close(self.serial, -self.ask.estimate[gauge.dimension])
+        self.state = State.RELEASED
 
 
 class GrantBook:
@@ -92,8 +102,13 @@ class GrantBook:
             if oldest.expires_ns > now_ns:
                 return
             if oldest.state is State.OPEN:
-                oldest.end(State.SETTLED, oldest.ask.estimate)
+                oldest.settle(oldest.ask.estimate)
             self.drop(oldest)
+
+    def extend(self, grant: HeldGrant, expires_ns: int) -> None:
+        """Remember a grant for longer than all others."""
+        grant.expires_ns = expires_ns
+        self._grants.move_to_end(grant.ask.grant_id)
 
     def get(self, grant_id: str) -> HeldGrant | None:
         """Return the grant, if it is remembered."""

@@ -4,13 +4,14 @@ from collections.abc import Iterable, Mapping
 
 from coord.times import duration, timestamp
 from coord.v1 import common_pb2, limiter_pb2
-from coord_runtime.checks import check_id, check_range, invalid_field
+from coord_runtime.checks import check_id, check_one_of, check_range, check_worker, invalid_field
 
-from coord_limiter.bucket import DIMENSIONS, Amounts, Shortage
+from coord_limiter.bucket import DIMENSIONS, Amounts, Rules, Shortage
 from coord_limiter.grants import Ask, HeldGrant
 from coord_limiter.meter import Limit
 
 UNITS_MAX = 10**12
+_WEIGHT_MIN, _WEIGHT_MAX = 0.001, 1_000
 
 
 def amounts(field: str, quantities: limiter_pb2.Quantities) -> Amounts:
@@ -38,15 +39,36 @@ def ask(field: str, worker: str, request: limiter_pb2.GrantRequest) -> Ask:
     for name in request.buckets:
         check_id(f"{field}.buckets", name)
     estimate = amounts(f"{field}.estimate", request.estimate)
-    return Ask(request.grant_id, worker, frozenset(request.buckets), estimate)
+    lane = request.lane or limiter_pb2.LANE_NORMAL
+    check_one_of(f"{field}.lane", lane, limiter_pb2.Lane.values())
+    return Ask(request.grant_id, worker, frozenset(request.buckets), estimate, lane)
+
+
+def rules(request: limiter_pb2.ConfigureBucketRequest) -> Rules:
+    """Return what is to hold beside a bucket's limits, checked."""
+    counting = request.output_counting or limiter_pb2.OUTPUT_COUNTING_PRODUCED
+    check_one_of("output_counting", counting, limiter_pb2.OutputCounting.values())
+    for worker, weight in request.weights.items():
+        check_worker("weights", worker)
+        check_range(f"weights.{worker}", weight, _WEIGHT_MIN, _WEIGHT_MAX)
+    return Rules(counting == limiter_pb2.OUTPUT_COUNTING_DECLARED, dict(request.weights))
 
 
 def bucket(
-    name: str, limits: Mapping[str, Limit], available: Mapping[str, int]
+    name: str, limits: Mapping[str, Limit], available: Mapping[str, int], rules: Rules
 ) -> limiter_pb2.Bucket:
     """Return a bucket's message."""
+    counting = (
+        limiter_pb2.OUTPUT_COUNTING_DECLARED
+        if rules.declared
+        else limiter_pb2.OUTPUT_COUNTING_PRODUCED
+    )
     return limiter_pb2.Bucket(
-        name=name, limits=bucket_limits(limits), available=limiter_pb2.Quantities(**available)
+        name=name,
+        limits=bucket_limits(limits),
+        available=limiter_pb2.Quantities(**available),
+        output_counting=counting,
+        weights=rules.weights,
     )
 
 
@@ -59,17 +81,30 @@ def bucket_limits(limits: Mapping[str, Limit]) -> limiter_pb2.BucketLimits:
     return limiter_pb2.BucketLimits(**rates)
 
 
-def result(grant_id: str, outcome: HeldGrant | Shortage, ttl_ns: int) -> limiter_pb2.GrantResult:
-    """Return the answer to one request."""
+def result(
+    grant_id: str, outcome: HeldGrant | Shortage, ttl_ns: int, place: int = 1
+) -> limiter_pb2.GrantResult:
+    """Return the answer to one request, with its place in line."""
     if isinstance(outcome, HeldGrant):
         return limiter_pb2.GrantResult(grant_id=grant_id, grant=_grant(outcome, ttl_ns))
     if outcome.retry_after_ns is None:
         refusal = limiter_pb2.GrantRefusal(reason=_too_large(outcome))
         return limiter_pb2.GrantResult(grant_id=grant_id, refusal=refusal)
     wait = limiter_pb2.GrantWait(
-        retry_after=duration(outcome.retry_after_ns), reason=_no_room(outcome)
+        retry_after=duration(outcome.retry_after_ns), reason=_no_room(outcome), place=place
     )
     return limiter_pb2.GrantResult(grant_id=grant_id, wait=wait)
+
+
+def paused(until: Mapping[str, int], worker: str) -> list[limiter_pb2.LimiterEvent]:
+    """Return the events of buckets whose provider wants no calls."""
+    return [
+        limiter_pb2.LimiterEvent(
+            bucket=name,
+            paused=limiter_pb2.BucketPaused(worker=worker, until=timestamp(until_ns)),
+        )
+        for name, until_ns in until.items()
+    ]
 
 
 def report(grant_id: str, reason: str | None) -> limiter_pb2.GrantReportResult:
@@ -113,10 +148,15 @@ def _grant(held: HeldGrant, ttl_ns: int) -> limiter_pb2.Grant:
 
 
 def _no_room(shortage: Shortage) -> common_pb2.Reason:
+    told = {
+        "BEHIND_OTHERS": f"others wait for bucket {shortage.bucket}",
+        "BUCKET_PAUSED": f"the provider behind bucket {shortage.bucket} wants no calls now",
+        "RATE_LIMITED": f"bucket {shortage.bucket} has {shortage.available} {shortage.dimension} "
+        f"left, {shortage.requested} are needed",
+    }
     return common_pb2.Reason(
-        code="RATE_LIMITED",
-        message=f"bucket {shortage.bucket} has {shortage.available} {shortage.dimension} left, "
-        f"{shortage.requested} are needed",
+        code=shortage.code,
+        message=told[shortage.code],
         metadata=_values(shortage, "available"),
     )
 

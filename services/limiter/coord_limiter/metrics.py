@@ -1,20 +1,22 @@
 """What the limiter counts."""
 
-from collections.abc import Iterable
-
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from coord.times import SECOND
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from coord_limiter.admission import Changes
 from coord_limiter.bucket import Shortage
-from coord_limiter.grants import HeldGrant
 
 
 class LimiterMetrics:
     """The limiter's Prometheus metrics."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.open_grants = Gauge(
-            "coord_limiter_remembered_grants", "Grants in memory.", registry=registry
+        self.waiting = Gauge("coord_limiter_waiting", "Requests in line.", registry=registry)
+        self._wait = Histogram(
+            "coord_limiter_wait_seconds",
+            "How long those waited in line that were granted.",
+            buckets=(0.01, 0.1, 1, 10, 60, 600),
+            registry=registry,
         )
         self._granted = Counter(
             "coord_limiter_granted", "Units granted.", ("dimension",), registry=registry
@@ -33,14 +35,18 @@ class LimiterMetrics:
             registry=registry,
         )
 
-    def count(self, changes: Changes, outcomes: Iterable[HeldGrant | Shortage]) -> None:
-        """Count what was decided."""
+    def waited(self, ns: int) -> None:
+        """Count a request that was granted after a time in line."""
+        self._wait.observe(ns / SECOND)
+
+    def count(self, changes: Changes) -> None:
+        """Count what was granted."""
         for held in changes.granted:
             self._grants.inc()
             for dimension, units in held.ask.estimate.items():
                 self._granted.labels(dimension).inc(units)
-        for outcome in outcomes:
-            if isinstance(outcome, Shortage):
-                waits = outcome.retry_after_ns is not None
-                counter = self._waits if waits else self._refusals
-                counter.labels(outcome.bucket, outcome.dimension).inc()
+
+    def count_shortage(self, shortage: Shortage) -> None:
+        """Count a request that does not fit now, or never will."""
+        counter = self._refusals if shortage.retry_after_ns is None else self._waits
+        counter.labels(shortage.bucket, shortage.dimension).inc()

@@ -1,27 +1,39 @@
 """The limiter: requests and tokens a minute."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
+from itertools import count
 from typing import ClassVar, Self
 
 from coord.errors import not_found
-from coord.times import from_seconds
+from coord.times import SECOND, duration_ns, from_seconds, set_timestamp, timestamp
 from coord.v1 import limiter_pb2
 from coord_runtime.calls import Call
-from coord_runtime.checks import check_id, page_size
+from coord_runtime.checks import check_id, check_ids, check_range, page_size
 from coord_runtime.database import Database
 from coord_runtime.service import Service, ServiceContext
 from coord_runtime.tokens import Kind, Principal
 from google.protobuf.descriptor import ServiceDescriptor
 
 from coord_limiter import messages
-from coord_limiter.admission import Admission, Changes
-from coord_limiter.ahead import Clocks
-from coord_limiter.bucket import Bucket
+from coord_limiter.admission import Admission, Changes, grant_id_reused
+from coord_limiter.ahead import Clocks, Record
+from coord_limiter.bucket import Bucket, Shortage
+from coord_limiter.grants import Ask, HeldGrant
+from coord_limiter.line import Line, Waiting
 from coord_limiter.metrics import LimiterMetrics
+from coord_limiter.provider import observed
 from coord_limiter.settings import LimiterSettings
+from coord_limiter.sharing import Buckets
 from coord_limiter.sqlite import MIGRATIONS, SqliteLimiterStore
+from coord_limiter.store import Place
+from coord_limiter.turns import Turns
 from coord_limiter.writer import AheadWriter
+
+_WAIT_NS_MAX = 60 * SECOND
+# How long the place of one is kept whose caller has gone away.
+_PLACE_KEPT_NS = 5 * SECOND
+_REPORTED_MAX = 16
 
 
 class LimiterService(Service):
@@ -31,17 +43,32 @@ class LimiterService(Service):
     DESCRIPTOR: ClassVar[ServiceDescriptor] = limiter_pb2.DESCRIPTOR.services_by_name[
         "LimiterService"
     ]
-    WORKER_METHODS = frozenset({"AcquireGrants", "ReleaseGrants", "SettleGrants"})
+    WORKER_METHODS = frozenset(
+        {
+            "AcquireGrants",
+            "ExtendGrants",
+            "ListBuckets",
+            "ReleaseGrants",
+            "ReportProviderState",
+            "SettleGrants",
+        }
+    )
 
     def __init__(self, context: ServiceContext, database: Database) -> None:
         self._environment = context.environment
-        self._ttl_ns = from_seconds(context.settings(LimiterSettings).grant_ttl_s)
+        settings = context.settings(LimiterSettings)
+        self._ttl_ns = from_seconds(settings.grant_ttl_s)
         self._metrics = LimiterMetrics(context.registry)
         self._database = database
         self._store = SqliteLimiterStore(database)
         self._writer = AheadWriter(self._store)
         self._configuring = asyncio.Lock()
         self._projects: dict[str, Admission] = {}
+        self._shared: dict[str, Bucket] = {}
+        self._serials = count(1)
+        self._line = Line(_PLACE_KEPT_NS, from_seconds(settings.lane_age_s))
+        self._metrics.waiting.set_function(lambda: len(self._line))
+        self._turns = Turns(self._line, self._writer, self._projects, self._metrics, self._now)
         for stored in self._store.buckets():
             self._project(stored.project).configure(stored, self._now())
 
@@ -52,8 +79,10 @@ class LimiterService(Service):
 
     async def stop(self) -> None:
         """Write down what is in the buckets, so that nothing written ahead is lost, and close."""
+        await self._turns.stop()
         for project, admission in self._projects.items():
-            await self._store.write_ahead(project, admission.final_records(self._now()), ())
+            records = _final_records(admission.buckets.values(), self._now())
+            await self._store.write_ahead(project, records, (), {})
         await self._database.close()
 
     async def acquire_grants(
@@ -65,15 +94,18 @@ class LimiterService(Service):
             messages.ask(f"requests[{i}]", request.worker, each)
             for i, each in enumerate(request.requests)
         ]
+        wait_ns = duration_ns(request.wait)
+        check_range("wait, in ns", wait_ns, 0, _WAIT_NS_MAX)
         admission, now, changes = self._project(request.project), self._now(), Changes()
         admission.check_ids(asks, now.monotonic_ns)
-        outcomes = [admission.acquire(ask, now, changes) for ask in asks]
-        await self._writer.commit(request.project, admission, changes, now)
-        self._metrics.count(changes, outcomes)
-        results = [
-            messages.result(ask.grant_id, outcome, self._ttl_ns)
-            for ask, outcome in zip(asks, outcomes, strict=True)
-        ]
+        outcomes = [self._decide(request.project, ask, wait_ns, now, changes) for ask in asks]
+        waiting = [each for each in outcomes if isinstance(each, Waiting)]
+        with self._turns.standing(waiting):
+            await self._writer.commit(request.project, admission, changes, now)
+            self._metrics.count(changes)
+            await self._turns.wait(waiting, wait_ns)
+            answers = zip(asks, outcomes, strict=True)
+            results = [self._result(ask, outcome) for ask, outcome in answers]
         return limiter_pb2.AcquireGrantsResponse(results=results)
 
     async def configure_bucket(
@@ -87,11 +119,25 @@ class LimiterService(Service):
         async with self._configuring:
             now = self._now()
             available = admission.preview(request.name, limits, now.monotonic_ns)
-            bucket = messages.bucket(request.name, limits, available)
+            bucket = messages.bucket(request.name, limits, available, messages.rules(request))
             response = limiter_pb2.ConfigureBucketResponse(bucket=bucket)
             response = await self._store.configure(request, response, now, call.once)
             admission.configure(self._store.bucket(request.project, request.name), self._now())
+        self._turns.serve()
         return response
+
+    async def extend_grants(
+        self, request: limiter_pb2.ExtendGrantsRequest, call: Call
+    ) -> limiter_pb2.ExtendGrantsResponse:
+        """Let grants live for another full time."""
+        check_ids("grant_ids", request.grant_ids)
+        admission, owner, now = self._project(request.project), _owner(call.principal), self._now()
+        results = [
+            messages.report(grant_id, admission.extend(grant_id, owner, now.monotonic_ns))
+            for grant_id in request.grant_ids
+        ]
+        expires_at = timestamp(now.wall_ns + self._ttl_ns)
+        return limiter_pb2.ExtendGrantsResponse(results=results, expires_at=expires_at)
 
     async def get_bucket(
         self, request: limiter_pb2.GetBucketRequest, call: Call
@@ -124,15 +170,32 @@ class LimiterService(Service):
         self, request: limiter_pb2.ReleaseGrantsRequest, call: Call
     ) -> limiter_pb2.ReleaseGrantsResponse:
         """Give grants back whose call was not made."""
-        for i, grant_id in enumerate(request.grant_ids):
-            check_id(f"grant_ids[{i}]", grant_id)
+        check_ids("grant_ids", request.grant_ids)
         admission, owner = self._project(request.project), _owner(call.principal)
         now_ns = self._environment.monotonic_ns()
         results = [
             messages.report(grant_id, admission.release(grant_id, owner, now_ns))
             for grant_id in request.grant_ids
         ]
+        self._turns.serve()
         return limiter_pb2.ReleaseGrantsResponse(results=results)
+
+    async def report_provider_state(
+        self, request: limiter_pb2.ReportProviderStateRequest, call: Call
+    ) -> limiter_pb2.ReportProviderStateResponse:
+        """Bring buckets down to what their provider says of its limits."""
+        del call
+        check_ids("buckets", request.buckets)
+        check_range("buckets: how many", len(request.buckets), 1, _REPORTED_MAX)
+        admission, now = self._project(request.project), self._now()
+        said, changes = observed(request, now.wall_ns), Changes(worker=request.worker)
+        for name in request.buckets:
+            admission.shrink(name, said, now, changes)
+        await self._writer.commit(request.project, admission, changes, now)
+        return limiter_pb2.ReportProviderStateResponse(
+            understood=said.message(),
+            buckets=[self._message(admission.buckets[name]) for name in request.buckets],
+        )
 
     async def settle_grants(
         self, request: limiter_pb2.SettleGrantsRequest, call: Call
@@ -153,6 +216,7 @@ class LimiterService(Service):
             for grant_id, actual in settlements
         ]
         await self._writer.commit(request.project, admission, changes, now)
+        self._turns.serve()
         return limiter_pb2.SettleGrantsResponse(results=results)
 
     async def watch_limiter_events(
@@ -164,19 +228,68 @@ class LimiterService(Service):
             yield limiter_pb2.WatchLimiterEventsResponse(events=events)
 
     def _message(self, bucket: Bucket) -> limiter_pb2.Bucket:
+        now = self._now()
         limits = {key: gauge.meter.limit for key, gauge in bucket.gauges.items()}
-        available = bucket.available(self._environment.monotonic_ns())
-        return messages.bucket(bucket.name, limits, available)
+        available = bucket.available(now.monotonic_ns)
+        message = messages.bucket(bucket.name, limits, available, bucket.rules)
+        message.waiting = self._line.waiting_for(bucket)
+        if pause_ns := bucket.pause_ns(now.monotonic_ns):
+            set_timestamp(message.paused_until, now.wall_ns + pause_ns)
+        return message
+
+    def _decide(
+        self, project: str, ask: Ask, wait_ns: int, now: Clocks, changes: Changes
+    ) -> HeldGrant | Shortage | Waiting:
+        """Decide a request at once; put it in line where that cannot be, or others wait."""
+        admission = self._projects[project]
+        held = admission.known(ask, now.monotonic_ns, changes)
+        if held is not None:
+            return held
+        shortage = admission.shortage(ask, now.monotonic_ns)
+        if shortage is None and not len(self._line):
+            return admission.grant(ask, now, changes)
+        if shortage is not None:
+            admission.refuse(ask, shortage, changes)
+            self._metrics.count_shortage(shortage)
+            if shortage.retry_after_ns is None or not (wait_ns or len(self._line)):
+                return shortage
+        waiting = self._line.find(project, ask.grant_id)
+        if waiting is None:
+            buckets = admission.named(ask)
+            waiting = self._line.join(project, ask, buckets, now.monotonic_ns)
+            waiting.passing = True
+        elif waiting.ask != ask:
+            raise grant_id_reused(ask.grant_id)
+        waiting.passing = waiting.passing and not wait_ns
+        return waiting
+
+    def _result(self, ask: Ask, outcome: HeldGrant | Shortage | Waiting) -> limiter_pb2.GrantResult:
+        if not isinstance(outcome, Waiting):
+            return messages.result(ask.grant_id, outcome, self._ttl_ns)
+        if outcome.decided.done():
+            return messages.result(ask.grant_id, outcome.decided.result(), self._ttl_ns)
+        place, shortage = self._line.outlook(outcome, self._environment.monotonic_ns())
+        return messages.result(ask.grant_id, shortage, self._ttl_ns, place)
 
     def _now(self) -> Clocks:
         return Clocks(self._environment.now_ns(), self._environment.monotonic_ns())
 
     def _project(self, name: str) -> Admission:
         if name not in self._projects:
-            self._projects[name] = Admission(self._ttl_ns)
+            buckets = Buckets(self._shared)
+            self._projects[name] = Admission(self._ttl_ns, buckets, self._serials)
         return self._projects[name]
 
 
 def _owner(principal: Principal) -> str | None:
     """Return whose grants the caller may report on; None for everybody's."""
     return principal.name if principal.kind is Kind.WORKER else None
+
+
+def _final_records(buckets: Iterable[Bucket], now: Clocks) -> dict[Place, Record]:
+    """Return records of buckets, of a limiter that gives no more."""
+    return {
+        (bucket.name, dimension): gauge.final_record(now)
+        for bucket in buckets
+        for dimension, gauge in bucket.gauges.items()
+    }

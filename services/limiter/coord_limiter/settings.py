@@ -12,8 +12,10 @@ class LimiterSettings(SectionSettings):
     Attributes:
         grant_ttl_s: How long a grant is remembered; if nobody settles it by then, its estimate
             stands.
+        lane_age_s: After how long in line a request moves up by a lane.
     """
 
     SECTION: ClassVar[str] = "limiter"
 
     grant_ttl_s: float = Field(default=600, gt=0, le=86_400)
+    lane_age_s: float = Field(default=60, gt=0)

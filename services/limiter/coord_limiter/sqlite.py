@@ -1,5 +1,6 @@
 """The limiter's store in SQLite."""
 
+import json
 import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
@@ -10,8 +11,9 @@ from coord_runtime.database import Database, Transaction
 
 from coord_limiter import messages
 from coord_limiter.ahead import Clocks, Record
+from coord_limiter.bucket import Rules
 from coord_limiter.meter import GRAINS, Limit
-from coord_limiter.store import Place, StoredBucket
+from coord_limiter.store import Place, StoredBucket, owner
 
 # `per_minute` and `burst` are the bucket's; those of the record are the ones by which it filled
 # then. Grains outgrow 64 bits: they are kept as decimal digits.
@@ -32,12 +34,31 @@ MIGRATIONS = (
         PRIMARY KEY (project, bucket, dimension)
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE buckets (
+        project TEXT NOT NULL,
+        bucket TEXT NOT NULL,
+        declared INTEGER NOT NULL DEFAULT 0,
+        weights TEXT NOT NULL DEFAULT '{}',
+        paused_until_ns INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (project, bucket)
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 
 _SELECT = """
 SELECT project, bucket, dimension, per_minute, burst,
     record_per_minute, record_burst, level, ahead, wall_ns, monotonic_ns
 FROM limits
+"""
+_SELECT_RULES = "SELECT project, bucket, declared, weights, paused_until_ns FROM buckets"
+_RULES = """
+INSERT INTO buckets (project, bucket, declared, weights) VALUES (?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET declared = excluded.declared, weights = excluded.weights
+"""
+_PAUSE = """
+INSERT INTO buckets (project, bucket, paused_until_ns) VALUES (?, ?, ?)
+ON CONFLICT DO UPDATE SET paused_until_ns = max(paused_until_ns, excluded.paused_until_ns)
 """
 _INSERT = "INSERT INTO limits VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _CHANGE = """
@@ -58,12 +79,12 @@ class SqliteLimiterStore:
 
     def buckets(self) -> list[StoredBucket]:
         """Return all buckets of all projects."""
-        return self._database.read(lambda sql: _buckets(sql.execute(_SELECT)))
+        return self._database.read(lambda sql: _buckets(sql, "", ()))
 
     def bucket(self, project: str, name: str) -> StoredBucket:
         """Return one bucket that is there."""
-        query = f"{_SELECT} WHERE project = ? AND bucket = ?"
-        return self._database.read(lambda sql: _buckets(sql.execute(query, (project, name))))[0]
+        where, key = " WHERE project = ? AND bucket = ?", (owner(project, name), name)
+        return self._database.read(lambda sql: _buckets(sql, where, key))[0]
 
     async def configure(
         self,
@@ -85,12 +106,18 @@ class SqliteLimiterStore:
         project: str,
         records: Mapping[Place, Record],
         events: Sequence[limiter_pb2.LimiterEvent],
+        paused: Mapping[str, int],
     ) -> None:
-        """Replace records and write events. A record without a limit is passed over."""
-        rows = [(*_record_row(record), project, *place) for place, record in records.items()]
+        """Replace records, write events, and pause buckets until times of the wall clock."""
+        rows = [
+            (*_record_row(record), owner(project, place[0]), *place)
+            for place, record in records.items()
+        ]
+        pauses = [(owner(project, name), name, until_ns) for name, until_ns in paused.items()]
 
         def operation(transaction: Transaction) -> None:
             transaction.sql.executemany(_RECORD, rows)
+            transaction.sql.executemany(_PAUSE, pauses)
             for event in events:
                 transaction.emit(project, event)
 
@@ -104,8 +131,10 @@ class SqliteLimiterStore:
 def _configure(
     transaction: Transaction, request: limiter_pb2.ConfigureBucketRequest, now: Clocks
 ) -> None:
-    sql, key = transaction.sql, (request.project, request.name)
+    sql, key = transaction.sql, (owner(request.project, request.name), request.name)
     wanted = messages.limits("limits", request.limits)
+    rules = messages.rules(request)
+    sql.execute(_RULES, (*key, int(rules.declared), json.dumps(rules.weights)))
     query = "SELECT dimension, per_minute, burst FROM limits WHERE project = ? AND bucket = ?"
     present = {row[0]: Limit(row[1], row[2]) for row in sql.execute(query, key)}
     if present == wanted:
@@ -131,11 +160,18 @@ def _record_row(record: Record) -> tuple[int, int, str, str, int, int]:
     return limit.per_minute, limit.burst, level, ahead, at.wall_ns, at.monotonic_ns
 
 
-def _buckets(cursor: sqlite3.Cursor) -> list[StoredBucket]:
+def _buckets(sql: sqlite3.Connection, where: str, key: Sequence[str]) -> list[StoredBucket]:
     found: dict[Place, StoredBucket] = {}
-    for project, name, dimension, per_minute, burst, *record in cursor:
-        empty = StoredBucket(project, name, {}, {})
-        bucket = found.setdefault((project, name), empty)
+    for project, name, declared, weights, paused_until_ns in sql.execute(
+        f"{_SELECT_RULES}{where}", key
+    ):
+        rules = Rules(bool(declared), json.loads(weights))
+        found[project, name] = StoredBucket(project, name, {}, {}, rules, paused_until_ns)
+    for project, name, dimension, per_minute, burst, *record in sql.execute(
+        f"{_SELECT}{where}", key
+    ):
+        # One that was made before there were rules has none.
+        bucket = found.setdefault((project, name), StoredBucket(project, name, {}, {}))
         bucket.limits[dimension] = Limit(per_minute, burst)
         bucket.records[dimension] = _record(record)
     return list(found.values())

@@ -1,17 +1,25 @@
 """What the limiter keeps on disk."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from coord.v1 import limiter_pb2
 from coord_runtime.calls import Once
 
 from coord_limiter.ahead import Clocks, Record
+from coord_limiter.bucket import Rules
 from coord_limiter.meter import Limit
 
 # A record's place: bucket and dimension.
 Place = tuple[str, str]
+# Buckets whose names begin so are shared by all projects, and stored under none.
+SHARED = "account/"
+
+
+def owner(project: str, bucket: str) -> str:
+    """Return the project under which a bucket is stored."""
+    return "" if bucket.startswith(SHARED) else project
 
 
 @dataclass(frozen=True)
@@ -23,12 +31,16 @@ class StoredBucket:
         name: Unique in the project.
         limits: By dimension.
         records: By dimension; there is one for each limit.
+        rules: What holds beside the limits.
+        paused_until_ns: Until when nothing is granted, by the wall clock; 0 for never.
     """
 
     project: str
     name: str
     limits: dict[str, Limit]
     records: dict[str, Record]
+    rules: Rules = field(default_factory=Rules)
+    paused_until_ns: int = 0
 
 
 class LimiterStore(Protocol):
@@ -58,8 +70,12 @@ class LimiterStore(Protocol):
         project: str,
         records: Mapping[Place, Record],
         events: Sequence[limiter_pb2.LimiterEvent],
+        paused: Mapping[str, int],
     ) -> None:
-        """Replace records and write events. A record without a limit is passed over."""
+        """Replace records, write events, and pause buckets until times of the wall clock.
+
+        A record without a limit is passed over.
+        """
 
     def watch(self, project: str, after: int) -> AsyncIterator[list[limiter_pb2.LimiterEvent]]:
         """Yield the project's events after a number, for as long as the store is open."""

@@ -40,9 +40,12 @@ class AheadWriter:
     def _writes_of(self, project: str, changes: Changes, now: Clocks) -> set["asyncio.Task[None]"]:
         records = {key: gauge.write_ahead(now) for key, gauge in changes.uncovered.items()}
         writes: set[asyncio.Task[None]] = set()
-        if records or changes.exhausted:
+        if records or changes.exhausted or changes.paused:
             events = messages.exhausted(changes.exhausted)
-            write = asyncio.create_task(self._store.write_ahead(project, records, events))
+            events += messages.paused(changes.paused, changes.worker)
+            write = asyncio.create_task(
+                self._store.write_ahead(project, records, events, changes.paused)
+            )
             writes.add(write)
             for gauge in changes.uncovered.values():
                 self._track(gauge, write)

@@ -54,6 +54,7 @@ class NodePlan:
         project: The project that they serve.
         state: The project's state folder.
         peers: Addresses of the services that run elsewhere.
+        mints: Of those that have a key of their own: what signs the tokens for them.
         flags: Settings that win over everything else.
         config_file: The TOML file with settings, if there is one.
         environment: Time and chance.
@@ -64,6 +65,7 @@ class NodePlan:
     project: str
     state: Path
     peers: dict[str, str] = field(default_factory=dict)
+    mints: dict[str, TokenMint] = field(default_factory=dict)
     flags: Sections = field(default_factory=dict)
     config_file: Path | None = None
     environment: Environment = SYSTEM
@@ -153,19 +155,19 @@ class Node:
         folder = self._plan.state / service.NAME
         self._locks.append(FolderLock(folder))
         principal = Principal(Kind.SERVICE, service.NAME, self._plan.project)
-        token = self.mint.mint(principal)
         return ServiceContext(
             name=service.NAME,
             project=self._plan.project,
             folder=folder,
             environment=self._plan.environment,
             registry=self.registry,
-            channel=lambda name: self._channel(name, token),
+            channel=lambda name: self._channel(name, principal),
             flags=self._plan.flags,
             config_file=self._plan.config_file,
         )
 
-    def _channel(self, name: str, token: str) -> grpc.aio.Channel:
+    def _channel(self, name: str, principal: Principal) -> grpc.aio.Channel:
+        token = self._plan.mints.get(name, self.mint).mint(principal)
         if name in self._names or name not in self._plan.peers:
             # A service that is nowhere answers UNIMPLEMENTED.
             return TokenChannel(self._local, token)

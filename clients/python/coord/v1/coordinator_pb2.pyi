@@ -1,5 +1,6 @@
 import datetime
 
+from coord.v1 import admission_pb2 as _admission_pb2
 from coord.v1 import claims_pb2 as _claims_pb2
 from coord.v1 import common_pb2 as _common_pb2
 from coord.v1 import integrator_pb2 as _integrator_pb2
@@ -44,7 +45,7 @@ VITALITY_AWAY: Vitality
 VITALITY_LOST: Vitality
 
 class ConnectRequest(_message.Message):
-    __slots__ = ("sequence", "acknowledged", "hello", "heartbeat", "ack", "started", "complete", "failed", "released", "progress", "spent", "request", "claim_release", "rate_request", "rate_settlement", "conflict_check", "worker_message")
+    __slots__ = ("sequence", "acknowledged", "hello", "heartbeat", "ack", "started", "complete", "failed", "released", "progress", "spent", "request", "claim_release", "rate_request", "rate_settlement", "conflict_check", "worker_message", "call_request", "call_settlement")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
@@ -62,6 +63,8 @@ class ConnectRequest(_message.Message):
     RATE_SETTLEMENT_FIELD_NUMBER: _ClassVar[int]
     CONFLICT_CHECK_FIELD_NUMBER: _ClassVar[int]
     WORKER_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    CALL_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    CALL_SETTLEMENT_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     acknowledged: int
     hello: Hello
@@ -79,10 +82,12 @@ class ConnectRequest(_message.Message):
     rate_settlement: RateSettlement
     conflict_check: ConflictCheck
     worker_message: WorkerMessage
-    def __init__(self, sequence: _Optional[int] = ..., acknowledged: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., ack: _Optional[_Union[Ack, _Mapping]] = ..., started: _Optional[_Union[Started, _Mapping]] = ..., complete: _Optional[_Union[Complete, _Mapping]] = ..., failed: _Optional[_Union[Failed, _Mapping]] = ..., released: _Optional[_Union[Released, _Mapping]] = ..., progress: _Optional[_Union[ProgressReport, _Mapping]] = ..., spent: _Optional[_Union[Spent, _Mapping]] = ..., request: _Optional[_Union[_claims_pb2.ClaimRequest, _Mapping]] = ..., claim_release: _Optional[_Union[ClaimRelease, _Mapping]] = ..., rate_request: _Optional[_Union[RateRequest, _Mapping]] = ..., rate_settlement: _Optional[_Union[RateSettlement, _Mapping]] = ..., conflict_check: _Optional[_Union[ConflictCheck, _Mapping]] = ..., worker_message: _Optional[_Union[WorkerMessage, _Mapping]] = ...) -> None: ...
+    call_request: _admission_pb2.CallRequest
+    call_settlement: _admission_pb2.CallSettlement
+    def __init__(self, sequence: _Optional[int] = ..., acknowledged: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., ack: _Optional[_Union[Ack, _Mapping]] = ..., started: _Optional[_Union[Started, _Mapping]] = ..., complete: _Optional[_Union[Complete, _Mapping]] = ..., failed: _Optional[_Union[Failed, _Mapping]] = ..., released: _Optional[_Union[Released, _Mapping]] = ..., progress: _Optional[_Union[ProgressReport, _Mapping]] = ..., spent: _Optional[_Union[Spent, _Mapping]] = ..., request: _Optional[_Union[_claims_pb2.ClaimRequest, _Mapping]] = ..., claim_release: _Optional[_Union[ClaimRelease, _Mapping]] = ..., rate_request: _Optional[_Union[RateRequest, _Mapping]] = ..., rate_settlement: _Optional[_Union[RateSettlement, _Mapping]] = ..., conflict_check: _Optional[_Union[ConflictCheck, _Mapping]] = ..., worker_message: _Optional[_Union[WorkerMessage, _Mapping]] = ..., call_request: _Optional[_Union[_admission_pb2.CallRequest, _Mapping]] = ..., call_settlement: _Optional[_Union[_admission_pb2.CallSettlement, _Mapping]] = ...) -> None: ...
 
 class ConnectResponse(_message.Message):
-    __slots__ = ("sequence", "acknowledged", "welcome", "ack", "assigned", "revoke", "cancel", "drain", "budget_warning", "budget_exceeded", "proceed", "wait", "rate_grant", "rate_wait", "conflict", "worker_message", "recall", "refusal", "claim_lost")
+    __slots__ = ("sequence", "acknowledged", "welcome", "ack", "assigned", "revoke", "cancel", "drain", "budget_warning", "budget_exceeded", "proceed", "wait", "rate_grant", "rate_wait", "conflict", "worker_message", "recall", "refusal", "claim_lost", "call_admission", "call_wait")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
@@ -102,6 +107,8 @@ class ConnectResponse(_message.Message):
     RECALL_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
     CLAIM_LOST_FIELD_NUMBER: _ClassVar[int]
+    CALL_ADMISSION_FIELD_NUMBER: _ClassVar[int]
+    CALL_WAIT_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     acknowledged: int
     welcome: Welcome
@@ -121,7 +128,9 @@ class ConnectResponse(_message.Message):
     recall: Recall
     refusal: Refusal
     claim_lost: ClaimLost
-    def __init__(self, sequence: _Optional[int] = ..., acknowledged: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., ack: _Optional[_Union[Ack, _Mapping]] = ..., assigned: _Optional[_Union[Assigned, _Mapping]] = ..., revoke: _Optional[_Union[Revoke, _Mapping]] = ..., cancel: _Optional[_Union[Cancel, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., budget_warning: _Optional[_Union[BudgetWarning, _Mapping]] = ..., budget_exceeded: _Optional[_Union[BudgetStop, _Mapping]] = ..., proceed: _Optional[_Union[Proceed, _Mapping]] = ..., wait: _Optional[_Union[Wait, _Mapping]] = ..., rate_grant: _Optional[_Union[RateGrant, _Mapping]] = ..., rate_wait: _Optional[_Union[RateWait, _Mapping]] = ..., conflict: _Optional[_Union[Conflict, _Mapping]] = ..., worker_message: _Optional[_Union[WorkerMessage, _Mapping]] = ..., recall: _Optional[_Union[Recall, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., claim_lost: _Optional[_Union[ClaimLost, _Mapping]] = ...) -> None: ...
+    call_admission: _admission_pb2.CallAdmission
+    call_wait: _admission_pb2.CallWait
+    def __init__(self, sequence: _Optional[int] = ..., acknowledged: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., ack: _Optional[_Union[Ack, _Mapping]] = ..., assigned: _Optional[_Union[Assigned, _Mapping]] = ..., revoke: _Optional[_Union[Revoke, _Mapping]] = ..., cancel: _Optional[_Union[Cancel, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., budget_warning: _Optional[_Union[BudgetWarning, _Mapping]] = ..., budget_exceeded: _Optional[_Union[BudgetStop, _Mapping]] = ..., proceed: _Optional[_Union[Proceed, _Mapping]] = ..., wait: _Optional[_Union[Wait, _Mapping]] = ..., rate_grant: _Optional[_Union[RateGrant, _Mapping]] = ..., rate_wait: _Optional[_Union[RateWait, _Mapping]] = ..., conflict: _Optional[_Union[Conflict, _Mapping]] = ..., worker_message: _Optional[_Union[WorkerMessage, _Mapping]] = ..., recall: _Optional[_Union[Recall, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., claim_lost: _Optional[_Union[ClaimLost, _Mapping]] = ..., call_admission: _Optional[_Union[_admission_pb2.CallAdmission, _Mapping]] = ..., call_wait: _Optional[_Union[_admission_pb2.CallWait, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("protocol_version", "project", "worker", "instance", "capabilities", "profile", "slots", "held", "buckets", "preferences", "provider", "protocol_version_min", "session_id", "confirmed", "roles", "runs", "prefetch")

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from coord.v1 import admission_pb2 as coord_dot_v1_dot_admission__pb2
 from coord.v1 import claims_pb2 as coord_dot_v1_dot_claims__pb2
 from coord.v1 import coordinator_pb2 as coord_dot_v1_dot_coordinator__pb2
 
@@ -40,6 +41,11 @@ class CoordinatorServiceStub:
                 '/coord.v1.CoordinatorService/AcquireClaims',
                 request_serializer=coord_dot_v1_dot_claims__pb2.AcquireClaimsRequest.SerializeToString,
                 response_deserializer=coord_dot_v1_dot_claims__pb2.AcquireClaimsResponse.FromString,
+                _registered_method=True)
+        self.Admit = channel.unary_unary(
+                '/coord.v1.CoordinatorService/Admit',
+                request_serializer=coord_dot_v1_dot_admission__pb2.AdmitRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_admission__pb2.AdmitResponse.FromString,
                 _registered_method=True)
         self.Connect = channel.stream_stream(
                 '/coord.v1.CoordinatorService/Connect',
@@ -101,6 +107,11 @@ class CoordinatorServiceStub:
                 request_serializer=coord_dot_v1_dot_coordinator__pb2.SendMessageRequest.SerializeToString,
                 response_deserializer=coord_dot_v1_dot_coordinator__pb2.SendMessageResponse.FromString,
                 _registered_method=True)
+        self.SettleCalls = channel.unary_unary(
+                '/coord.v1.CoordinatorService/SettleCalls',
+                request_serializer=coord_dot_v1_dot_admission__pb2.SettleCallsRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_admission__pb2.SettleCallsResponse.FromString,
+                _registered_method=True)
         self.SetStrategy = channel.unary_unary(
                 '/coord.v1.CoordinatorService/SetStrategy',
                 request_serializer=coord_dot_v1_dot_coordinator__pb2.SetStrategyRequest.SerializeToString,
@@ -125,6 +136,13 @@ class CoordinatorServiceServicer:
     def AcquireClaims(self, request, context):
         """Asks for claims, and waits for them if wanted. FAILED_PRECONDITION with reason STALE_TOKEN where a
         request names an attempt that its holder does not have.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Admit(self, request, context):
+        """Asks for a call to a model: money and tokens together, or a wait, or a refusal.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -227,6 +245,13 @@ class CoordinatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SettleCalls(self, request, context):
+        """Tells what calls that were admitted have used, and what the provider has said.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SetStrategy(self, request, context):
         """Chooses the strategy from the next decision on. INVALID_ARGUMENT with reason UNKNOWN_STRATEGY.
         """
@@ -257,6 +282,11 @@ def add_CoordinatorServiceServicer_to_server(servicer, server):
                     servicer.AcquireClaims,
                     request_deserializer=coord_dot_v1_dot_claims__pb2.AcquireClaimsRequest.FromString,
                     response_serializer=coord_dot_v1_dot_claims__pb2.AcquireClaimsResponse.SerializeToString,
+            ),
+            'Admit': grpc.unary_unary_rpc_method_handler(
+                    servicer.Admit,
+                    request_deserializer=coord_dot_v1_dot_admission__pb2.AdmitRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_admission__pb2.AdmitResponse.SerializeToString,
             ),
             'Connect': grpc.stream_stream_rpc_method_handler(
                     servicer.Connect,
@@ -318,6 +348,11 @@ def add_CoordinatorServiceServicer_to_server(servicer, server):
                     request_deserializer=coord_dot_v1_dot_coordinator__pb2.SendMessageRequest.FromString,
                     response_serializer=coord_dot_v1_dot_coordinator__pb2.SendMessageResponse.SerializeToString,
             ),
+            'SettleCalls': grpc.unary_unary_rpc_method_handler(
+                    servicer.SettleCalls,
+                    request_deserializer=coord_dot_v1_dot_admission__pb2.SettleCallsRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_admission__pb2.SettleCallsResponse.SerializeToString,
+            ),
             'SetStrategy': grpc.unary_unary_rpc_method_handler(
                     servicer.SetStrategy,
                     request_deserializer=coord_dot_v1_dot_coordinator__pb2.SetStrategyRequest.FromString,
@@ -362,6 +397,33 @@ class CoordinatorService:
             '/coord.v1.CoordinatorService/AcquireClaims',
             coord_dot_v1_dot_claims__pb2.AcquireClaimsRequest.SerializeToString,
             coord_dot_v1_dot_claims__pb2.AcquireClaimsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Admit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.CoordinatorService/Admit',
+            coord_dot_v1_dot_admission__pb2.AdmitRequest.SerializeToString,
+            coord_dot_v1_dot_admission__pb2.AdmitResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -686,6 +748,33 @@ class CoordinatorService:
             '/coord.v1.CoordinatorService/SendMessage',
             coord_dot_v1_dot_coordinator__pb2.SendMessageRequest.SerializeToString,
             coord_dot_v1_dot_coordinator__pb2.SendMessageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SettleCalls(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.CoordinatorService/SettleCalls',
+            coord_dot_v1_dot_admission__pb2.SettleCallsRequest.SerializeToString,
+            coord_dot_v1_dot_admission__pb2.SettleCallsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -33,6 +33,7 @@ does not name is taken from the worker.
 
 Versions. A worker says the newest version that it speaks and the oldest; Welcome says which one holds
 for the session. Version 1 knows nothing of WorkerMessage, Recall and Conflict, and is sent none.
+Versions before 3 know nothing of CallRequest and CallSettlement, and of the answers to them.
 
 A worker that cannot keep a stream open says the same things with Poll.
 
@@ -42,6 +43,7 @@ stops and gives back with Released.
 """
 
 from collections import abc as _abc
+from coord.v1 import admission_pb2 as _admission_pb2
 from coord.v1 import claims_pb2 as _claims_pb2
 from coord.v1 import coordinator_pb2 as _coordinator_pb2
 from grpc import aio as _aio
@@ -76,6 +78,8 @@ class CoordinatorServiceStub:
     """Asks for claims, and waits for them if wanted. FAILED_PRECONDITION with reason STALE_TOKEN where a
     request names an attempt that its holder does not have.
     """
+    Admit: _grpc.UnaryUnaryMultiCallable[_admission_pb2.AdmitRequest, _admission_pb2.AdmitResponse]
+    """Asks for a call to a model: money and tokens together, or a wait, or a refusal."""
     Connect: _grpc.StreamStreamMultiCallable[_coordinator_pb2.ConnectRequest, _coordinator_pb2.ConnectResponse]
     """One worker's live stream. Errors: INVALID_ARGUMENT with reason PROTOCOL (first message not Hello,
     gap in the numbers), FAILED_PRECONDITION with reason UNSUPPORTED_VERSION, ALREADY_EXISTS with
@@ -119,6 +123,8 @@ class CoordinatorServiceStub:
     NOT_FOUND with reason WORKER_NOT_FOUND where nobody is there who could get it: a name that was never
     seen, a role that none has.
     """
+    SettleCalls: _grpc.UnaryUnaryMultiCallable[_admission_pb2.SettleCallsRequest, _admission_pb2.SettleCallsResponse]
+    """Tells what calls that were admitted have used, and what the provider has said."""
     SetStrategy: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.SetStrategyRequest, _coordinator_pb2.SetStrategyResponse]
     """Chooses the strategy from the next decision on. INVALID_ARGUMENT with reason UNKNOWN_STRATEGY."""
     StopProject: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.StopProjectRequest, _coordinator_pb2.StopProjectResponse]
@@ -139,6 +145,8 @@ class CoordinatorServiceAsyncStub(CoordinatorServiceStub):
     """Asks for claims, and waits for them if wanted. FAILED_PRECONDITION with reason STALE_TOKEN where a
     request names an attempt that its holder does not have.
     """
+    Admit: _aio.UnaryUnaryMultiCallable[_admission_pb2.AdmitRequest, _admission_pb2.AdmitResponse]  # type: ignore[assignment]
+    """Asks for a call to a model: money and tokens together, or a wait, or a refusal."""
     Connect: _aio.StreamStreamMultiCallable[_coordinator_pb2.ConnectRequest, _coordinator_pb2.ConnectResponse]  # type: ignore[assignment]
     """One worker's live stream. Errors: INVALID_ARGUMENT with reason PROTOCOL (first message not Hello,
     gap in the numbers), FAILED_PRECONDITION with reason UNSUPPORTED_VERSION, ALREADY_EXISTS with
@@ -182,6 +190,8 @@ class CoordinatorServiceAsyncStub(CoordinatorServiceStub):
     NOT_FOUND with reason WORKER_NOT_FOUND where nobody is there who could get it: a name that was never
     seen, a role that none has.
     """
+    SettleCalls: _aio.UnaryUnaryMultiCallable[_admission_pb2.SettleCallsRequest, _admission_pb2.SettleCallsResponse]  # type: ignore[assignment]
+    """Tells what calls that were admitted have used, and what the provider has said."""
     SetStrategy: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.SetStrategyRequest, _coordinator_pb2.SetStrategyResponse]  # type: ignore[assignment]
     """Chooses the strategy from the next decision on. INVALID_ARGUMENT with reason UNKNOWN_STRATEGY."""
     StopProject: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.StopProjectRequest, _coordinator_pb2.StopProjectResponse]  # type: ignore[assignment]
@@ -205,6 +215,14 @@ class CoordinatorServiceServicer(metaclass=_abc_1.ABCMeta):
         """Asks for claims, and waits for them if wanted. FAILED_PRECONDITION with reason STALE_TOKEN where a
         request names an attempt that its holder does not have.
         """
+
+    @_abc_1.abstractmethod
+    def Admit(
+        self,
+        request: _admission_pb2.AdmitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admission_pb2.AdmitResponse, _abc.Awaitable[_admission_pb2.AdmitResponse]]:
+        """Asks for a call to a model: money and tokens together, or a wait, or a refusal."""
 
     @_abc_1.abstractmethod
     def Connect(
@@ -320,6 +338,14 @@ class CoordinatorServiceServicer(metaclass=_abc_1.ABCMeta):
         NOT_FOUND with reason WORKER_NOT_FOUND where nobody is there who could get it: a name that was never
         seen, a role that none has.
         """
+
+    @_abc_1.abstractmethod
+    def SettleCalls(
+        self,
+        request: _admission_pb2.SettleCallsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admission_pb2.SettleCallsResponse, _abc.Awaitable[_admission_pb2.SettleCallsResponse]]:
+        """Tells what calls that were admitted have used, and what the provider has said."""
 
     @_abc_1.abstractmethod
     def SetStrategy(

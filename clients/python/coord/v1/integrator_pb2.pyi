@@ -21,6 +21,7 @@ class ChangeState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CHANGE_STATE_REJECTED: _ClassVar[ChangeState]
     CHANGE_STATE_EMPTY: _ClassVar[ChangeState]
     CHANGE_STATE_STALE: _ClassVar[ChangeState]
+    CHANGE_STATE_CANCELLED: _ClassVar[ChangeState]
 CHANGE_STATE_UNSPECIFIED: ChangeState
 CHANGE_STATE_QUEUED: ChangeState
 CHANGE_STATE_CHECKING: ChangeState
@@ -29,6 +30,7 @@ CHANGE_STATE_LANDED: ChangeState
 CHANGE_STATE_REJECTED: ChangeState
 CHANGE_STATE_EMPTY: ChangeState
 CHANGE_STATE_STALE: ChangeState
+CHANGE_STATE_CANCELLED: ChangeState
 
 class Worktree(_message.Message):
     __slots__ = ("worker", "attempt", "path", "branch", "base_commit")
@@ -53,7 +55,7 @@ class Snapshot(_message.Message):
     def __init__(self, ref: _Optional[str] = ..., commit: _Optional[str] = ...) -> None: ...
 
 class Change(_message.Message):
-    __slots__ = ("change_id", "attempt", "worker", "state", "head_commit", "base_commit", "wip_ref", "landed_commit", "message", "detail", "submitted_at", "changed_at", "runs", "lines_added", "lines_removed")
+    __slots__ = ("change_id", "attempt", "worker", "state", "head_commit", "base_commit", "wip_ref", "landed_commit", "message", "detail", "submitted_at", "changed_at", "runs", "lines_added", "lines_removed", "category", "priority", "urgent", "barrier")
     CHANGE_ID_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     WORKER_FIELD_NUMBER: _ClassVar[int]
@@ -69,6 +71,10 @@ class Change(_message.Message):
     RUNS_FIELD_NUMBER: _ClassVar[int]
     LINES_ADDED_FIELD_NUMBER: _ClassVar[int]
     LINES_REMOVED_FIELD_NUMBER: _ClassVar[int]
+    CATEGORY_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    URGENT_FIELD_NUMBER: _ClassVar[int]
+    BARRIER_FIELD_NUMBER: _ClassVar[int]
     change_id: str
     attempt: _common_pb2.AttemptRef
     worker: str
@@ -84,10 +90,14 @@ class Change(_message.Message):
     runs: _containers.RepeatedCompositeFieldContainer[CheckRun]
     lines_added: int
     lines_removed: int
-    def __init__(self, change_id: _Optional[str] = ..., attempt: _Optional[_Union[_common_pb2.AttemptRef, _Mapping]] = ..., worker: _Optional[str] = ..., state: _Optional[_Union[ChangeState, str]] = ..., head_commit: _Optional[str] = ..., base_commit: _Optional[str] = ..., wip_ref: _Optional[str] = ..., landed_commit: _Optional[str] = ..., message: _Optional[str] = ..., detail: _Optional[str] = ..., submitted_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., changed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., runs: _Optional[_Iterable[_Union[CheckRun, _Mapping]]] = ..., lines_added: _Optional[int] = ..., lines_removed: _Optional[int] = ...) -> None: ...
+    category: str
+    priority: int
+    urgent: bool
+    barrier: bool
+    def __init__(self, change_id: _Optional[str] = ..., attempt: _Optional[_Union[_common_pb2.AttemptRef, _Mapping]] = ..., worker: _Optional[str] = ..., state: _Optional[_Union[ChangeState, str]] = ..., head_commit: _Optional[str] = ..., base_commit: _Optional[str] = ..., wip_ref: _Optional[str] = ..., landed_commit: _Optional[str] = ..., message: _Optional[str] = ..., detail: _Optional[str] = ..., submitted_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., changed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., runs: _Optional[_Iterable[_Union[CheckRun, _Mapping]]] = ..., lines_added: _Optional[int] = ..., lines_removed: _Optional[int] = ..., category: _Optional[str] = ..., priority: _Optional[int] = ..., urgent: _Optional[bool] = ..., barrier: _Optional[bool] = ...) -> None: ...
 
 class CheckRun(_message.Message):
-    __slots__ = ("tree", "passed", "exit_status", "output", "started_at", "ended_at", "command", "of_target", "judged_at")
+    __slots__ = ("tree", "passed", "exit_status", "output", "started_at", "ended_at", "command", "of_target", "judged_at", "change_ids", "base_commit")
     TREE_FIELD_NUMBER: _ClassVar[int]
     PASSED_FIELD_NUMBER: _ClassVar[int]
     EXIT_STATUS_FIELD_NUMBER: _ClassVar[int]
@@ -97,6 +107,8 @@ class CheckRun(_message.Message):
     COMMAND_FIELD_NUMBER: _ClassVar[int]
     OF_TARGET_FIELD_NUMBER: _ClassVar[int]
     JUDGED_AT_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_IDS_FIELD_NUMBER: _ClassVar[int]
+    BASE_COMMIT_FIELD_NUMBER: _ClassVar[int]
     tree: str
     passed: bool
     exit_status: int
@@ -106,19 +118,71 @@ class CheckRun(_message.Message):
     command: str
     of_target: bool
     judged_at: _timestamp_pb2.Timestamp
-    def __init__(self, tree: _Optional[str] = ..., passed: _Optional[bool] = ..., exit_status: _Optional[int] = ..., output: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., command: _Optional[str] = ..., of_target: _Optional[bool] = ..., judged_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    change_ids: _containers.RepeatedScalarFieldContainer[str]
+    base_commit: str
+    def __init__(self, tree: _Optional[str] = ..., passed: _Optional[bool] = ..., exit_status: _Optional[int] = ..., output: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., command: _Optional[str] = ..., of_target: _Optional[bool] = ..., judged_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., change_ids: _Optional[_Iterable[str]] = ..., base_commit: _Optional[str] = ...) -> None: ...
 
 class MergeQueue(_message.Message):
-    __slots__ = ("target", "landing_branch", "target_commit", "paused")
+    __slots__ = ("target", "landing_branch", "target_commit", "paused", "slots", "trials", "waiting", "waiting_since", "flakes", "flakes_total")
     TARGET_FIELD_NUMBER: _ClassVar[int]
     LANDING_BRANCH_FIELD_NUMBER: _ClassVar[int]
     TARGET_COMMIT_FIELD_NUMBER: _ClassVar[int]
     PAUSED_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    TRIALS_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
+    WAITING_SINCE_FIELD_NUMBER: _ClassVar[int]
+    FLAKES_FIELD_NUMBER: _ClassVar[int]
+    FLAKES_TOTAL_FIELD_NUMBER: _ClassVar[int]
     target: str
     landing_branch: str
     target_commit: str
     paused: _common_pb2.Reason
-    def __init__(self, target: _Optional[str] = ..., landing_branch: _Optional[str] = ..., target_commit: _Optional[str] = ..., paused: _Optional[_Union[_common_pb2.Reason, _Mapping]] = ...) -> None: ...
+    slots: int
+    trials: _containers.RepeatedCompositeFieldContainer[TrialUnderWay]
+    waiting: int
+    waiting_since: _timestamp_pb2.Timestamp
+    flakes: _containers.RepeatedCompositeFieldContainer[Flake]
+    flakes_total: int
+    def __init__(self, target: _Optional[str] = ..., landing_branch: _Optional[str] = ..., target_commit: _Optional[str] = ..., paused: _Optional[_Union[_common_pb2.Reason, _Mapping]] = ..., slots: _Optional[int] = ..., trials: _Optional[_Iterable[_Union[TrialUnderWay, _Mapping]]] = ..., waiting: _Optional[int] = ..., waiting_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., flakes: _Optional[_Iterable[_Union[Flake, _Mapping]]] = ..., flakes_total: _Optional[int] = ...) -> None: ...
+
+class TrialUnderWay(_message.Message):
+    __slots__ = ("change_ids", "base_commit", "started_at")
+    CHANGE_IDS_FIELD_NUMBER: _ClassVar[int]
+    BASE_COMMIT_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    change_ids: _containers.RepeatedScalarFieldContainer[str]
+    base_commit: str
+    started_at: _timestamp_pb2.Timestamp
+    def __init__(self, change_ids: _Optional[_Iterable[str]] = ..., base_commit: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class Flake(_message.Message):
+    __slots__ = ("tree", "command", "change_ids", "found_at")
+    TREE_FIELD_NUMBER: _ClassVar[int]
+    COMMAND_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_IDS_FIELD_NUMBER: _ClassVar[int]
+    FOUND_AT_FIELD_NUMBER: _ClassVar[int]
+    tree: str
+    command: str
+    change_ids: _containers.RepeatedScalarFieldContainer[str]
+    found_at: _timestamp_pb2.Timestamp
+    def __init__(self, tree: _Optional[str] = ..., command: _Optional[str] = ..., change_ids: _Optional[_Iterable[str]] = ..., found_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class CancelChangeRequest(_message.Message):
+    __slots__ = ("project", "change_id", "message")
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_ID_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    change_id: str
+    message: str
+    def __init__(self, project: _Optional[str] = ..., change_id: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+
+class CancelChangeResponse(_message.Message):
+    __slots__ = ("change",)
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    change: Change
+    def __init__(self, change: _Optional[_Union[Change, _Mapping]] = ...) -> None: ...
 
 class CheckConflictsRequest(_message.Message):
     __slots__ = ("project", "worker")
@@ -187,6 +251,28 @@ class CheckTargetResponse(_message.Message):
     green: bool
     reason: _common_pb2.Reason
     def __init__(self, green: _Optional[bool] = ..., reason: _Optional[_Union[_common_pb2.Reason, _Mapping]] = ...) -> None: ...
+
+class ExplainChangeRequest(_message.Message):
+    __slots__ = ("project", "change_id")
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_ID_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    change_id: str
+    def __init__(self, project: _Optional[str] = ..., change_id: _Optional[str] = ...) -> None: ...
+
+class ExplainChangeResponse(_message.Message):
+    __slots__ = ("change", "position", "reasons", "risk", "trials")
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    REASONS_FIELD_NUMBER: _ClassVar[int]
+    RISK_FIELD_NUMBER: _ClassVar[int]
+    TRIALS_FIELD_NUMBER: _ClassVar[int]
+    change: Change
+    position: int
+    reasons: _containers.RepeatedCompositeFieldContainer[_common_pb2.Reason]
+    risk: float
+    trials: _containers.RepeatedCompositeFieldContainer[TrialUnderWay]
+    def __init__(self, change: _Optional[_Union[Change, _Mapping]] = ..., position: _Optional[int] = ..., reasons: _Optional[_Iterable[_Union[_common_pb2.Reason, _Mapping]]] = ..., risk: _Optional[float] = ..., trials: _Optional[_Iterable[_Union[TrialUnderWay, _Mapping]]] = ...) -> None: ...
 
 class GetChangeRequest(_message.Message):
     __slots__ = ("project", "change_id")
@@ -281,6 +367,24 @@ class PauseMergingRequest(_message.Message):
 class PauseMergingResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class ReprioritizeChangeRequest(_message.Message):
+    __slots__ = ("project", "change_id", "priority", "urgent")
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_ID_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    URGENT_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    change_id: str
+    priority: int
+    urgent: bool
+    def __init__(self, project: _Optional[str] = ..., change_id: _Optional[str] = ..., priority: _Optional[int] = ..., urgent: _Optional[bool] = ...) -> None: ...
+
+class ReprioritizeChangeResponse(_message.Message):
+    __slots__ = ("change",)
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    change: Change
+    def __init__(self, change: _Optional[_Union[Change, _Mapping]] = ...) -> None: ...
 
 class ResumeMergingRequest(_message.Message):
     __slots__ = ("project",)

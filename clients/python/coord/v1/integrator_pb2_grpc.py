@@ -35,6 +35,11 @@ class IntegratorServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.CancelChange = channel.unary_unary(
+                '/coord.v1.IntegratorService/CancelChange',
+                request_serializer=coord_dot_v1_dot_integrator__pb2.CancelChangeRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_integrator__pb2.CancelChangeResponse.FromString,
+                _registered_method=True)
         self.CheckConflicts = channel.unary_unary(
                 '/coord.v1.IntegratorService/CheckConflicts',
                 request_serializer=coord_dot_v1_dot_integrator__pb2.CheckConflictsRequest.SerializeToString,
@@ -44,6 +49,11 @@ class IntegratorServiceStub:
                 '/coord.v1.IntegratorService/CheckTarget',
                 request_serializer=coord_dot_v1_dot_integrator__pb2.CheckTargetRequest.SerializeToString,
                 response_deserializer=coord_dot_v1_dot_integrator__pb2.CheckTargetResponse.FromString,
+                _registered_method=True)
+        self.ExplainChange = channel.unary_unary(
+                '/coord.v1.IntegratorService/ExplainChange',
+                request_serializer=coord_dot_v1_dot_integrator__pb2.ExplainChangeRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_integrator__pb2.ExplainChangeResponse.FromString,
                 _registered_method=True)
         self.GetChange = channel.unary_unary(
                 '/coord.v1.IntegratorService/GetChange',
@@ -74,6 +84,11 @@ class IntegratorServiceStub:
                 '/coord.v1.IntegratorService/PauseMerging',
                 request_serializer=coord_dot_v1_dot_integrator__pb2.PauseMergingRequest.SerializeToString,
                 response_deserializer=coord_dot_v1_dot_integrator__pb2.PauseMergingResponse.FromString,
+                _registered_method=True)
+        self.ReprioritizeChange = channel.unary_unary(
+                '/coord.v1.IntegratorService/ReprioritizeChange',
+                request_serializer=coord_dot_v1_dot_integrator__pb2.ReprioritizeChangeRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_integrator__pb2.ReprioritizeChangeResponse.FromString,
                 _registered_method=True)
         self.ResumeMerging = channel.unary_unary(
                 '/coord.v1.IntegratorService/ResumeMerging',
@@ -116,6 +131,16 @@ class IntegratorServiceServicer:
     """Holds the worktrees and the merge queue of one repository.
     """
 
+    def CancelChange(self, request, context):
+        """Takes a change out of the merge queue. It ends as CANCELLED, and its attempt as failed with the
+        message; the task is tried again where its retry policy allows. Repeating it changes nothing.
+        NOT_FOUND with reason CHANGE_NOT_FOUND; FAILED_PRECONDITION with reason CHANGE_ENDED where it is on
+        its way to the target, or has ended otherwise.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CheckConflicts(self, request, context):
         """Compares what is in a worker's worktree now with the target and with what is in every other
         worktree, as git would merge them. Nothing is changed. NOT_FOUND with reason WORKTREE_NOT_FOUND.
@@ -127,6 +152,13 @@ class IntegratorServiceServicer:
     def CheckTarget(self, request, context):
         """Runs the check on the target as it stands, without any change, unless it is known to be green on that
         tree. While it is red nothing lands. UNAVAILABLE with reason DISK_FULL.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainChange(self, request, context):
+        """Why a change has not landed yet, or how it ended. NOT_FOUND with reason CHANGE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -172,6 +204,14 @@ class IntegratorServiceServicer:
     def PauseMerging(self, request, context):
         """Lets nothing land until ResumeMerging, also across restarts. A check under way is cut off, and its
         change waits. Repeating it replaces the message.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReprioritizeChange(self, request, context):
+        """Changes when a waiting change is served. NOT_FOUND with reason CHANGE_NOT_FOUND;
+        FAILED_PRECONDITION with reason CHANGE_ENDED where it waits no more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -240,6 +280,11 @@ class IntegratorServiceServicer:
 
 def add_IntegratorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'CancelChange': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelChange,
+                    request_deserializer=coord_dot_v1_dot_integrator__pb2.CancelChangeRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_integrator__pb2.CancelChangeResponse.SerializeToString,
+            ),
             'CheckConflicts': grpc.unary_unary_rpc_method_handler(
                     servicer.CheckConflicts,
                     request_deserializer=coord_dot_v1_dot_integrator__pb2.CheckConflictsRequest.FromString,
@@ -249,6 +294,11 @@ def add_IntegratorServiceServicer_to_server(servicer, server):
                     servicer.CheckTarget,
                     request_deserializer=coord_dot_v1_dot_integrator__pb2.CheckTargetRequest.FromString,
                     response_serializer=coord_dot_v1_dot_integrator__pb2.CheckTargetResponse.SerializeToString,
+            ),
+            'ExplainChange': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainChange,
+                    request_deserializer=coord_dot_v1_dot_integrator__pb2.ExplainChangeRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_integrator__pb2.ExplainChangeResponse.SerializeToString,
             ),
             'GetChange': grpc.unary_unary_rpc_method_handler(
                     servicer.GetChange,
@@ -279,6 +329,11 @@ def add_IntegratorServiceServicer_to_server(servicer, server):
                     servicer.PauseMerging,
                     request_deserializer=coord_dot_v1_dot_integrator__pb2.PauseMergingRequest.FromString,
                     response_serializer=coord_dot_v1_dot_integrator__pb2.PauseMergingResponse.SerializeToString,
+            ),
+            'ReprioritizeChange': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReprioritizeChange,
+                    request_deserializer=coord_dot_v1_dot_integrator__pb2.ReprioritizeChangeRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_integrator__pb2.ReprioritizeChangeResponse.SerializeToString,
             ),
             'ResumeMerging': grpc.unary_unary_rpc_method_handler(
                     servicer.ResumeMerging,
@@ -328,6 +383,33 @@ class IntegratorService:
     """
 
     @staticmethod
+    def CancelChange(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.IntegratorService/CancelChange',
+            coord_dot_v1_dot_integrator__pb2.CancelChangeRequest.SerializeToString,
+            coord_dot_v1_dot_integrator__pb2.CancelChangeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def CheckConflicts(request,
             target,
             options=(),
@@ -371,6 +453,33 @@ class IntegratorService:
             '/coord.v1.IntegratorService/CheckTarget',
             coord_dot_v1_dot_integrator__pb2.CheckTargetRequest.SerializeToString,
             coord_dot_v1_dot_integrator__pb2.CheckTargetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainChange(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.IntegratorService/ExplainChange',
+            coord_dot_v1_dot_integrator__pb2.ExplainChangeRequest.SerializeToString,
+            coord_dot_v1_dot_integrator__pb2.ExplainChangeResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -533,6 +642,33 @@ class IntegratorService:
             '/coord.v1.IntegratorService/PauseMerging',
             coord_dot_v1_dot_integrator__pb2.PauseMergingRequest.SerializeToString,
             coord_dot_v1_dot_integrator__pb2.PauseMergingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReprioritizeChange(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.IntegratorService/ReprioritizeChange',
+            coord_dot_v1_dot_integrator__pb2.ReprioritizeChangeRequest.SerializeToString,
+            coord_dot_v1_dot_integrator__pb2.ReprioritizeChangeResponse.FromString,
             options,
             channel_credentials,
             insecure,

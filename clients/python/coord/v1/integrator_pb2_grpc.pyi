@@ -38,6 +38,12 @@ class IntegratorServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> IntegratorServiceAsyncStub: ...
+    CancelChange: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.CancelChangeRequest, _integrator_pb2.CancelChangeResponse]
+    """Takes a change out of the merge queue. It ends as CANCELLED, and its attempt as failed with the
+    message; the task is tried again where its retry policy allows. Repeating it changes nothing.
+    NOT_FOUND with reason CHANGE_NOT_FOUND; FAILED_PRECONDITION with reason CHANGE_ENDED where it is on
+    its way to the target, or has ended otherwise.
+    """
     CheckConflicts: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.CheckConflictsRequest, _integrator_pb2.CheckConflictsResponse]
     """Compares what is in a worker's worktree now with the target and with what is in every other
     worktree, as git would merge them. Nothing is changed. NOT_FOUND with reason WORKTREE_NOT_FOUND.
@@ -46,6 +52,8 @@ class IntegratorServiceStub:
     """Runs the check on the target as it stands, without any change, unless it is known to be green on that
     tree. While it is red nothing lands. UNAVAILABLE with reason DISK_FULL.
     """
+    ExplainChange: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.ExplainChangeRequest, _integrator_pb2.ExplainChangeResponse]
+    """Why a change has not landed yet, or how it ended. NOT_FOUND with reason CHANGE_NOT_FOUND."""
     GetChange: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.GetChangeRequest, _integrator_pb2.GetChangeResponse]
     """One change with its runs. NOT_FOUND with reason CHANGE_NOT_FOUND."""
     GetConflictMatrix: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.GetConflictMatrixRequest, _integrator_pb2.GetConflictMatrixResponse]
@@ -63,6 +71,10 @@ class IntegratorServiceStub:
     PauseMerging: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.PauseMergingRequest, _integrator_pb2.PauseMergingResponse]
     """Lets nothing land until ResumeMerging, also across restarts. A check under way is cut off, and its
     change waits. Repeating it replaces the message.
+    """
+    ReprioritizeChange: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.ReprioritizeChangeRequest, _integrator_pb2.ReprioritizeChangeResponse]
+    """Changes when a waiting change is served. NOT_FOUND with reason CHANGE_NOT_FOUND;
+    FAILED_PRECONDITION with reason CHANGE_ENDED where it waits no more.
     """
     ResumeMerging: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.ResumeMergingRequest, _integrator_pb2.ResumeMergingResponse]
     """Ends what PauseMerging has begun, and looks anew at what else may hinder a landing."""
@@ -100,6 +112,12 @@ class IntegratorServiceAsyncStub(IntegratorServiceStub):
     """Holds the worktrees and the merge queue of one repository."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    CancelChange: _aio.UnaryUnaryMultiCallable[_integrator_pb2.CancelChangeRequest, _integrator_pb2.CancelChangeResponse]  # type: ignore[assignment]
+    """Takes a change out of the merge queue. It ends as CANCELLED, and its attempt as failed with the
+    message; the task is tried again where its retry policy allows. Repeating it changes nothing.
+    NOT_FOUND with reason CHANGE_NOT_FOUND; FAILED_PRECONDITION with reason CHANGE_ENDED where it is on
+    its way to the target, or has ended otherwise.
+    """
     CheckConflicts: _aio.UnaryUnaryMultiCallable[_integrator_pb2.CheckConflictsRequest, _integrator_pb2.CheckConflictsResponse]  # type: ignore[assignment]
     """Compares what is in a worker's worktree now with the target and with what is in every other
     worktree, as git would merge them. Nothing is changed. NOT_FOUND with reason WORKTREE_NOT_FOUND.
@@ -108,6 +126,8 @@ class IntegratorServiceAsyncStub(IntegratorServiceStub):
     """Runs the check on the target as it stands, without any change, unless it is known to be green on that
     tree. While it is red nothing lands. UNAVAILABLE with reason DISK_FULL.
     """
+    ExplainChange: _aio.UnaryUnaryMultiCallable[_integrator_pb2.ExplainChangeRequest, _integrator_pb2.ExplainChangeResponse]  # type: ignore[assignment]
+    """Why a change has not landed yet, or how it ended. NOT_FOUND with reason CHANGE_NOT_FOUND."""
     GetChange: _aio.UnaryUnaryMultiCallable[_integrator_pb2.GetChangeRequest, _integrator_pb2.GetChangeResponse]  # type: ignore[assignment]
     """One change with its runs. NOT_FOUND with reason CHANGE_NOT_FOUND."""
     GetConflictMatrix: _aio.UnaryUnaryMultiCallable[_integrator_pb2.GetConflictMatrixRequest, _integrator_pb2.GetConflictMatrixResponse]  # type: ignore[assignment]
@@ -125,6 +145,10 @@ class IntegratorServiceAsyncStub(IntegratorServiceStub):
     PauseMerging: _aio.UnaryUnaryMultiCallable[_integrator_pb2.PauseMergingRequest, _integrator_pb2.PauseMergingResponse]  # type: ignore[assignment]
     """Lets nothing land until ResumeMerging, also across restarts. A check under way is cut off, and its
     change waits. Repeating it replaces the message.
+    """
+    ReprioritizeChange: _aio.UnaryUnaryMultiCallable[_integrator_pb2.ReprioritizeChangeRequest, _integrator_pb2.ReprioritizeChangeResponse]  # type: ignore[assignment]
+    """Changes when a waiting change is served. NOT_FOUND with reason CHANGE_NOT_FOUND;
+    FAILED_PRECONDITION with reason CHANGE_ENDED where it waits no more.
     """
     ResumeMerging: _aio.UnaryUnaryMultiCallable[_integrator_pb2.ResumeMergingRequest, _integrator_pb2.ResumeMergingResponse]  # type: ignore[assignment]
     """Ends what PauseMerging has begun, and looks anew at what else may hinder a landing."""
@@ -161,6 +185,18 @@ class IntegratorServiceServicer(metaclass=_abc_1.ABCMeta):
     """Holds the worktrees and the merge queue of one repository."""
 
     @_abc_1.abstractmethod
+    def CancelChange(
+        self,
+        request: _integrator_pb2.CancelChangeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_integrator_pb2.CancelChangeResponse, _abc.Awaitable[_integrator_pb2.CancelChangeResponse]]:
+        """Takes a change out of the merge queue. It ends as CANCELLED, and its attempt as failed with the
+        message; the task is tried again where its retry policy allows. Repeating it changes nothing.
+        NOT_FOUND with reason CHANGE_NOT_FOUND; FAILED_PRECONDITION with reason CHANGE_ENDED where it is on
+        its way to the target, or has ended otherwise.
+        """
+
+    @_abc_1.abstractmethod
     def CheckConflicts(
         self,
         request: _integrator_pb2.CheckConflictsRequest,
@@ -179,6 +215,14 @@ class IntegratorServiceServicer(metaclass=_abc_1.ABCMeta):
         """Runs the check on the target as it stands, without any change, unless it is known to be green on that
         tree. While it is red nothing lands. UNAVAILABLE with reason DISK_FULL.
         """
+
+    @_abc_1.abstractmethod
+    def ExplainChange(
+        self,
+        request: _integrator_pb2.ExplainChangeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_integrator_pb2.ExplainChangeResponse, _abc.Awaitable[_integrator_pb2.ExplainChangeResponse]]:
+        """Why a change has not landed yet, or how it ended. NOT_FOUND with reason CHANGE_NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def GetChange(
@@ -232,6 +276,16 @@ class IntegratorServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_integrator_pb2.PauseMergingResponse, _abc.Awaitable[_integrator_pb2.PauseMergingResponse]]:
         """Lets nothing land until ResumeMerging, also across restarts. A check under way is cut off, and its
         change waits. Repeating it replaces the message.
+        """
+
+    @_abc_1.abstractmethod
+    def ReprioritizeChange(
+        self,
+        request: _integrator_pb2.ReprioritizeChangeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_integrator_pb2.ReprioritizeChangeResponse, _abc.Awaitable[_integrator_pb2.ReprioritizeChangeResponse]]:
+        """Changes when a waiting change is served. NOT_FOUND with reason CHANGE_NOT_FOUND;
+        FAILED_PRECONDITION with reason CHANGE_ENDED where it waits no more.
         """
 
     @_abc_1.abstractmethod

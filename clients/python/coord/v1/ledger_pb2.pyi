@@ -20,12 +20,23 @@ class ScopeKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SCOPE_KIND_RUN: _ClassVar[ScopeKind]
     SCOPE_KIND_WORKER: _ClassVar[ScopeKind]
     SCOPE_KIND_TASK: _ClassVar[ScopeKind]
+
+class BudgetWindow(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    BUDGET_WINDOW_UNSPECIFIED: _ClassVar[BudgetWindow]
+    BUDGET_WINDOW_TOTAL: _ClassVar[BudgetWindow]
+    BUDGET_WINDOW_DAY: _ClassVar[BudgetWindow]
+    BUDGET_WINDOW_MONTH: _ClassVar[BudgetWindow]
 SCOPE_KIND_UNSPECIFIED: ScopeKind
 SCOPE_KIND_ACCOUNT: ScopeKind
 SCOPE_KIND_PROJECT: ScopeKind
 SCOPE_KIND_RUN: ScopeKind
 SCOPE_KIND_WORKER: ScopeKind
 SCOPE_KIND_TASK: ScopeKind
+BUDGET_WINDOW_UNSPECIFIED: BudgetWindow
+BUDGET_WINDOW_TOTAL: BudgetWindow
+BUDGET_WINDOW_DAY: BudgetWindow
+BUDGET_WINDOW_MONTH: BudgetWindow
 
 class Scope(_message.Message):
     __slots__ = ("kind", "id")
@@ -35,17 +46,33 @@ class Scope(_message.Message):
     id: str
     def __init__(self, kind: _Optional[_Union[ScopeKind, str]] = ..., id: _Optional[str] = ...) -> None: ...
 
+class Budget(_message.Message):
+    __slots__ = ("window", "cap", "posted", "began_at", "thresholds")
+    WINDOW_FIELD_NUMBER: _ClassVar[int]
+    CAP_FIELD_NUMBER: _ClassVar[int]
+    POSTED_FIELD_NUMBER: _ClassVar[int]
+    BEGAN_AT_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLDS_FIELD_NUMBER: _ClassVar[int]
+    window: BudgetWindow
+    cap: _common_pb2.Money
+    posted: _common_pb2.Money
+    began_at: _timestamp_pb2.Timestamp
+    thresholds: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, window: _Optional[_Union[BudgetWindow, str]] = ..., cap: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., posted: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., began_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., thresholds: _Optional[_Iterable[float]] = ...) -> None: ...
+
 class Balance(_message.Message):
-    __slots__ = ("scope", "posted", "pending", "cap")
+    __slots__ = ("scope", "posted", "pending", "cap", "budgets")
     SCOPE_FIELD_NUMBER: _ClassVar[int]
     POSTED_FIELD_NUMBER: _ClassVar[int]
     PENDING_FIELD_NUMBER: _ClassVar[int]
     CAP_FIELD_NUMBER: _ClassVar[int]
+    BUDGETS_FIELD_NUMBER: _ClassVar[int]
     scope: Scope
     posted: _common_pb2.Money
     pending: _common_pb2.Money
     cap: _common_pb2.Money
-    def __init__(self, scope: _Optional[_Union[Scope, _Mapping]] = ..., posted: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., pending: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., cap: _Optional[_Union[_common_pb2.Money, _Mapping]] = ...) -> None: ...
+    budgets: _containers.RepeatedCompositeFieldContainer[Budget]
+    def __init__(self, scope: _Optional[_Union[Scope, _Mapping]] = ..., posted: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., pending: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., cap: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., budgets: _Optional[_Iterable[_Union[Budget, _Mapping]]] = ...) -> None: ...
 
 class LedgerEntry(_message.Message):
     __slots__ = ("entry_id", "scopes", "amount", "usage", "reservation_id", "posted_at")
@@ -62,6 +89,42 @@ class LedgerEntry(_message.Message):
     reservation_id: str
     posted_at: _timestamp_pb2.Timestamp
     def __init__(self, entry_id: _Optional[str] = ..., scopes: _Optional[_Iterable[_Union[Scope, _Mapping]]] = ..., amount: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., usage: _Optional[_Union[_common_pb2.Usage, _Mapping]] = ..., reservation_id: _Optional[str] = ..., posted_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class EstimateCostRequest(_message.Message):
+    __slots__ = ("project", "usage", "at")
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    USAGE_FIELD_NUMBER: _ClassVar[int]
+    AT_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    usage: _common_pb2.Usage
+    at: _timestamp_pb2.Timestamp
+    def __init__(self, project: _Optional[str] = ..., usage: _Optional[_Union[_common_pb2.Usage, _Mapping]] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class EstimateCostResponse(_message.Message):
+    __slots__ = ("amount", "model", "source")
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    amount: _common_pb2.Money
+    model: str
+    source: str
+    def __init__(self, amount: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., model: _Optional[str] = ..., source: _Optional[str] = ...) -> None: ...
+
+class ExtendReservationsRequest(_message.Message):
+    __slots__ = ("project", "reservation_ids", "ttl")
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    RESERVATION_IDS_FIELD_NUMBER: _ClassVar[int]
+    TTL_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    reservation_ids: _containers.RepeatedScalarFieldContainer[str]
+    ttl: _duration_pb2.Duration
+    def __init__(self, project: _Optional[str] = ..., reservation_ids: _Optional[_Iterable[str]] = ..., ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class ExtendReservationsResponse(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[ReservationReportResult]
+    def __init__(self, results: _Optional[_Iterable[_Union[ReservationReportResult, _Mapping]]] = ...) -> None: ...
 
 class GetBalanceRequest(_message.Message):
     __slots__ = ("project", "scope")
@@ -150,46 +213,58 @@ class ReleaseReservationsResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[ReservationReportResult, _Mapping]]] = ...) -> None: ...
 
 class ReservationReportResult(_message.Message):
-    __slots__ = ("reservation_id", "error")
+    __slots__ = ("reservation_id", "error", "actual")
     RESERVATION_ID_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    ACTUAL_FIELD_NUMBER: _ClassVar[int]
     reservation_id: str
     error: _common_pb2.ItemError
-    def __init__(self, reservation_id: _Optional[str] = ..., error: _Optional[_Union[_common_pb2.ItemError, _Mapping]] = ...) -> None: ...
+    actual: _common_pb2.Money
+    def __init__(self, reservation_id: _Optional[str] = ..., error: _Optional[_Union[_common_pb2.ItemError, _Mapping]] = ..., actual: _Optional[_Union[_common_pb2.Money, _Mapping]] = ...) -> None: ...
 
 class ReservationRequest(_message.Message):
-    __slots__ = ("reservation_id", "scopes", "amount", "min_amount", "ttl")
+    __slots__ = ("reservation_id", "scopes", "amount", "min_amount", "ttl", "usage", "min_output_tokens", "within")
     RESERVATION_ID_FIELD_NUMBER: _ClassVar[int]
     SCOPES_FIELD_NUMBER: _ClassVar[int]
     AMOUNT_FIELD_NUMBER: _ClassVar[int]
     MIN_AMOUNT_FIELD_NUMBER: _ClassVar[int]
     TTL_FIELD_NUMBER: _ClassVar[int]
+    USAGE_FIELD_NUMBER: _ClassVar[int]
+    MIN_OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    WITHIN_FIELD_NUMBER: _ClassVar[int]
     reservation_id: str
     scopes: _containers.RepeatedCompositeFieldContainer[Scope]
     amount: _common_pb2.Money
     min_amount: _common_pb2.Money
     ttl: _duration_pb2.Duration
-    def __init__(self, reservation_id: _Optional[str] = ..., scopes: _Optional[_Iterable[_Union[Scope, _Mapping]]] = ..., amount: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., min_amount: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    usage: _common_pb2.Usage
+    min_output_tokens: int
+    within: str
+    def __init__(self, reservation_id: _Optional[str] = ..., scopes: _Optional[_Iterable[_Union[Scope, _Mapping]]] = ..., amount: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., min_amount: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., usage: _Optional[_Union[_common_pb2.Usage, _Mapping]] = ..., min_output_tokens: _Optional[int] = ..., within: _Optional[str] = ...) -> None: ...
 
 class Reservation(_message.Message):
-    __slots__ = ("reservation_id", "amount", "expires_at")
+    __slots__ = ("reservation_id", "amount", "expires_at", "max_output_tokens")
     RESERVATION_ID_FIELD_NUMBER: _ClassVar[int]
     AMOUNT_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    MAX_OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     reservation_id: str
     amount: _common_pb2.Money
     expires_at: _timestamp_pb2.Timestamp
-    def __init__(self, reservation_id: _Optional[str] = ..., amount: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    max_output_tokens: int
+    def __init__(self, reservation_id: _Optional[str] = ..., amount: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., max_output_tokens: _Optional[int] = ...) -> None: ...
 
 class ReservationRefusal(_message.Message):
-    __slots__ = ("reason", "balance", "available")
+    __slots__ = ("reason", "balance", "available", "available_output_tokens")
     REASON_FIELD_NUMBER: _ClassVar[int]
     BALANCE_FIELD_NUMBER: _ClassVar[int]
     AVAILABLE_FIELD_NUMBER: _ClassVar[int]
+    AVAILABLE_OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     reason: _common_pb2.Reason
     balance: Balance
     available: _common_pb2.Money
-    def __init__(self, reason: _Optional[_Union[_common_pb2.Reason, _Mapping]] = ..., balance: _Optional[_Union[Balance, _Mapping]] = ..., available: _Optional[_Union[_common_pb2.Money, _Mapping]] = ...) -> None: ...
+    available_output_tokens: int
+    def __init__(self, reason: _Optional[_Union[_common_pb2.Reason, _Mapping]] = ..., balance: _Optional[_Union[Balance, _Mapping]] = ..., available: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., available_output_tokens: _Optional[int] = ...) -> None: ...
 
 class ReservationResult(_message.Message):
     __slots__ = ("reservation_id", "reservation", "refusal", "error")
@@ -204,12 +279,14 @@ class ReservationResult(_message.Message):
     def __init__(self, reservation_id: _Optional[str] = ..., reservation: _Optional[_Union[Reservation, _Mapping]] = ..., refusal: _Optional[_Union[ReservationRefusal, _Mapping]] = ..., error: _Optional[_Union[_common_pb2.ItemError, _Mapping]] = ...) -> None: ...
 
 class ReserveFundsRequest(_message.Message):
-    __slots__ = ("project", "requests")
+    __slots__ = ("project", "requests", "check_only")
     PROJECT_FIELD_NUMBER: _ClassVar[int]
     REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    CHECK_ONLY_FIELD_NUMBER: _ClassVar[int]
     project: str
     requests: _containers.RepeatedCompositeFieldContainer[ReservationRequest]
-    def __init__(self, project: _Optional[str] = ..., requests: _Optional[_Iterable[_Union[ReservationRequest, _Mapping]]] = ...) -> None: ...
+    check_only: bool
+    def __init__(self, project: _Optional[str] = ..., requests: _Optional[_Iterable[_Union[ReservationRequest, _Mapping]]] = ..., check_only: _Optional[bool] = ...) -> None: ...
 
 class ReserveFundsResponse(_message.Message):
     __slots__ = ("results",)
@@ -218,18 +295,22 @@ class ReserveFundsResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[ReservationResult, _Mapping]]] = ...) -> None: ...
 
 class SetBudgetRequest(_message.Message):
-    __slots__ = ("project", "request_id", "scope", "cap", "warn_at")
+    __slots__ = ("project", "request_id", "scope", "cap", "warn_at", "window", "thresholds")
     PROJECT_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     SCOPE_FIELD_NUMBER: _ClassVar[int]
     CAP_FIELD_NUMBER: _ClassVar[int]
     WARN_AT_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLDS_FIELD_NUMBER: _ClassVar[int]
     project: str
     request_id: str
     scope: Scope
     cap: _common_pb2.Money
     warn_at: float
-    def __init__(self, project: _Optional[str] = ..., request_id: _Optional[str] = ..., scope: _Optional[_Union[Scope, _Mapping]] = ..., cap: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., warn_at: _Optional[float] = ...) -> None: ...
+    window: BudgetWindow
+    thresholds: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, project: _Optional[str] = ..., request_id: _Optional[str] = ..., scope: _Optional[_Union[Scope, _Mapping]] = ..., cap: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., warn_at: _Optional[float] = ..., window: _Optional[_Union[BudgetWindow, str]] = ..., thresholds: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class SetBudgetResponse(_message.Message):
     __slots__ = ("balance",)
@@ -296,16 +377,22 @@ class BudgetSet(_message.Message):
     def __init__(self, balance: _Optional[_Union[Balance, _Mapping]] = ...) -> None: ...
 
 class BudgetWarned(_message.Message):
-    __slots__ = ("balance",)
+    __slots__ = ("balance", "window", "threshold")
     BALANCE_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     balance: Balance
-    def __init__(self, balance: _Optional[_Union[Balance, _Mapping]] = ...) -> None: ...
+    window: BudgetWindow
+    threshold: float
+    def __init__(self, balance: _Optional[_Union[Balance, _Mapping]] = ..., window: _Optional[_Union[BudgetWindow, str]] = ..., threshold: _Optional[float] = ...) -> None: ...
 
 class BudgetExceeded(_message.Message):
-    __slots__ = ("balance",)
+    __slots__ = ("balance", "window")
     BALANCE_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_FIELD_NUMBER: _ClassVar[int]
     balance: Balance
-    def __init__(self, balance: _Optional[_Union[Balance, _Mapping]] = ...) -> None: ...
+    window: BudgetWindow
+    def __init__(self, balance: _Optional[_Union[Balance, _Mapping]] = ..., window: _Optional[_Union[BudgetWindow, str]] = ...) -> None: ...
 
 class CostPosted(_message.Message):
     __slots__ = ("entry",)

@@ -35,6 +35,16 @@ class LedgerServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.EstimateCost = channel.unary_unary(
+                '/coord.v1.LedgerService/EstimateCost',
+                request_serializer=coord_dot_v1_dot_ledger__pb2.EstimateCostRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_ledger__pb2.EstimateCostResponse.FromString,
+                _registered_method=True)
+        self.ExtendReservations = channel.unary_unary(
+                '/coord.v1.LedgerService/ExtendReservations',
+                request_serializer=coord_dot_v1_dot_ledger__pb2.ExtendReservationsRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_ledger__pb2.ExtendReservationsResponse.FromString,
+                _registered_method=True)
         self.GetBalance = channel.unary_unary(
                 '/coord.v1.LedgerService/GetBalance',
                 request_serializer=coord_dot_v1_dot_ledger__pb2.GetBalanceRequest.SerializeToString,
@@ -80,6 +90,20 @@ class LedgerServiceStub:
 class LedgerServiceServicer:
     """Holds budgets, reservations and costs.
     """
+
+    def EstimateCost(self, request, context):
+        """What a call to a model costs. INVALID_ARGUMENT with reason UNKNOWN_MODEL where no price is known.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExtendReservations(self, request, context):
+        """Lets reservations live longer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def GetBalance(self, request, context):
         """What was posted to a scope, what is pending, and its cap.
@@ -142,6 +166,16 @@ class LedgerServiceServicer:
 
 def add_LedgerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'EstimateCost': grpc.unary_unary_rpc_method_handler(
+                    servicer.EstimateCost,
+                    request_deserializer=coord_dot_v1_dot_ledger__pb2.EstimateCostRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_ledger__pb2.EstimateCostResponse.SerializeToString,
+            ),
+            'ExtendReservations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExtendReservations,
+                    request_deserializer=coord_dot_v1_dot_ledger__pb2.ExtendReservationsRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_ledger__pb2.ExtendReservationsResponse.SerializeToString,
+            ),
             'GetBalance': grpc.unary_unary_rpc_method_handler(
                     servicer.GetBalance,
                     request_deserializer=coord_dot_v1_dot_ledger__pb2.GetBalanceRequest.FromString,
@@ -193,6 +227,60 @@ def add_LedgerServiceServicer_to_server(servicer, server):
 class LedgerService:
     """Holds budgets, reservations and costs.
     """
+
+    @staticmethod
+    def EstimateCost(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.LedgerService/EstimateCost',
+            coord_dot_v1_dot_ledger__pb2.EstimateCostRequest.SerializeToString,
+            coord_dot_v1_dot_ledger__pb2.EstimateCostResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExtendReservations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.LedgerService/ExtendReservations',
+            coord_dot_v1_dot_ledger__pb2.ExtendReservationsRequest.SerializeToString,
+            coord_dot_v1_dot_ledger__pb2.ExtendReservationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def GetBalance(request,

@@ -39,6 +39,10 @@ class LedgerServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> LedgerServiceAsyncStub: ...
+    EstimateCost: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.EstimateCostRequest, _ledger_pb2.EstimateCostResponse]
+    """What a call to a model costs. INVALID_ARGUMENT with reason UNKNOWN_MODEL where no price is known."""
+    ExtendReservations: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.ExtendReservationsRequest, _ledger_pb2.ExtendReservationsResponse]
+    """Lets reservations live longer."""
     GetBalance: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetBalanceRequest, _ledger_pb2.GetBalanceResponse]
     """What was posted to a scope, what is pending, and its cap."""
     ListEntries: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.ListEntriesRequest, _ledger_pb2.ListEntriesResponse]
@@ -65,6 +69,10 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """Holds budgets, reservations and costs."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    EstimateCost: _aio.UnaryUnaryMultiCallable[_ledger_pb2.EstimateCostRequest, _ledger_pb2.EstimateCostResponse]  # type: ignore[assignment]
+    """What a call to a model costs. INVALID_ARGUMENT with reason UNKNOWN_MODEL where no price is known."""
+    ExtendReservations: _aio.UnaryUnaryMultiCallable[_ledger_pb2.ExtendReservationsRequest, _ledger_pb2.ExtendReservationsResponse]  # type: ignore[assignment]
+    """Lets reservations live longer."""
     GetBalance: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetBalanceRequest, _ledger_pb2.GetBalanceResponse]  # type: ignore[assignment]
     """What was posted to a scope, what is pending, and its cap."""
     ListEntries: _aio.UnaryUnaryMultiCallable[_ledger_pb2.ListEntriesRequest, _ledger_pb2.ListEntriesResponse]  # type: ignore[assignment]
@@ -88,6 +96,22 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
 
 class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
     """Holds budgets, reservations and costs."""
+
+    @_abc_1.abstractmethod
+    def EstimateCost(
+        self,
+        request: _ledger_pb2.EstimateCostRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.EstimateCostResponse, _abc.Awaitable[_ledger_pb2.EstimateCostResponse]]:
+        """What a call to a model costs. INVALID_ARGUMENT with reason UNKNOWN_MODEL where no price is known."""
+
+    @_abc_1.abstractmethod
+    def ExtendReservations(
+        self,
+        request: _ledger_pb2.ExtendReservationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.ExtendReservationsResponse, _abc.Awaitable[_ledger_pb2.ExtendReservationsResponse]]:
+        """Lets reservations live longer."""
 
     @_abc_1.abstractmethod
     def GetBalance(

@@ -4,12 +4,33 @@ from coord.v1 import common_pb2 as _common_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class Lane(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LANE_UNSPECIFIED: _ClassVar[Lane]
+    LANE_URGENT: _ClassVar[Lane]
+    LANE_NORMAL: _ClassVar[Lane]
+    LANE_BACKGROUND: _ClassVar[Lane]
+
+class OutputCounting(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    OUTPUT_COUNTING_UNSPECIFIED: _ClassVar[OutputCounting]
+    OUTPUT_COUNTING_PRODUCED: _ClassVar[OutputCounting]
+    OUTPUT_COUNTING_DECLARED: _ClassVar[OutputCounting]
+LANE_UNSPECIFIED: Lane
+LANE_URGENT: Lane
+LANE_NORMAL: Lane
+LANE_BACKGROUND: Lane
+OUTPUT_COUNTING_UNSPECIFIED: OutputCounting
+OUTPUT_COUNTING_PRODUCED: OutputCounting
+OUTPUT_COUNTING_DECLARED: OutputCounting
 
 class Quantities(_message.Message):
     __slots__ = ("requests", "tokens", "input_tokens", "output_tokens")
@@ -44,24 +65,41 @@ class BucketLimits(_message.Message):
     def __init__(self, requests: _Optional[_Union[RateLimit, _Mapping]] = ..., tokens: _Optional[_Union[RateLimit, _Mapping]] = ..., input_tokens: _Optional[_Union[RateLimit, _Mapping]] = ..., output_tokens: _Optional[_Union[RateLimit, _Mapping]] = ...) -> None: ...
 
 class Bucket(_message.Message):
-    __slots__ = ("name", "limits", "available")
+    __slots__ = ("name", "limits", "available", "output_counting", "weights", "paused_until", "waiting")
+    class WeightsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
     NAME_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     AVAILABLE_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_COUNTING_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    PAUSED_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
     name: str
     limits: BucketLimits
     available: Quantities
-    def __init__(self, name: _Optional[str] = ..., limits: _Optional[_Union[BucketLimits, _Mapping]] = ..., available: _Optional[_Union[Quantities, _Mapping]] = ...) -> None: ...
+    output_counting: OutputCounting
+    weights: _containers.ScalarMap[str, float]
+    paused_until: _timestamp_pb2.Timestamp
+    waiting: int
+    def __init__(self, name: _Optional[str] = ..., limits: _Optional[_Union[BucketLimits, _Mapping]] = ..., available: _Optional[_Union[Quantities, _Mapping]] = ..., output_counting: _Optional[_Union[OutputCounting, str]] = ..., weights: _Optional[_Mapping[str, float]] = ..., paused_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., waiting: _Optional[int] = ...) -> None: ...
 
 class GrantRequest(_message.Message):
-    __slots__ = ("grant_id", "buckets", "estimate")
+    __slots__ = ("grant_id", "buckets", "estimate", "lane")
     GRANT_ID_FIELD_NUMBER: _ClassVar[int]
     BUCKETS_FIELD_NUMBER: _ClassVar[int]
     ESTIMATE_FIELD_NUMBER: _ClassVar[int]
+    LANE_FIELD_NUMBER: _ClassVar[int]
     grant_id: str
     buckets: _containers.RepeatedScalarFieldContainer[str]
     estimate: Quantities
-    def __init__(self, grant_id: _Optional[str] = ..., buckets: _Optional[_Iterable[str]] = ..., estimate: _Optional[_Union[Quantities, _Mapping]] = ...) -> None: ...
+    lane: Lane
+    def __init__(self, grant_id: _Optional[str] = ..., buckets: _Optional[_Iterable[str]] = ..., estimate: _Optional[_Union[Quantities, _Mapping]] = ..., lane: _Optional[_Union[Lane, str]] = ...) -> None: ...
 
 class Grant(_message.Message):
     __slots__ = ("grant_id", "granted_at", "expires_at")
@@ -74,12 +112,14 @@ class Grant(_message.Message):
     def __init__(self, grant_id: _Optional[str] = ..., granted_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class GrantWait(_message.Message):
-    __slots__ = ("retry_after", "reason")
+    __slots__ = ("retry_after", "reason", "place")
     RETRY_AFTER_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    PLACE_FIELD_NUMBER: _ClassVar[int]
     retry_after: _duration_pb2.Duration
     reason: _common_pb2.Reason
-    def __init__(self, retry_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., reason: _Optional[_Union[_common_pb2.Reason, _Mapping]] = ...) -> None: ...
+    place: int
+    def __init__(self, retry_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., reason: _Optional[_Union[_common_pb2.Reason, _Mapping]] = ..., place: _Optional[int] = ...) -> None: ...
 
 class GrantRefusal(_message.Message):
     __slots__ = ("reason",)
@@ -100,14 +140,16 @@ class GrantResult(_message.Message):
     def __init__(self, grant_id: _Optional[str] = ..., grant: _Optional[_Union[Grant, _Mapping]] = ..., wait: _Optional[_Union[GrantWait, _Mapping]] = ..., refusal: _Optional[_Union[GrantRefusal, _Mapping]] = ...) -> None: ...
 
 class AcquireGrantsRequest(_message.Message):
-    __slots__ = ("project", "worker", "requests")
+    __slots__ = ("project", "worker", "requests", "wait")
     PROJECT_FIELD_NUMBER: _ClassVar[int]
     WORKER_FIELD_NUMBER: _ClassVar[int]
     REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FIELD_NUMBER: _ClassVar[int]
     project: str
     worker: str
     requests: _containers.RepeatedCompositeFieldContainer[GrantRequest]
-    def __init__(self, project: _Optional[str] = ..., worker: _Optional[str] = ..., requests: _Optional[_Iterable[_Union[GrantRequest, _Mapping]]] = ...) -> None: ...
+    wait: _duration_pb2.Duration
+    def __init__(self, project: _Optional[str] = ..., worker: _Optional[str] = ..., requests: _Optional[_Iterable[_Union[GrantRequest, _Mapping]]] = ..., wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class AcquireGrantsResponse(_message.Message):
     __slots__ = ("results",)
@@ -116,22 +158,51 @@ class AcquireGrantsResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[GrantResult, _Mapping]]] = ...) -> None: ...
 
 class ConfigureBucketRequest(_message.Message):
-    __slots__ = ("project", "request_id", "name", "limits")
+    __slots__ = ("project", "request_id", "name", "limits", "output_counting", "weights")
+    class WeightsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
     PROJECT_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_COUNTING_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_FIELD_NUMBER: _ClassVar[int]
     project: str
     request_id: str
     name: str
     limits: BucketLimits
-    def __init__(self, project: _Optional[str] = ..., request_id: _Optional[str] = ..., name: _Optional[str] = ..., limits: _Optional[_Union[BucketLimits, _Mapping]] = ...) -> None: ...
+    output_counting: OutputCounting
+    weights: _containers.ScalarMap[str, float]
+    def __init__(self, project: _Optional[str] = ..., request_id: _Optional[str] = ..., name: _Optional[str] = ..., limits: _Optional[_Union[BucketLimits, _Mapping]] = ..., output_counting: _Optional[_Union[OutputCounting, str]] = ..., weights: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class ConfigureBucketResponse(_message.Message):
     __slots__ = ("bucket",)
     BUCKET_FIELD_NUMBER: _ClassVar[int]
     bucket: Bucket
     def __init__(self, bucket: _Optional[_Union[Bucket, _Mapping]] = ...) -> None: ...
+
+class ExtendGrantsRequest(_message.Message):
+    __slots__ = ("project", "worker", "grant_ids")
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    GRANT_IDS_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    worker: str
+    grant_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, project: _Optional[str] = ..., worker: _Optional[str] = ..., grant_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ExtendGrantsResponse(_message.Message):
+    __slots__ = ("results", "expires_at")
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[GrantReportResult]
+    expires_at: _timestamp_pb2.Timestamp
+    def __init__(self, results: _Optional[_Iterable[_Union[GrantReportResult, _Mapping]]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class GetBucketRequest(_message.Message):
     __slots__ = ("project", "name")
@@ -189,6 +260,59 @@ class ReleaseGrantsResponse(_message.Message):
     results: _containers.RepeatedCompositeFieldContainer[GrantReportResult]
     def __init__(self, results: _Optional[_Iterable[_Union[GrantReportResult, _Mapping]]] = ...) -> None: ...
 
+class ObservedLimit(_message.Message):
+    __slots__ = ("remaining", "reset_after")
+    REMAINING_FIELD_NUMBER: _ClassVar[int]
+    RESET_AFTER_FIELD_NUMBER: _ClassVar[int]
+    remaining: int
+    reset_after: _duration_pb2.Duration
+    def __init__(self, remaining: _Optional[int] = ..., reset_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class ProviderState(_message.Message):
+    __slots__ = ("requests", "tokens", "input_tokens", "output_tokens", "retry_after")
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    INPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_FIELD_NUMBER: _ClassVar[int]
+    requests: ObservedLimit
+    tokens: ObservedLimit
+    input_tokens: ObservedLimit
+    output_tokens: ObservedLimit
+    retry_after: _duration_pb2.Duration
+    def __init__(self, requests: _Optional[_Union[ObservedLimit, _Mapping]] = ..., tokens: _Optional[_Union[ObservedLimit, _Mapping]] = ..., input_tokens: _Optional[_Union[ObservedLimit, _Mapping]] = ..., output_tokens: _Optional[_Union[ObservedLimit, _Mapping]] = ..., retry_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class ReportProviderStateRequest(_message.Message):
+    __slots__ = ("project", "worker", "buckets", "state", "headers", "status_code")
+    class HeadersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    BUCKETS_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    HEADERS_FIELD_NUMBER: _ClassVar[int]
+    STATUS_CODE_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    worker: str
+    buckets: _containers.RepeatedScalarFieldContainer[str]
+    state: ProviderState
+    headers: _containers.ScalarMap[str, str]
+    status_code: int
+    def __init__(self, project: _Optional[str] = ..., worker: _Optional[str] = ..., buckets: _Optional[_Iterable[str]] = ..., state: _Optional[_Union[ProviderState, _Mapping]] = ..., headers: _Optional[_Mapping[str, str]] = ..., status_code: _Optional[int] = ...) -> None: ...
+
+class ReportProviderStateResponse(_message.Message):
+    __slots__ = ("understood", "buckets")
+    UNDERSTOOD_FIELD_NUMBER: _ClassVar[int]
+    BUCKETS_FIELD_NUMBER: _ClassVar[int]
+    understood: ProviderState
+    buckets: _containers.RepeatedCompositeFieldContainer[Bucket]
+    def __init__(self, understood: _Optional[_Union[ProviderState, _Mapping]] = ..., buckets: _Optional[_Iterable[_Union[Bucket, _Mapping]]] = ...) -> None: ...
+
 class GrantSettlement(_message.Message):
     __slots__ = ("grant_id", "actual")
     GRANT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -228,16 +352,18 @@ class WatchLimiterEventsResponse(_message.Message):
     def __init__(self, events: _Optional[_Iterable[_Union[LimiterEvent, _Mapping]]] = ...) -> None: ...
 
 class LimiterEvent(_message.Message):
-    __slots__ = ("meta", "bucket", "configured", "exhausted")
+    __slots__ = ("meta", "bucket", "configured", "exhausted", "paused")
     META_FIELD_NUMBER: _ClassVar[int]
     BUCKET_FIELD_NUMBER: _ClassVar[int]
     CONFIGURED_FIELD_NUMBER: _ClassVar[int]
     EXHAUSTED_FIELD_NUMBER: _ClassVar[int]
+    PAUSED_FIELD_NUMBER: _ClassVar[int]
     meta: _common_pb2.EventMeta
     bucket: str
     configured: BucketConfigured
     exhausted: BucketExhausted
-    def __init__(self, meta: _Optional[_Union[_common_pb2.EventMeta, _Mapping]] = ..., bucket: _Optional[str] = ..., configured: _Optional[_Union[BucketConfigured, _Mapping]] = ..., exhausted: _Optional[_Union[BucketExhausted, _Mapping]] = ...) -> None: ...
+    paused: BucketPaused
+    def __init__(self, meta: _Optional[_Union[_common_pb2.EventMeta, _Mapping]] = ..., bucket: _Optional[str] = ..., configured: _Optional[_Union[BucketConfigured, _Mapping]] = ..., exhausted: _Optional[_Union[BucketExhausted, _Mapping]] = ..., paused: _Optional[_Union[BucketPaused, _Mapping]] = ...) -> None: ...
 
 class BucketConfigured(_message.Message):
     __slots__ = ("limits",)
@@ -252,3 +378,11 @@ class BucketExhausted(_message.Message):
     worker: str
     retry_after: _duration_pb2.Duration
     def __init__(self, worker: _Optional[str] = ..., retry_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class BucketPaused(_message.Message):
+    __slots__ = ("worker", "until")
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_FIELD_NUMBER: _ClassVar[int]
+    worker: str
+    until: _timestamp_pb2.Timestamp
+    def __init__(self, worker: _Optional[str] = ..., until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...

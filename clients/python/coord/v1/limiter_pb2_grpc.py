@@ -45,6 +45,11 @@ class LimiterServiceStub:
                 request_serializer=coord_dot_v1_dot_limiter__pb2.ConfigureBucketRequest.SerializeToString,
                 response_deserializer=coord_dot_v1_dot_limiter__pb2.ConfigureBucketResponse.FromString,
                 _registered_method=True)
+        self.ExtendGrants = channel.unary_unary(
+                '/coord.v1.LimiterService/ExtendGrants',
+                request_serializer=coord_dot_v1_dot_limiter__pb2.ExtendGrantsRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_limiter__pb2.ExtendGrantsResponse.FromString,
+                _registered_method=True)
         self.GetBucket = channel.unary_unary(
                 '/coord.v1.LimiterService/GetBucket',
                 request_serializer=coord_dot_v1_dot_limiter__pb2.GetBucketRequest.SerializeToString,
@@ -59,6 +64,11 @@ class LimiterServiceStub:
                 '/coord.v1.LimiterService/ReleaseGrants',
                 request_serializer=coord_dot_v1_dot_limiter__pb2.ReleaseGrantsRequest.SerializeToString,
                 response_deserializer=coord_dot_v1_dot_limiter__pb2.ReleaseGrantsResponse.FromString,
+                _registered_method=True)
+        self.ReportProviderState = channel.unary_unary(
+                '/coord.v1.LimiterService/ReportProviderState',
+                request_serializer=coord_dot_v1_dot_limiter__pb2.ReportProviderStateRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_limiter__pb2.ReportProviderStateResponse.FromString,
                 _registered_method=True)
         self.SettleGrants = channel.unary_unary(
                 '/coord.v1.LimiterService/SettleGrants',
@@ -77,8 +87,8 @@ class LimiterServiceServicer:
     """
 
     def AcquireGrants(self, request, context):
-        """Takes an estimate from buckets, for each request all of it or nothing. Never blocks: a request that
-        does not fit now is told how long that will take.
+        """Takes an estimate from buckets, for each request all of it or nothing. What does not fit now stands
+        in line for as long as `wait` says, and is then told its place and how long it will take.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -87,6 +97,13 @@ class LimiterServiceServicer:
     def ConfigureBucket(self, request, context):
         """Creates a bucket, or changes its limits. What it had granted stays granted; it is never filled by a
         change.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExtendGrants(self, request, context):
+        """Lets grants live for another full time from now on. What has ended stays ended.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -108,6 +125,13 @@ class LimiterServiceServicer:
 
     def ReleaseGrants(self, request, context):
         """Gives grants back whose call was not made.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportProviderState(self, request, context):
+        """Passes on what a provider has said of its limits. A bucket shrinks by it, or nothing changes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -141,6 +165,11 @@ def add_LimiterServiceServicer_to_server(servicer, server):
                     request_deserializer=coord_dot_v1_dot_limiter__pb2.ConfigureBucketRequest.FromString,
                     response_serializer=coord_dot_v1_dot_limiter__pb2.ConfigureBucketResponse.SerializeToString,
             ),
+            'ExtendGrants': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExtendGrants,
+                    request_deserializer=coord_dot_v1_dot_limiter__pb2.ExtendGrantsRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_limiter__pb2.ExtendGrantsResponse.SerializeToString,
+            ),
             'GetBucket': grpc.unary_unary_rpc_method_handler(
                     servicer.GetBucket,
                     request_deserializer=coord_dot_v1_dot_limiter__pb2.GetBucketRequest.FromString,
@@ -155,6 +184,11 @@ def add_LimiterServiceServicer_to_server(servicer, server):
                     servicer.ReleaseGrants,
                     request_deserializer=coord_dot_v1_dot_limiter__pb2.ReleaseGrantsRequest.FromString,
                     response_serializer=coord_dot_v1_dot_limiter__pb2.ReleaseGrantsResponse.SerializeToString,
+            ),
+            'ReportProviderState': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportProviderState,
+                    request_deserializer=coord_dot_v1_dot_limiter__pb2.ReportProviderStateRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_limiter__pb2.ReportProviderStateResponse.SerializeToString,
             ),
             'SettleGrants': grpc.unary_unary_rpc_method_handler(
                     servicer.SettleGrants,
@@ -222,6 +256,33 @@ class LimiterService:
             '/coord.v1.LimiterService/ConfigureBucket',
             coord_dot_v1_dot_limiter__pb2.ConfigureBucketRequest.SerializeToString,
             coord_dot_v1_dot_limiter__pb2.ConfigureBucketResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExtendGrants(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.LimiterService/ExtendGrants',
+            coord_dot_v1_dot_limiter__pb2.ExtendGrantsRequest.SerializeToString,
+            coord_dot_v1_dot_limiter__pb2.ExtendGrantsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -303,6 +364,33 @@ class LimiterService:
             '/coord.v1.LimiterService/ReleaseGrants',
             coord_dot_v1_dot_limiter__pb2.ReleaseGrantsRequest.SerializeToString,
             coord_dot_v1_dot_limiter__pb2.ReleaseGrantsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportProviderState(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.LimiterService/ReportProviderState',
+            coord_dot_v1_dot_limiter__pb2.ReportProviderStateRequest.SerializeToString,
+            coord_dot_v1_dot_limiter__pb2.ReportProviderStateResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -40,19 +40,23 @@ class LimiterServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> LimiterServiceAsyncStub: ...
     AcquireGrants: _grpc.UnaryUnaryMultiCallable[_limiter_pb2.AcquireGrantsRequest, _limiter_pb2.AcquireGrantsResponse]
-    """Takes an estimate from buckets, for each request all of it or nothing. Never blocks: a request that
-    does not fit now is told how long that will take.
+    """Takes an estimate from buckets, for each request all of it or nothing. What does not fit now stands
+    in line for as long as `wait` says, and is then told its place and how long it will take.
     """
     ConfigureBucket: _grpc.UnaryUnaryMultiCallable[_limiter_pb2.ConfigureBucketRequest, _limiter_pb2.ConfigureBucketResponse]
     """Creates a bucket, or changes its limits. What it had granted stays granted; it is never filled by a
     change.
     """
+    ExtendGrants: _grpc.UnaryUnaryMultiCallable[_limiter_pb2.ExtendGrantsRequest, _limiter_pb2.ExtendGrantsResponse]
+    """Lets grants live for another full time from now on. What has ended stays ended."""
     GetBucket: _grpc.UnaryUnaryMultiCallable[_limiter_pb2.GetBucketRequest, _limiter_pb2.GetBucketResponse]
     """One bucket and what is in it. NOT_FOUND with reason BUCKET_NOT_FOUND."""
     ListBuckets: _grpc.UnaryUnaryMultiCallable[_limiter_pb2.ListBucketsRequest, _limiter_pb2.ListBucketsResponse]
     """The project's buckets by name."""
     ReleaseGrants: _grpc.UnaryUnaryMultiCallable[_limiter_pb2.ReleaseGrantsRequest, _limiter_pb2.ReleaseGrantsResponse]
     """Gives grants back whose call was not made."""
+    ReportProviderState: _grpc.UnaryUnaryMultiCallable[_limiter_pb2.ReportProviderStateRequest, _limiter_pb2.ReportProviderStateResponse]
+    """Passes on what a provider has said of its limits. A bucket shrinks by it, or nothing changes."""
     SettleGrants: _grpc.UnaryUnaryMultiCallable[_limiter_pb2.SettleGrantsRequest, _limiter_pb2.SettleGrantsResponse]
     """Corrects grants to what their calls used. Once for each grant."""
     WatchLimiterEvents: _grpc.UnaryStreamMultiCallable[_limiter_pb2.WatchLimiterEventsRequest, _limiter_pb2.WatchLimiterEventsResponse]
@@ -66,19 +70,23 @@ class LimiterServiceAsyncStub(LimiterServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     AcquireGrants: _aio.UnaryUnaryMultiCallable[_limiter_pb2.AcquireGrantsRequest, _limiter_pb2.AcquireGrantsResponse]  # type: ignore[assignment]
-    """Takes an estimate from buckets, for each request all of it or nothing. Never blocks: a request that
-    does not fit now is told how long that will take.
+    """Takes an estimate from buckets, for each request all of it or nothing. What does not fit now stands
+    in line for as long as `wait` says, and is then told its place and how long it will take.
     """
     ConfigureBucket: _aio.UnaryUnaryMultiCallable[_limiter_pb2.ConfigureBucketRequest, _limiter_pb2.ConfigureBucketResponse]  # type: ignore[assignment]
     """Creates a bucket, or changes its limits. What it had granted stays granted; it is never filled by a
     change.
     """
+    ExtendGrants: _aio.UnaryUnaryMultiCallable[_limiter_pb2.ExtendGrantsRequest, _limiter_pb2.ExtendGrantsResponse]  # type: ignore[assignment]
+    """Lets grants live for another full time from now on. What has ended stays ended."""
     GetBucket: _aio.UnaryUnaryMultiCallable[_limiter_pb2.GetBucketRequest, _limiter_pb2.GetBucketResponse]  # type: ignore[assignment]
     """One bucket and what is in it. NOT_FOUND with reason BUCKET_NOT_FOUND."""
     ListBuckets: _aio.UnaryUnaryMultiCallable[_limiter_pb2.ListBucketsRequest, _limiter_pb2.ListBucketsResponse]  # type: ignore[assignment]
     """The project's buckets by name."""
     ReleaseGrants: _aio.UnaryUnaryMultiCallable[_limiter_pb2.ReleaseGrantsRequest, _limiter_pb2.ReleaseGrantsResponse]  # type: ignore[assignment]
     """Gives grants back whose call was not made."""
+    ReportProviderState: _aio.UnaryUnaryMultiCallable[_limiter_pb2.ReportProviderStateRequest, _limiter_pb2.ReportProviderStateResponse]  # type: ignore[assignment]
+    """Passes on what a provider has said of its limits. A bucket shrinks by it, or nothing changes."""
     SettleGrants: _aio.UnaryUnaryMultiCallable[_limiter_pb2.SettleGrantsRequest, _limiter_pb2.SettleGrantsResponse]  # type: ignore[assignment]
     """Corrects grants to what their calls used. Once for each grant."""
     WatchLimiterEvents: _aio.UnaryStreamMultiCallable[_limiter_pb2.WatchLimiterEventsRequest, _limiter_pb2.WatchLimiterEventsResponse]  # type: ignore[assignment]
@@ -95,8 +103,8 @@ class LimiterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _limiter_pb2.AcquireGrantsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_limiter_pb2.AcquireGrantsResponse, _abc.Awaitable[_limiter_pb2.AcquireGrantsResponse]]:
-        """Takes an estimate from buckets, for each request all of it or nothing. Never blocks: a request that
-        does not fit now is told how long that will take.
+        """Takes an estimate from buckets, for each request all of it or nothing. What does not fit now stands
+        in line for as long as `wait` says, and is then told its place and how long it will take.
         """
 
     @_abc_1.abstractmethod
@@ -108,6 +116,14 @@ class LimiterServiceServicer(metaclass=_abc_1.ABCMeta):
         """Creates a bucket, or changes its limits. What it had granted stays granted; it is never filled by a
         change.
         """
+
+    @_abc_1.abstractmethod
+    def ExtendGrants(
+        self,
+        request: _limiter_pb2.ExtendGrantsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_limiter_pb2.ExtendGrantsResponse, _abc.Awaitable[_limiter_pb2.ExtendGrantsResponse]]:
+        """Lets grants live for another full time from now on. What has ended stays ended."""
 
     @_abc_1.abstractmethod
     def GetBucket(
@@ -132,6 +148,14 @@ class LimiterServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_limiter_pb2.ReleaseGrantsResponse, _abc.Awaitable[_limiter_pb2.ReleaseGrantsResponse]]:
         """Gives grants back whose call was not made."""
+
+    @_abc_1.abstractmethod
+    def ReportProviderState(
+        self,
+        request: _limiter_pb2.ReportProviderStateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_limiter_pb2.ReportProviderStateResponse, _abc.Awaitable[_limiter_pb2.ReportProviderStateResponse]]:
+        """Passes on what a provider has said of its limits. A bucket shrinks by it, or nothing changes."""
 
     @_abc_1.abstractmethod
     def SettleGrants(

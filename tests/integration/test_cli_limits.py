@@ -1,0 +1,107 @@
+"""`coord rate` and `coord cost`: limits and money, for people and for agents in shells."""
+
+import asyncio
+import csv
+import io
+import json
+import shlex
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from coord_cli.main import main
+
+from tests.integration.cli_project import Project
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[Project]:
+    project = Project(tmp_path)
+    async with project.up():
+        yield project
+
+
+async def told(project: Project, *arguments: str) -> Any:
+    status, output = await project.call(*arguments, "--json")
+    assert status == 0, output
+    return json.loads(output)
+
+
+async def test_limits_are_set_shown_and_hit(served: Project) -> None:
+    await told(served, "rate", "set", "model/gpt-4o", "--requests", "1:1", "--tokens", "6000")
+    acquire = ("rate", "acquire", "gpt-4o", "--output", "100")
+    admission = (await told(served, *acquire))["admission"]
+    assert admission["max_output_tokens"] == "100"
+    status, output = await served.call(*acquire, "--wait", "0s")
+    assert status == 1
+    assert "coord: place 1 in line, " in output
+    status, output = await served.call(*acquire[:-1], "6001", "--wait", "0s")
+    assert status == 1
+    assert "holds 6000 tokens at the most" in output
+    headers = served.folder / "headers"
+    headers.write_text("HTTP/1.1 429\r\nretry-after: 30\r\nx: y\r\n")
+    settle = ("rate", "settle", admission["call_id"], "gpt-4o", "--status", "429")
+    await told(served, *settle, "--headers", str(headers))
+    output = (await served.call("rate", "show"))[1]
+    assert "model/gpt-4o" in output
+    assert "paused by its provider, 29" in output or "paused by its provider, 30" in output
+    (bucket,) = await told(served, "rate", "show")
+    assert bucket["limits"]["requests"] == {"per_minute": "1", "burst": "1"}
+    assert "paused" in (await served.call("events"))[1]
+
+
+async def test_costs_are_booked_capped_shown_and_exported(served: Project) -> None:
+    await told(served, "cost", "budget", "project", "$1", "--per", "day", "--warn-at", "0.5")
+    await told(served, "cost", "budget", "task/a", "$0.30")
+    for _ in range(2):
+        await told(served, "cost", "add", "task/a", "$0.25", "--id", "once", "--model", "m")
+    status, output = await served.call("rate", "acquire", "gpt-4o", "--output", "80000")
+    assert status == 1
+    assert "for the day has 750000000 nano-USD left" in output
+    assert "75000 output tokens would fit" in output
+    output = (await served.call("cost", "show", "project", "task/a"))[1]
+    assert "$1.00 a day" in output
+    assert output.count("$0.25") == 4
+    rows = list(csv.DictReader(io.StringIO((await served.call("cost", "show", "--csv"))[1])))
+    assert [(row["entry_id"], row["amount"], row["model"]) for row in rows] == [
+        ("once", "0.250000000", "m")
+    ]
+    assert "of $1.00 a day" in (await served.call("events"))[1]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("rate", "set", "b"),
+        ("rate", "set", "b", "--requests", "many"),
+        ("rate", "set", "b", "--requests", "1", "--weight", "w"),
+        ("cost", "show", "task"),
+        ("cost", "show", "project/x"),
+        ("cost", "add", "nothing/x", "$1"),
+        ("cost", "budget", "project", "one dollar"),
+    ],
+)
+async def test_wrong_usage_is_told(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    assert (await Project(tmp_path).call(*arguments))[0] == 2
+
+
+async def test_an_agent_in_a_shell_asks_as_its_worker(served: Project) -> None:
+    text = (await served.call("token", "w"))[1]
+    variables = dict(line.removeprefix("export ").split("=", 1) for line in text.splitlines())
+    shell = {name: shlex.split(value)[0] for name, value in variables.items()}
+
+    async def call(*arguments: str) -> tuple[int, str]:
+        done = await asyncio.to_thread(CliRunner().invoke, main, arguments, env=shell)
+        return done.exit_code, done.output
+
+    status, output = await call("rate", "acquire", "claude-sonnet-4-5", "--output", "100")
+    assert status == 0, output
+    call_id, reserved = output.splitlines()
+    assert reserved == "coord: 100 output tokens, $0.0015 reserved"
+    settle = ("rate", "settle", call_id, "claude-sonnet-4-5", "--output", "10")
+    assert await call(*settle) == (0, "$0.0002\n")
+    (balance,) = await told(served, "cost", "show", "worker/w")
+    assert balance["posted"]["nanos"] == "150000"
+    assert (await call(*settle[:-1], "11"))[0] == 1
