@@ -31,6 +31,8 @@ _AT_ONCE = 2
 _LOOKS_MAX = 4
 # A worktree that somebody is at, or that changes all the time, is looked at again after this.
 _PAUSE_S = 0.2
+# Whether the target has moved is known from the merge queue.
+_POLL_S = 1.0
 # However nothing is noticed, all is looked at this often.
 _SWEEP_S = 30.0
 
@@ -87,7 +89,7 @@ class Radar:
             await self._look(due[:_LOOKS_MAX])
         if len(due) > _LOOKS_MAX:
             return 0.0
-        return _PAUSE_S if self._marked else _SWEEP_S
+        return _PAUSE_S if self._marked else _POLL_S
 
     async def mark(self, changed: Changed) -> bool:
         """Note which worktrees have changed; False where none has, but for what git ignores.
