@@ -1,7 +1,7 @@
 """Sees conflicts between worktrees, and with the target, while they are being edited."""
 
 import asyncio
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
@@ -74,6 +74,7 @@ class Radar:
         self._marked: dict[str, Changes] = {}
         self._looked_ns: dict[str, int] = {}
         self._swept_ns: int | None = None
+        self._has_seen_all = False
         self._hunks: dict[Pair, tuple[Verdict, str]] = {}
 
     async def step(self) -> float:
@@ -118,7 +119,7 @@ class Radar:
 
     async def matrix(self, worker: str) -> integrator_pb2.GetConflictMatrixResponse:
         """Return which worktrees conflict; see GetConflictMatrix."""
-        if self._swept_ns is None:
+        if not self._has_seen_all:
             await self._look_at_all()
         heads = (await self._open()).matrix.heads
         found = integrator_pb2.GetConflictMatrixResponse(
@@ -221,7 +222,7 @@ class Radar:
         attributes_of = tip[TARGET].tree if tip else await eyes.empty_tree()
         await eyes.matrix.update(heads, attributes_of)
         self._count(before, eyes.matrix.counts)
-        await self._tell(eyes)
+        await self._tell(eyes, rows)
 
     async def _glance(self, eyes: "_Eyes", row: WorktreeRow) -> None:
         """Look at a worktree; one that somebody is at stays marked."""
@@ -251,7 +252,7 @@ class Radar:
         tree = await eyes.scratch.tree(standing.tip)
         return {TARGET: Head(TARGET, standing.tip, standing.tip, tree)}
 
-    async def _tell(self, eyes: "_Eyes") -> None:
+    async def _tell(self, eyes: "_Eyes", rows: Mapping[str, WorktreeRow]) -> None:
         conflicts = eyes.matrix.conflicts
         self._hunks = {
             pair: (verdict, await self._hunks_of(eyes, pair, verdict))
@@ -262,6 +263,9 @@ class Radar:
             _live(heads[pair[0]], heads[pair[1]], verdict, self._hunks[pair][1])
             for pair, verdict in conflicts.items()
         ]
+        unseen = self._marked.keys() - eyes.seen.keys()
+        self._has_seen_all = self._has_seen_all or not unseen
+        live += [one for one in self._table.all() if _is_between(one, unseen, rows)]
         await self._table.put(live)
         self._metrics.conflicts.set(len(live))
 
@@ -301,6 +305,18 @@ class _Eyes:
     async def empty_tree(self) -> str:
         """Return a tree without any files."""
         return await self.scratch.own.text("hash-object", "-w", "-t", "tree", "--stdin")
+
+
+def _is_between(
+    conflict: integrator_pb2.LiveConflict, unseen: set[str], rows: Mapping[str, WorktreeRow]
+) -> bool:
+    """Tell whether a conflict is one of attempts that are there, but not all of them seen yet."""
+    sides = {conflict.worker: conflict.attempt, conflict.other.worker: conflict.other.attempt}
+    there = all(
+        name == TARGET or (name in rows and rows[name].fence == attempt.fencing_token)
+        for name, attempt in sides.items()
+    )
+    return there and not unseen.isdisjoint(sides)
 
 
 def _live(one: Head, other: Head, verdict: Verdict, hunks: str) -> integrator_pb2.LiveConflict:
