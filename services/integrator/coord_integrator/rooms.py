@@ -174,6 +174,7 @@ async def _merging(ground: Ground) -> Merging:
         store,
         Chains(repository, merger, history, ground.target.branch),
         checkout,
+        ground.conflicts.counts,
         endings,
         judge,
         lander,
