@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from coord.v1 import common_pb2
 from coord.v1 import integrator_pb2 as pb
+from coord_integrator import radar
 from coord_integrator.ancestry import Ancestry
 from coord_integrator.git import Git
 from coord_integrator.glances import Glances
@@ -113,6 +114,22 @@ async def test_a_restart_tells_only_what_has_changed_meanwhile(tmp_path: Path) -
         await until_pairs(rig, {})
         await rig.integrator.PauseMerging(pb.PauseMergingRequest(project=PROJECT))
         assert await changes(rig) == [("w1", "w2", False), ("w1", "w2", True)]
+
+
+async def test_nothing_is_told_twice_when_the_scratch_repository_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(rig_at(tmp_path)) as rig:
+        one, two = await rig.begin("w1", "a"), await rig.begin("w2", "b")
+        write(one, {"a.txt": ONE})
+        write(two, {"a.txt": TWO})
+        await until_pairs(rig, {("w1", "w2"): ["a.txt"]})
+        monkeypatch.setattr(radar, "_LOOKS_KEPT", 0)
+        write(one, {"b.txt": "one\n"})
+        write(two, {"b.txt": "two\n"})
+        await until_pairs(rig, {("w1", "w2"): ["a.txt", "b.txt"]})
+        await rig.integrator.PauseMerging(pb.PauseMergingRequest(project=PROJECT))
+        assert await changes(rig) == [("w1", "w2", False)] * 2
 
 
 async def test_a_check_sees_what_was_saved_just_before(tmp_path: Path) -> None:

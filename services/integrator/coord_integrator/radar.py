@@ -27,6 +27,8 @@ _PATHS_MAX = 100
 # Of more changed files than these, all files of a worktree are looked at.
 _CHANGED_MAX = 200
 _AT_ONCE = 2
+# After so many looks the scratch repository is made anew, with all that is in it.
+_LOOKS_KEPT = 20_000
 # How many are looked at before what was seen is told.
 _LOOKS_MAX = 4
 # A worktree that somebody is at, or that changes all the time, is looked at again after this.
@@ -75,11 +77,13 @@ class Radar:
         self._looked_ns: dict[str, int] = {}
         self._swept_ns: int | None = None
         self._has_seen_all = False
+        self._looks = 0
         self._hunks: dict[Pair, tuple[Verdict, str]] = {}
 
     async def step(self) -> float:
         """Look at what is marked; return after how many seconds to look again by itself."""
         async with self._lock:
+            await self._begin_anew()
             now_ns = self._environment.monotonic_ns()
             if self._swept_ns is None or now_ns - self._swept_ns >= _SWEEP_S * SECOND:
                 self._swept_ns = now_ns
@@ -167,6 +171,13 @@ class Radar:
         self._eyes = _Eyes(scratch, matrix, glances)
         return self._eyes
 
+    async def _begin_anew(self) -> None:
+        """Drop what was read and merged so far, where that has become much."""
+        if self._eyes is not None and self._looks > _LOOKS_KEPT:
+            await self._eyes.matrix.close()
+            self._eyes, self._looks = None, 0
+            self._mark_all()
+
     def _due(self, rested_ns: int) -> list[str]:
         """Return what is marked and was not looked at since then, what takes least time first."""
         due = [one for one in self._marked if self._looked_ns.get(one, rested_ns) <= rested_ns]
@@ -230,6 +241,7 @@ class Radar:
             if not at_rest:
                 return
             changed = self._marked.pop(row.worker, None)
+            self._looks += 1
             began_ns = self._looked_ns[row.worker] = self._environment.monotonic_ns()
             attempt = self._attempts.worktree(row).attempt
             folder = self._attempts.folder(row.worker)
