@@ -3,11 +3,12 @@
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from bench.coordinator import live, streams, unblocking
+from bench.coordinator import beside_dask, live, streams, unblocking
 from bench.report import Row
 
 _PARTS: tuple[Callable[[Path], Awaitable[list[Row]]], ...] = (
     streams.run,
+    beside_dask.run,
     unblocking.run,
     live.run,
 )

@@ -35,8 +35,9 @@ _DURABLE = {
 class Ours:
     """Adds tasks, and waits until they are complete."""
 
-    def __init__(self, channel: Any) -> None:
+    def __init__(self, channel: Any, project: str = PROJECT) -> None:
         self._stub: Any = queue_pb2_grpc.QueueServiceStub(channel)
+        self._project = project
         self._number = count()
         self._total = 0
 
@@ -45,9 +46,9 @@ class Ours:
         begin = time.perf_counter()
         for _ in range(0, tasks, _BATCH):
             specs = [queue_pb2.TaskSpec(id=f"t-{next(self._number)}") for _ in range(_BATCH)]
-            await self._stub.AddTasks(queue_pb2.AddTasksRequest(project=PROJECT, tasks=specs))
+            await self._stub.AddTasks(queue_pb2.AddTasksRequest(project=self._project, tasks=specs))
         self._total += tasks
-        request = queue_pb2.GetQueueStatsRequest(project=PROJECT)
+        request = queue_pb2.GetQueueStatsRequest(project=self._project)
         while (await self._stub.GetQueueStats(request)).ended < self._total:  # noqa: ASYNC110 - it happens in another process.
             await asyncio.sleep(_POLL_S)
         return tasks / (time.perf_counter() - begin)

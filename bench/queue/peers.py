@@ -78,7 +78,7 @@ async def start(stack: AsyncExitStack, state: Path) -> dict[str, Rate]:
         "celery": await enter(_celery(state)),
         "dramatiq": await enter(_dramatiq(state)),
         "procrastinate": await enter(_procrastinate()),
-        "dask": await enter(_dask()),
+        "dask": await enter(dask()),
     }
 
 
@@ -202,7 +202,8 @@ async def _procrastinate() -> AsyncIterator[Rate]:
 
 
 @asynccontextmanager
-async def _dask() -> AsyncIterator[Rate]:
+async def dask() -> AsyncIterator[Rate]:
+    """Dask, whose scheduler and workers keep everything in memory."""
     numbers = iter(range(sys.maxsize))
 
     def run(tasks: int) -> float:

@@ -5,16 +5,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from coord.v1 import claims_pb2, queue_pb2
+from coord.times import SECOND
+from coord.v1 import admission_pb2, claims_pb2, limiter_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
 
 from tests.coordinator_rig import FLAGS, SERVICES, Fleet, Worker, ref, spec
-from tests.serving import PROJECT, served
+from tests.serving import PROJECT, Clock, served
+
+_FEW = limiter_pb2.Quantities(tokens=10)
+_MODEL = "claude-sonnet-4-5"
 
 
 @asynccontextmanager
-async def started(state: Path) -> AsyncIterator[Fleet]:
-    async with served(SERVICES, state, "grpc", flags=FLAGS) as running:
+async def started(state: Path, clock: Clock | None = None) -> AsyncIterator[Fleet]:
+    async with served(SERVICES, state, "grpc", clock, flags=FLAGS) as running:
         yield Fleet(running)
 
 
@@ -176,3 +180,68 @@ async def test_a_stop_and_a_chosen_strategy_hold_across_a_restart(tmp_path: Path
         assert ref(await worker.hear("assigned")).task_id == "a"
         task = await fleet.task("a")
         assert task.attempts[0].reason == queue_pb2.FAILURE_REASON_RELEASED
+
+
+async def test_what_waited_for_a_rate_limit_is_granted_by_the_next_coordinator(
+    tmp_path: Path,
+) -> None:
+    clock = Clock()
+    async with started(tmp_path, clock) as fleet:
+        worker = await _waiting_for_tokens(fleet)
+    clock.pass_ns(3600 * SECOND)
+    async with started(tmp_path, clock) as fleet:
+        again = await fleet.back(worker, "w", buckets=["key"])
+        assert again.welcome.resumed
+        heard = {await _answered(again) for _ in range(2)}
+        assert heard == {"rate", "call"}
+        await told(again)
+    async with started(tmp_path, clock) as fleet:
+        last = await fleet.back(again, "w", buckets=["key"])
+        await last.say(rate_request=pb.RateRequest(rate_id="new", estimate=_FEW))
+        assert await _answered(last) == "new", "nothing is answered again"
+
+
+async def test_what_was_taken_back_while_it_waited_is_not_asked_for_again(tmp_path: Path) -> None:
+    clock = Clock()
+    async with started(tmp_path, clock) as fleet:
+        worker = await _waiting_for_tokens(fleet)
+        await worker.say(rate_settlement=pb.RateSettlement(rate_id="rate"))
+        over = admission_pb2.CallSettlement(call_id="call", model=_MODEL)
+        await worker.acknowledgement(await worker.say(call_settlement=over))
+    clock.pass_ns(3600 * SECOND)
+    async with started(tmp_path, clock) as fleet:
+        again = await fleet.back(worker, "w", buckets=["key"])
+        await again.say(rate_request=pb.RateRequest(rate_id="new", estimate=_FEW))
+        assert await _answered(again) == "new"
+
+
+async def _answered(worker: Worker) -> str:
+    """Return the id of the next request or call that a worker is granted."""
+    while True:
+        response = await worker.stream.read()
+        worker.handled = max(worker.handled, response.sequence)
+        if response.HasField("rate_grant"):
+            return response.rate_grant.rate_id
+        if response.HasField("call_admission"):
+            return response.call_admission.call_id
+
+
+async def _waiting_for_tokens(fleet: Fleet) -> Worker:
+    """Return a worker that waits, with a rate request and with a call, for tokens it holds."""
+    tokens = limiter_pb2.RateLimit(per_minute=1, burst=1_000)
+    await fleet.limiter.ConfigureBucket(
+        limiter_pb2.ConfigureBucketRequest(
+            project=PROJECT, name="key", limits=limiter_pb2.BucketLimits(tokens=tokens)
+        )
+    )
+    worker = await fleet.worker("w", buckets=["key"])
+    all_of_them = limiter_pb2.Quantities(tokens=1_000)
+    await worker.say(rate_request=pb.RateRequest(rate_id="taken", estimate=all_of_them))
+    await worker.hear("rate_grant")
+    await worker.say(rate_request=pb.RateRequest(rate_id="rate", estimate=_FEW))
+    await worker.hear("rate_wait")
+    call = admission_pb2.CallRequest(
+        call_id="call", model=_MODEL, input_tokens=10, max_output_tokens=10
+    )
+    await worker.acknowledgement(await worker.say(call_request=call))
+    return await told(worker)

@@ -77,6 +77,7 @@ class Admission:
         elif len(self._waits) >= _WAITS_MAX:
             _tell(worker, request, _refused("TOO_MANY", "too many calls wait; ask later"))
         else:
+            worker.session.await_answer(request.call_id, call_request=request)
             worker.session.push(call_wait=response.wait)
             self._waits[key] = waiting = asyncio.create_task(self._wait(worker, request))
             waiting.add_done_callback(lambda _: self._waits.pop(key))
@@ -87,6 +88,7 @@ class Admission:
         """Settle a call as its worker says on a stream; a request that waits is taken back."""
         if waiting := self._waits.get((worker.name, settlement.call_id)):
             waiting.cancel()
+        worker.session.answered(settlement.call_id)
         (result,) = await self.settle(worker.name, [settlement])
         if result.HasField("error"):
             log.warning("call not settled", worker=worker.name, error=result.error.message)
@@ -361,3 +363,4 @@ def _tell(
     else:
         refusal = pb.Refusal(id=request.call_id, reason=response.refusal)
         worker.session.push(refusal=refusal)
+    worker.session.answered(request.call_id)

@@ -43,6 +43,7 @@ class Asks:
         self._mail = mail
         self._has_repository = has_repository
         self._rate_waits: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._again: dict[asyncio.Task[None], None] = {}
         self._handlers: dict[str, Callable[[Worker, Any], Awaitable[None]]] = {
             "call_request": admission.hear,
             "call_settlement": admission.hear_settlement,
@@ -67,6 +68,10 @@ class Asks:
         """Tell a worker that has come, or come back after a restart of ours, what waits for it."""
         self._mail.deliver(worker)
         self._claims.remind(worker)
+        for request in worker.session.asks.values():
+            again = asyncio.create_task(self._ask_again(worker, request))
+            self._again[again] = None
+            again.add_done_callback(self._again.pop)
 
     def delivered(self, worker: Worker, messages: Iterable[pb.ConnectResponse]) -> None:
         """Note what a worker has handled."""
@@ -76,9 +81,17 @@ class Asks:
 
     async def stop(self) -> None:
         """Stop asking the limiter."""
-        for wait in self._rate_waits.values():
+        waits = [*self._rate_waits.values(), *self._again]
+        for wait in waits:
             wait.cancel()
-        await asyncio.gather(*self._rate_waits.values(), return_exceptions=True)
+        await asyncio.gather(*waits, return_exceptions=True)
+
+    async def _ask_again(self, worker: Worker, request: pb.ConnectRequest) -> None:
+        """Take up what an earlier coordinator has left unanswered."""
+        try:
+            await self.handle(worker, request)
+        except CoordError as error:
+            log.warning("not asked again", worker=worker.name, error=str(error))
 
     async def _request(self, worker: Worker, request: claims_pb2.ClaimRequest) -> None:
         attempt = request.attempt
@@ -103,10 +116,12 @@ class Asks:
             return
         wait_ns = await self._acquire(worker, request, first=True)
         if wait_ns is None:
+            worker.session.answered(request.rate_id)
             return
         if len(self._rate_waits) >= _RATE_WAITS_MAX:
             _refuse(worker, request.rate_id, "TOO_MANY", "too many calls wait; ask later")
             return
+        worker.session.await_answer(request.rate_id, rate_request=request)
         self._rate_waits[key] = waiting = asyncio.create_task(self._wait(worker, request, wait_ns))
         waiting.add_done_callback(lambda _: self._rate_waits.pop(key))
 
@@ -119,6 +134,7 @@ class Asks:
             except CoordError as error:
                 log.warning("limiter did not answer", worker=worker.name, error=str(error))
                 left = SECOND
+        worker.session.answered(request.rate_id)
 
     async def _acquire(self, worker: Worker, request: pb.RateRequest, *, first: bool) -> int | None:
         """Ask the limiter and tell the worker; return how long to wait, None for a decision."""
@@ -154,6 +170,7 @@ class Asks:
     async def _rate_settlement(self, worker: Worker, settlement: pb.RateSettlement) -> None:
         if waiting := self._rate_waits.get((worker.name, settlement.rate_id)):
             waiting.cancel()
+        worker.session.answered(settlement.rate_id)
         project, limiter = self._fleet.project, self._services.limiter
         if not settlement.HasField("actual"):
             await self._services.insist(

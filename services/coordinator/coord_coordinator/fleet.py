@@ -56,6 +56,7 @@ class Fleet:
         for stored in self._store.sessions():
             begun, now = stored.begun, self.environment
             session = Session(begun.worker, begun.session_id, self._outbox, stored.messages)
+            session.asks = stored.asks
             worker = Worker(begun.hello, session, now.monotonic_ns(), now.now_ns())
             worker.lifecycle = pb.LIFECYCLE_RUNNING
             worker.connected, worker.restored = False, True

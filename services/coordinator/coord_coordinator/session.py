@@ -9,7 +9,7 @@ from coord.v1 import coordinator_pb2 as pb
 from coord_runtime.wakeups import Wakeups
 
 from coord_coordinator.outbox import Outbox
-from coord_coordinator.store import MessageSent
+from coord_coordinator.store import AskAnswered, AskWaits, MessageSent
 
 
 class Session:
@@ -23,6 +23,7 @@ class Session:
 
     Attributes:
         session_id: Its id.
+        asks: What the worker has asked for and waits for, by id.
         handled: The worker's highest number whose effect is on disk, and what it was answered.
         failed: Whether a message could not be handled: the worker has to say it again in another
             session.
@@ -38,6 +39,7 @@ class Session:
     ) -> None:
         self.session_id = session_id
         self.handled = 0
+        self.asks: dict[str, pb.ConnectRequest] = {}
         self.failed = False
         self.silence = 0
         self._worker = worker
@@ -62,6 +64,21 @@ class Session:
         self._unacknowledged.append(response)
         self._outbox.add(MessageSent(self._worker, response), lambda: self._note_stored(sequence))
         return sequence
+
+    def await_answer(self, ask_id: str, **request: Any) -> None:
+        """Keep what the worker has asked for until it is answered.
+
+        Args:
+            ask_id: Its id.
+            request: One field of ConnectRequest's oneof.
+        """
+        self.asks[ask_id] = asked = pb.ConnectRequest(**request)
+        self._outbox.add(AskWaits(self._worker, ask_id, asked))
+
+    def answered(self, ask_id: str) -> None:
+        """Note that what the worker has asked for is decided, or taken back."""
+        if self.asks.pop(ask_id, None) is not None:
+            self._outbox.add(AskAnswered(self._worker, ask_id))
 
     def go_on(self, confirmed: int) -> None:
         """Go on where an earlier coordinator was, by what the worker knows of it.

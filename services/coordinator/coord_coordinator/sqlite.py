@@ -8,6 +8,8 @@ from coord.v1 import coordinator_pb2 as pb
 from coord_runtime.database import Database, Transaction
 
 from coord_coordinator.store import (
+    AskAnswered,
+    AskWaits,
     ClaimChange,
     Letter,
     MessageSent,
@@ -57,6 +59,14 @@ MIGRATIONS = (
     CREATE TABLE settings (
         name TEXT PRIMARY KEY,
         value TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    """,
+    """
+    CREATE TABLE asks (
+        worker TEXT NOT NULL,
+        ask_id TEXT NOT NULL,
+        request BLOB NOT NULL,
+        PRIMARY KEY (worker, ask_id)
     ) STRICT, WITHOUT ROWID;
     """,
 )
@@ -181,15 +191,28 @@ def _change(sql: sqlite3.Connection, change: SessionChange) -> None:
                 " (SELECT max(sequence) FROM outbox WHERE worker = ?1)",
                 (worker, sequence),
             )
+        case AskWaits(worker, ask_id, request):
+            sql.execute(
+                "INSERT OR REPLACE INTO asks VALUES (?, ?, ?)",
+                (worker, ask_id, request.SerializeToString()),
+            )
+        case AskAnswered(worker, ask_id):
+            sql.execute("DELETE FROM asks WHERE worker = ? AND ask_id = ?", (worker, ask_id))
         case SessionBegun(worker, session_id, hello):
-            sql.execute("DELETE FROM outbox WHERE worker = ?", (worker,))
+            _forget(sql, worker)
             sql.execute(
                 "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?)",
                 (worker, session_id, hello.SerializeToString()),
             )
         case SessionEnded(worker):
-            sql.execute("DELETE FROM outbox WHERE worker = ?", (worker,))
+            _forget(sql, worker)
             sql.execute("DELETE FROM sessions WHERE worker = ?", (worker,))
+
+
+def _forget(sql: sqlite3.Connection, worker: str) -> None:
+    """Forget what was kept for a worker's session."""
+    sql.execute("DELETE FROM outbox WHERE worker = ?", (worker,))
+    sql.execute("DELETE FROM asks WHERE worker = ?", (worker,))
 
 
 def _change_claims(transaction: Transaction, project: str, change: ClaimChange) -> None:
@@ -264,11 +287,13 @@ def _set(sql: sqlite3.Connection, name: str, value: str) -> None:
 
 def _sessions(sql: sqlite3.Connection) -> list[StoredSession]:
     found = {
-        worker: StoredSession(SessionBegun(worker, session_id, pb.Hello.FromString(hello)), [])
+        worker: StoredSession(SessionBegun(worker, session_id, pb.Hello.FromString(hello)), [], {})
         for worker, session_id, hello in sql.execute("SELECT * FROM sessions ORDER BY worker")
     }
     for worker, message in sql.execute(
         "SELECT worker, message FROM outbox ORDER BY worker, sequence"
     ):
         found[worker].messages.append(pb.ConnectResponse.FromString(message))
+    for worker, ask_id, request in sql.execute("SELECT * FROM asks ORDER BY worker, ask_id"):
+        found[worker].asks[ask_id] = pb.ConnectRequest.FromString(request)
     return list(found.values())

@@ -60,7 +60,35 @@ class MessagesHandled:
     sequence: int
 
 
-SessionChange = SessionBegun | SessionEnded | MessageSent | MessagesHandled
+@dataclass(frozen=True)
+class AskWaits:
+    """What a worker has asked for has to wait, so that it is not asked for again.
+
+    Attributes:
+        worker: Who asks.
+        ask_id: The id of what it has asked for.
+        request: What it has said.
+    """
+
+    worker: str
+    ask_id: str
+    request: pb.ConnectRequest
+
+
+@dataclass(frozen=True)
+class AskAnswered:
+    """What a worker has waited for is decided, or taken back.
+
+    Attributes:
+        worker: Who has asked.
+        ask_id: The id of what it has asked for.
+    """
+
+    worker: str
+    ask_id: str
+
+
+SessionChange = SessionBegun | SessionEnded | MessageSent | MessagesHandled | AskWaits | AskAnswered
 
 
 @dataclass(frozen=True)
@@ -71,10 +99,12 @@ class StoredSession:
         begun: How it began.
         messages: What was sent and is perhaps not handled, in order; the last one that was sent is
             always there.
+        asks: What the worker has asked for and waits for, by id.
     """
 
     begun: SessionBegun
     messages: list[pb.ConnectResponse]
+    asks: dict[str, pb.ConnectRequest]
 
 
 @dataclass(frozen=True)
