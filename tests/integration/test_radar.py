@@ -1,5 +1,6 @@
 """The radar: conflicts between worktrees are seen while they are edited."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -100,6 +101,19 @@ async def test_what_lands_conflicts_with_what_is_still_edited(tmp_path: Path) ->
         await rig.ended("b")
         await until_pairs(rig, {("w1", ""): ["a.txt"]})
         assert [head.worker for head in (await matrix(rig)).heads] == ["", "w1"]
+
+
+async def test_any_name_that_a_file_can_have_is_told(tmp_path: Path) -> None:
+    names = [b"new\nline", b"'quoted\" $HOME", b"-dash", b"not utf-8 \xff", b"tab\t"]
+    async with running(rig_at(tmp_path)) as rig:
+        for worker in ("w1", "w2"):
+            folder = os.fsencode(await rig.begin(worker, f"task-{worker}"))
+            for name in names:
+                Path(os.fsdecode(folder + b"/" + name)).write_text(f"{worker}\n")
+        told = sorted(name.decode(errors="replace") for name in names)
+        await until_pairs(rig, {("w1", "w2"): told})
+        hunks = (await matrix(rig, "w1")).conflicts[0].other.hunks
+        assert "-dash:\n@@ line 1 @@" in hunks
 
 
 async def test_a_restart_tells_only_what_has_changed_meanwhile(tmp_path: Path) -> None:
