@@ -19,10 +19,10 @@ from coord_integrator.repository import Repository
 from coord_integrator.scratch import open_scratch
 from coord_integrator.snapshot import Snapshots
 
-from bench.coordinator.worker import Worker
 from bench.integrator.branches import git, make_branches
 from bench.processes import started, token
 from bench.report import Row, row
+from bench.worker import Worker
 
 _COORD = str(Path(sys.executable).with_name("coord"))
 _FILES, _DIRTY = 5_000, 50
