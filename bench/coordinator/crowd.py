@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, suppress
 from coord.client import connect
 from coord.v1.coordinator_pb2_grpc import CoordinatorServiceStub
 
-from bench.coordinator.worker import Worker
+from bench.worker import Worker
 
 _HEARTBEAT_S = 2.0
 _PER_CHANNEL = 100

@@ -11,12 +11,12 @@ from coord.v1 import common_pb2, coordinator_pb2, queue_pb2
 from coord.v1.coordinator_pb2_grpc import CoordinatorServiceStub
 from coord.v1.queue_pb2_grpc import QueueServiceStub
 
-from bench.coordinator.worker import Worker, attempt_of
 from bench.processes import no_op
 from bench.report import Row, compared
 from bench.rounds import in_turns, rate
 from bench.samples import spec
 from bench.spine.host import host
+from bench.worker import Worker, attempt_of
 
 _WORKERS = 32
 _REPORTS = 4_800

@@ -14,10 +14,10 @@ from coord.v1 import coordinator_pb2, queue_pb2
 from coord.v1.coordinator_pb2_grpc import CoordinatorServiceStub
 from coord.v1.queue_pb2_grpc import QueueServiceStub
 
-from bench.coordinator.worker import Worker, attempt_of
 from bench.processes import no_op
 from bench.report import Row, row
 from bench.spine.host import host
+from bench.worker import Worker, attempt_of
 
 _WORKERS = 500
 _PAIRS_A_BATCH = 10

@@ -1,21 +1,13 @@
-"""Suite `integrator`: the merge queue against others, in a model and with real checks."""
+"""Suite `integrator`: the radar beside git itself, and the merge queue beside others."""
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from bench.integrator import arrivals, makespans
+from bench.integrator import arrivals, demo_checks, makespans, pairs, seeing
+from bench.parts import run_parts
 from bench.report import Row
-
-_PARTS: tuple[Callable[[Path], Awaitable[list[Row]]], ...] = (
-    makespans.run,
-    arrivals.run,
-)
 
 
 async def run(state: Path) -> list[Row]:
-    rows: list[Row] = []
-    for number, part in enumerate(_PARTS):
-        folder = state / str(number)
-        folder.mkdir(parents=True)
-        rows += await part(folder)
-    return rows
+    return await run_parts(
+        state, pairs.run, seeing.run, makespans.run, arrivals.run, demo_checks.run
+    )

@@ -9,11 +9,11 @@ from typing import Any
 from coord.v1 import coordinator_pb2, limiter_pb2, limiter_pb2_grpc
 from coord.v1.coordinator_pb2_grpc import CoordinatorServiceStub
 
-from bench.coordinator.worker import Worker
 from bench.processes import PROJECT, no_op, service
 from bench.report import Row, compared
 from bench.rounds import in_turns, rate
 from bench.spine.host import host
+from bench.worker import Worker
 
 _CLIENTS = 32
 _GRANTS = 3_200

@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import itertools
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -180,7 +181,7 @@ class Comparison:
         commits = [(heads[one].commit, heads[other].commit) for one, other in pairs]
         for pair, theirs in zip(pairs, self._by_git(commits), strict=True):
             verdict = self._matrix.conflicts.get(pair)
-            ours = (verdict is None, verdict.paths if verdict else ())
+            ours = (verdict is None, tuple(verdict.files) if verdict else ())
             # Of a folder whose renaming it cannot make out, git tells in words alone.
             same = ours == theirs if theirs[1] else ours[0] == theirs[0]
             assert same, (self.world.folder, pair, ours, theirs)
@@ -218,7 +219,9 @@ class Comparison:
 def _outcome(items: Iterator[str]) -> Outcome:
     clean, _ = next(items) == "1", next(items)
     sections = [list(iter(items.__next__, "")) for _ in range(1 if clean else 2)]
-    return clean, () if clean else tuple(sorted(set(sections[0])))
+    # Where a file and a folder meet, git gives one of them a name with its commit.
+    files = {re.sub("~[0-9a-f]{40}$", "", path) for path in sections[0]}
+    return clean, () if clean else tuple(sorted(files))
 
 
 async def compare(pairs: int, seed: int) -> Counter[str]:

@@ -90,6 +90,19 @@ async def test_the_head_of_a_worktree_whose_folder_is_gone_is_kept(project: Proj
     assert git(project.repo, "show", f"{ref}:work.txt") == "work"
 
 
+async def test_a_branch_that_a_worktree_has_lost_is_made_anew(project: Project) -> None:
+    folder = project.folder / "state" / "worktrees" / "w9"
+    git(project.repo, "worktree", "add", "-q", "-b", "coord/w9/task", str(folder))
+    git(folder, "commit", "-q", "--allow-empty", "-m", "work")
+    commit = git(folder, "rev-parse", "HEAD")
+    git(folder, "update-ref", "-d", "refs/heads/coord/w9/task")
+    status, (found,) = await findings(project, "--fix")
+
+    assert (status, found["fixed"]) == (0, True)
+    assert git(folder, "rev-parse", "HEAD") == commit
+    assert git(folder, "status", "--porcelain") == ""
+
+
 async def test_a_worktree_that_a_dead_git_has_left_locked_is_unlocked(project: Project) -> None:
     folder = project.folder / "state" / "worktrees" / "w9"
     git(project.repo, "worktree", "add", "-q", "--lock", "--detach", str(folder))

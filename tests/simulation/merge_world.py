@@ -313,7 +313,18 @@ class MergeWorld:
         chains = Chains(git, merger, History(git, merger, "squash"), "main")
         slots = Slots(judge, self.environment)
         parts = Parts(
-            git, store, chains, checkout, endings, judge, lander, metrics, pauses, readiness, slots
+            git,
+            store,
+            chains,
+            checkout,
+            dict,
+            endings,
+            judge,
+            lander,
+            metrics,
+            pauses,
+            readiness,
+            slots,
         )
         queue = MergeQueue(parts, self.environment, slots=self._slots, ageing_ns=_AGEING_NS)
         wake = self._wake = asyncio.Event()

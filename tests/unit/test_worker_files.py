@@ -1,12 +1,16 @@
 import json
 import os
 from pathlib import Path
+from random import Random
 
 import pytest
+from coord.environment import Environment
 from coord.texts import cut
-from coord.v1 import common_pb2, queue_pb2
+from coord.v1 import common_pb2, coordinator_pb2, queue_pb2
 from coord_worker.agent_files import open_to_append
+from coord_worker.conflicts import as_message
 from coord_worker.folders import encode, log_path
+from coord_worker.inbox import Inbox
 from coord_worker.money import parse_expense
 from coord_worker.output import OutputLog, Tail
 from coord_worker.prompts import handoff_json, handoff_text
@@ -114,3 +118,18 @@ def test_a_reason_of_a_newer_contract_is_told_as_an_error() -> None:
     assert previous.reason == 99
     assert json.loads(handoff_json(previous))["reason"] == "AGENT_ERROR"
     assert "did not succeed" in handoff_text(previous)
+
+
+def test_agents_read_of_conflicts_in_their_inbox(tmp_path: Path) -> None:
+    environment = Environment(lambda: 7, lambda: 7, Random(1))
+    conflict = coordinator_pb2.Conflict()
+    conflict.conflicts.add(worker="w2", paths=["a.txt"], hunks="<<<<<<<").attempt.task_id = "t"
+    conflict.conflicts.add(paths=["b.txt"])
+    inbox = Inbox(tmp_path / "inbox.jsonl")
+    inbox.add(as_message(conflict, environment))
+    inbox.add(as_message(coordinator_pb2.Conflict(), environment))
+    told, over = map(json.loads, (tmp_path / "inbox.jsonl").read_text().splitlines())
+    assert (told["sender"], told["thread"]) == ("coord", "conflicts")
+    assert "the work of w2 on t in a.txt" in told["body"]
+    assert "what has landed in b.txt" in told["body"]
+    assert "nobody's work any more" in over["body"]

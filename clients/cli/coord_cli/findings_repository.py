@@ -134,7 +134,7 @@ def _move_away(path: Path, folder: Path) -> None:
 
 
 def _worktrees(place: Place, repo: Path) -> Iterator[Finding]:
-    """Look for worktrees of Coord's whose folder is gone, or that a dead git has left locked."""
+    """Look for worktrees of Coord's without folder or branch, and for those left locked."""
     root = place.state / "worktrees"
     for block in _blocks(git_items(repo, "worktree", "list", "--porcelain", "-z")):
         path = Path(block["worktree"])
@@ -145,6 +145,8 @@ def _worktrees(place: Place, repo: Path) -> Iterator[Finding]:
                 "unlock it",
                 mend=partial(_unlock, repo, path),
             )
+        if path.parent == root and path.exists() and not block.get("HEAD", "1").strip("0"):
+            yield _without_branch(repo, path, block.get("branch", ""))
         if path.parent == root and not path.exists():
             yield Finding(
                 f"the folder of the worktree {path} is gone",
@@ -163,6 +165,33 @@ def _blocks(items: list[str]) -> list[dict[str, str]]:
         if name:
             blocks[-1][name] = value
     return blocks
+
+
+def _without_branch(repo: Path, path: Path, ref: str) -> Finding:
+    commit = _last_commit(path)
+    return Finding(
+        f"the branch {ref.removeprefix('refs/heads/')} of the worktree {path} is gone",
+        "what was committed there is in its reflog alone",
+        f"make it anew at {commit[:10]}, where it was" if commit else "its next attempt makes one",
+        wrong=bool(commit),
+        mend=partial(_make_branch, repo, ref, commit) if commit else None,
+    )
+
+
+def _last_commit(path: Path) -> str:
+    """Return the commit that a worktree without a branch stood on last; empty for none."""
+    log = Path(git(path, "rev-parse", "--absolute-git-dir")) / "logs" / "HEAD"
+    try:
+        last = log.read_text(errors="replace").splitlines()[-1]
+    except (OSError, IndexError):
+        return ""
+    old, new = last.split(" ")[:2]
+    commit = new if new.strip("0") else old
+    return git(path, "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}")
+
+
+def _make_branch(repo: Path, ref: str, commit: str) -> None:
+    run_git(repo, "update-ref", ref, commit, "").check_returncode()
 
 
 def _unlock(repo: Path, path: Path) -> None:

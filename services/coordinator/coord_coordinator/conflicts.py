@@ -93,7 +93,6 @@ class Conflicts:
         now = tuple((one.worker, one.attempt.fencing_token, *one.paths) for one in mine)
         if not attempt.started or now == self._told.get(attempt.token, ()):
             return
-        self._told[attempt.token] = now
         request = integrator_pb2.GetConflictMatrixRequest(
             project=self._fleet.project, worker=worker.name
         )
@@ -101,6 +100,7 @@ class Conflicts:
         found = await self._services.ask(matrix, request) if mine else None
         shown = _seen_from(attempt.token, found.conflicts if found else ())
         worker.session.push(conflict=pb.Conflict(attempt=attempt.ref, conflicts=_clipped(shown)))
+        self._told[attempt.token] = now
 
     def _is_fought_out(self, conflict: integrator_pb2.LiveConflict) -> bool:
         """Tell whether both sides are still at work, rather than left behind."""

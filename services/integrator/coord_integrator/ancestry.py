@@ -58,8 +58,8 @@ class Ancestry:
     async def _add(self, heads: Collection[str], known: Collection[str]) -> None:
         lines = [*heads, *(f"^{commit}" for commit in known)]
         stdin = "".join(f"{line}\n" for line in lines).encode()
-        flags = ("--topo-order", "--reverse", "--format=%H %T %P", "--stdin")
-        found = await self._git.text("log", *flags, stdin=stdin)
+        flags = ("--topo-order", "--reverse", "--no-commit-header", "--format=%H %T %P", "--stdin")
+        found = await self._git.text("rev-list", *flags, stdin=stdin)
         for commit, tree, *parents in (line.split() for line in found.splitlines()):
             reached = 1 << len(self._commits)
             for parent in parents:

@@ -13,6 +13,7 @@ from coord.times import SECOND
 from coord.v1 import common_pb2, integrator_pb2
 
 from coord_integrator import names
+from coord_integrator.branch_table import BranchTable, OwnBranch
 from coord_integrator.git import GitError
 from coord_integrator.provision import copy_included, run_setup
 from coord_integrator.repository import Repository
@@ -36,8 +37,10 @@ class Attempts:
         repository: Repository,
         store: IntegratorStore,
         target: Target,
+        branches: BranchTable,
         settings: IntegratorSettings,
     ) -> None:
+        self._branches = branches
         self._worktrees = worktrees
         self._submissions = submissions
         self._repository = repository
@@ -82,15 +85,14 @@ class Attempts:
                 raise not_found("SNAPSHOT_NOT_FOUND", f"no snapshot is kept under {ref!r}")
             tip = await self.tip()
             kept = await self._keep(row, tip)
+            head = await self._repository.parent(commit)
             try:
-                head = await self._repository.parent(commit)
                 await self._repository.hand_over(commit, ref)
                 await self._worktrees.restore(row.place, head, commit)
             except (GitError, OSError) as error:
                 raise self._excused(_setup_failed(str(error))) from error
-            restored = replace(row, base=await self._repository.merge_base(head, tip) or head)
-            worktree = self.worktree(restored)
-            await self._store.worktree_ready(restored, worktree)
+            base = await self._repository.merge_base(head, tip) or head
+            worktree = await self._record(replace(row, base=base))
             return integrator_pb2.RestoreSnapshotResponse(worktree=worktree, kept=kept)
 
     async def submit(self, request: integrator_pb2.SubmitChangeRequest) -> ChangeRow:
@@ -108,15 +110,27 @@ class Attempts:
             row = self._store.worktree(worker)
             if row is None or row.removed:
                 return None
-            tip = await self.tip()
-            try:
-                kept = await self._worktrees.remove(row.place, tip)
-            except (GitError, OSError) as error:
-                raise self._excused(_not_kept(worker, error)) from error
-            snapshot = await self._tell(worker, kept)
-            await self._store.worktree_removed(worker)
-            await self._worktrees.drop_branch(row.branch, row.base, tip)
-            return snapshot
+            return await self._remove(row)
+
+    async def remove_idle(self, row: WorktreeRow, before_ns: int) -> bool:
+        """Remove a worktree whose change has ended, and in which git was not used since then.
+
+        Returns:
+            Whether that was so.
+        """
+        async with self.at_rest(row.worker) as at_rest:
+            idle = row.ready and self._has_ended(row) and row == self._store.worktree(row.worker)
+            if not at_rest or not idle or self._worktrees.used_ns(row.worker) >= before_ns:
+                return False
+            await self._remove(row)
+            return True
+
+    async def drop_left(self, own: OwnBranch) -> None:
+        """Delete a branch that no attempt needs, once it holds nothing that has not landed."""
+        async with self.at_rest(own.worker) as at_rest:
+            row = self._store.worktree(own.worker)
+            if at_rest and (row is None or row.branch != own.branch):
+                await self._drop(own.branch, own.base, await self.tip())
 
     def live(self) -> list[WorktreeRow]:
         """Return the worktrees that serve an attempt whose change has not ended."""
@@ -163,6 +177,21 @@ class Attempts:
             base_commit=row.base,
         )
 
+    async def _remove(self, row: WorktreeRow) -> integrator_pb2.Snapshot | None:
+        tip = await self.tip()
+        try:
+            kept = await self._worktrees.remove(row.place, tip)
+        except (GitError, OSError) as error:
+            raise self._excused(_not_kept(row.worker, error)) from error
+        snapshot = await self._tell(row.worker, kept)
+        await self._store.worktree_removed(row.worker)
+        await self._drop(row.branch, row.base, tip)
+        return snapshot
+
+    async def _drop(self, branch: str, base: str, tip: str) -> None:
+        if await self._worktrees.drop_branch(branch, base, tip):
+            await self._branches.remove(branch)
+
     def _has_ended(self, row: WorktreeRow) -> bool:
         stored = self._store.change(names.change_id(row.fence_task, row.fence))
         return stored is not None and stored.change.state not in UNFINISHED
@@ -170,15 +199,21 @@ class Attempts:
     async def _prepare(self, row: WorktreeRow) -> integrator_pb2.Worktree:
         tip = await self.tip()
         await self._clear(row, tip)
-        branch, is_new = await self._worktrees.reset(row.place, row.fence_task, row.fence, tip)
+        branch = await self._worktrees.free_branch(row.worker, row.fence_task, row.fence)
+        await self._branches.add(OwnBranch(row.worker, branch, tip))
+        is_new = await self._worktrees.reset(row.place, branch, row.fence, tip)
         await self._provide(row, needs_setup=is_new or not row.set_up)
         ready = replace(
             row, ready=True, token=row.fence, branch=branch, base=tip, set_up=True, removed=False
         )
-        worktree = self.worktree(ready)
-        await self._store.worktree_ready(ready, worktree)
+        worktree = await self._record(ready)
         if row.branch and row.branch != branch:
-            await self._worktrees.drop_branch(row.branch, row.base, tip)
+            await self._drop(row.branch, row.base, tip)
+        return worktree
+
+    async def _record(self, row: WorktreeRow) -> integrator_pb2.Worktree:
+        worktree = self.worktree(row)
+        await self._store.worktree_ready(row, worktree)
         return worktree
 
     async def _clear(self, row: WorktreeRow, tip: str) -> None:

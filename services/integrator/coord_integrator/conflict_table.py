@@ -1,10 +1,13 @@
 """Which conflicts last, on disk: so that a restart tells only what has changed meanwhile."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 from coord.times import timestamp
 from coord.v1 import integrator_pb2
 from coord_runtime.database import Database, Transaction
+
+from coord_integrator.names import change_id
 
 Pair = tuple[str, str]
 
@@ -23,6 +26,15 @@ class ConflictTable:
     def all(self) -> list[integrator_pb2.LiveConflict]:
         """Return the conflicts, by worker and other worker."""
         return [conflict for _, conflict in sorted(self._live.items())]
+
+    def counts(self) -> Counter[str]:
+        """Return with how many others each attempt's work conflicts, by the id of its change."""
+        met: Counter[str] = Counter()
+        for conflict in self._live.values():
+            for attempt in (conflict.attempt, conflict.other.attempt):
+                if attempt.fencing_token:
+                    met[change_id(attempt.task_id, attempt.fencing_token)] += 1
+        return met
 
     async def put(self, conflicts: Iterable[integrator_pb2.LiveConflict]) -> None:
         """Take these conflicts for the ones there are, and tell what is new and what is over.

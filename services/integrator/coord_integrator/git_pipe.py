@@ -4,6 +4,7 @@ The start of a process takes longer than most of what the radar asks.
 """
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
@@ -63,7 +64,7 @@ class GitPipe(Generic[T]):
 
     async def _exchange(self, process: Any, questions: Sequence[str]) -> list[T]:
         """Write questions and read their answers; all of the process's pipes are open."""
-        process.stdin.write("".join(f"{question}\n" for question in questions).encode())
+        process.stdin.write(os.fsencode("".join(f"{question}\n" for question in questions)))
         # Git reads on only while its answers are read.
         writing = asyncio.ensure_future(process.stdin.drain())
         try:

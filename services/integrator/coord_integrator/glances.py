@@ -88,14 +88,13 @@ class Glances:
         last = self._heads.get(worker)
         try:
             known, tree = await self._tree(worker, folder, attempt.fencing_token, changed)
+            if last is None or last.standing != (known.head, tree) or last.attempt != attempt:
+                commit = await self._commit(known, tree)
+                last = self._heads[worker] = Head(worker, known.head, commit, tree, attempt)
         except (GitError, OSError) as error:
             log.info("a worktree cannot be looked at", worker=worker, why=str(error))
             self._known.pop(worker, None)
-            return last if last and last.attempt == attempt else None
-        if last is None or last.standing != (known.head, tree) or last.attempt != attempt:
-            commit = await self._commit(known, tree)
-            last = self._heads[worker] = Head(worker, known.head, commit, tree, attempt)
-        return last
+        return last if last and last.attempt == attempt else None
 
     async def relevant(self, worker: str, paths: Collection[Path]) -> list[Path]:
         """Return those of some paths in a worktree that git does not ignore."""

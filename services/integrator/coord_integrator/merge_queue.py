@@ -5,7 +5,7 @@ all that wait are QUEUED, and are tested anew.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from coord.environment import Environment
@@ -41,6 +41,7 @@ class Parts:
     store: IntegratorStore
     chains: Chains
     checkout: CheckoutFollower
+    conflicts: Callable[[], Mapping[str, int]]
     endings: Endings
     judge: Judge
     lander: Lander
@@ -256,7 +257,11 @@ class MergeQueue:
 
     def _line(self, waiting: Mapping[str, ChangeRow]) -> list[Entry]:
         estimates = Estimates(self._parts.store.endings(_ENDINGS_LOOKED_AT))
-        changes = in_order((row.change for row in waiting.values()), self._ageing_ns)
+        changes = in_order(
+            (row.change for row in waiting.values()),
+            self._ageing_ns,
+            self._parts.conflicts(),
+        )
         return [
             Entry(
                 change.change_id,

@@ -6,6 +6,7 @@ configured there, so that git's own takes their place.
 """
 
 import re
+import signal
 from dataclasses import dataclass
 
 from coord_integrator.attributes import lay_out
@@ -15,6 +16,7 @@ from coord_integrator.repository import Repository
 DETAIL_BYTES_MAX = 60 * 2**10
 _HUNKS_BYTES_MAX = 16 * 2**10
 _CONTEXT_LINES = 3
+_UNKNOWN = "(git itself fails to merge them)"
 _OPENS, _CLOSES = re.compile(r"<{7} "), re.compile(r">{7} ")
 _FIXED_PARTS = 2
 
@@ -74,10 +76,13 @@ class Merger:
         git = self._repository.own.at(self._attributes)
         git = git.with_variables(GIT_WORK_TREE=str(self._attributes))
         arguments = ("merge-tree", "--write-tree", "-z", "--allow-unrelated-histories")
-        output = await git.run(*arguments, ours, theirs, ok=(0, 1))
+        output = await git.run(*arguments, ours, theirs, ok=(0, 1, -signal.SIGABRT))
         items = split(output.stdout)
         if output.status == 0:
             return Merge(items[0])
+        if output.status != 1:
+            # Git fails at some merges by an assertion of its own, each time.
+            return Merge("", (_UNKNOWN,), output.stderr.decode(errors="replace"))
         paths, messages = parse_conflicts(items[1:])
         hunks = [await self._hunks(items[0], path) for path in paths]
         text = "\n".join([*messages, "", *hunks])

@@ -28,7 +28,8 @@ class Verdict:
         commits: The two, ours first.
         tree: The merged tree; where they conflict, with both sides in the files.
         clean: Whether they merge without a conflict.
-        paths: The paths that conflict, in order.
+        paths: The paths that conflict, in order, as they are in the tree: where a file and a folder
+            meet, git gives one of them a name with its commit.
         messages: What git says of them.
     """
 
@@ -37,6 +38,11 @@ class Verdict:
     clean: bool = True
     paths: tuple[str, ...] = ()
     messages: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> list[str]:
+        """The paths that conflict, as the two sides know them."""
+        return sorted({_without(path, self.commits) for path in self.paths})
 
 
 class PairMerger:
@@ -104,6 +110,12 @@ class PairMerger:
         lines = "".join(f"{ours} {theirs}\n" for ours, theirs in pairs).encode()
         items = iter(await self._git.items(*_COMMAND, stdin=lines))
         return [_verdict(pair, items) for pair in pairs]
+
+
+def _without(path: str, commits: tuple[str, str]) -> str:
+    for commit in commits:
+        path = path.removesuffix(f"~{commit}")
+    return path
 
 
 def _unmergeable(commits: tuple[str, str]) -> Verdict:

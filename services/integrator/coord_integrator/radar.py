@@ -1,7 +1,8 @@
 """Sees conflicts between worktrees, and with the target, while they are being edited."""
 
 import asyncio
-from collections.abc import Collection, Iterator
+import os
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
@@ -27,8 +28,14 @@ _PATHS_MAX = 100
 # Of more changed files than these, all files of a worktree are looked at.
 _CHANGED_MAX = 200
 _AT_ONCE = 2
+# After so many looks the scratch repository is made anew, with all that is in it.
+_LOOKS_KEPT = 20_000
+# How many are looked at before what was seen is told.
+_LOOKS_MAX = 4
 # A worktree that somebody is at, or that changes all the time, is looked at again after this.
 _PAUSE_S = 0.2
+# Whether the target has moved is known from the merge queue.
+_POLL_S = 1.0
 # However nothing is noticed, all is looked at this often.
 _SWEEP_S = 30.0
 
@@ -70,20 +77,25 @@ class Radar:
         self._marked: dict[str, Changes] = {}
         self._looked_ns: dict[str, int] = {}
         self._swept_ns: int | None = None
+        self._has_seen_all = False
+        self._looks = 0
         self._hunks: dict[Pair, tuple[Verdict, str]] = {}
 
     async def step(self) -> float:
         """Look at what is marked; return after how many seconds to look again by itself."""
         async with self._lock:
+            await self._begin_anew()
             now_ns = self._environment.monotonic_ns()
             if self._swept_ns is None or now_ns - self._swept_ns >= _SWEEP_S * SECOND:
                 self._swept_ns = now_ns
                 await self._target.read()
                 self._mark_all()
             self._mark_unseen()
-            rested_ns = now_ns - round(_PAUSE_S * SECOND)
-            await self._look([one for one in self._marked if self._rested(one, rested_ns)])
-        return _PAUSE_S if self._marked else _SWEEP_S
+            due = self._due(now_ns - round(_PAUSE_S * SECOND))
+            await self._look(due[:_LOOKS_MAX])
+        if len(due) > _LOOKS_MAX:
+            return 0.0
+        return _PAUSE_S if self._marked else _POLL_S
 
     async def mark(self, changed: Changed) -> bool:
         """Note which worktrees have changed; False where none has, but for what git ignores.
@@ -112,7 +124,7 @@ class Radar:
 
     async def matrix(self, worker: str) -> integrator_pb2.GetConflictMatrixResponse:
         """Return which worktrees conflict; see GetConflictMatrix."""
-        if self._swept_ns is None:
+        if not self._has_seen_all:
             await self._look_at_all()
         heads = (await self._open()).matrix.heads
         found = integrator_pb2.GetConflictMatrixResponse(
@@ -160,9 +172,17 @@ class Radar:
         self._eyes = _Eyes(scratch, matrix, glances)
         return self._eyes
 
-    def _rested(self, worker: str, rested_ns: int) -> bool:
-        """Tell whether a worktree has not been looked at since then."""
-        return self._looked_ns.get(worker, rested_ns) <= rested_ns
+    async def _begin_anew(self) -> None:
+        """Drop what was read and merged so far, where that has become much."""
+        if self._eyes is not None and self._looks > _LOOKS_KEPT:
+            await self._eyes.matrix.close()
+            self._eyes, self._looks = None, 0
+            self._mark_all()
+
+    def _due(self, rested_ns: int) -> list[str]:
+        """Return what is marked and was not looked at since then, what takes least time first."""
+        due = [one for one in self._marked if self._looked_ns.get(one, rested_ns) <= rested_ns]
+        return sorted(due, key=lambda one: self._marked[one] is None)
 
     async def _mark(self, worker: str, paths: set[Path]) -> None:
         marked = self._marked.get(worker, frozenset())
@@ -214,7 +234,7 @@ class Radar:
         attributes_of = tip[TARGET].tree if tip else await eyes.empty_tree()
         await eyes.matrix.update(heads, attributes_of)
         self._count(before, eyes.matrix.counts)
-        await self._tell(eyes)
+        await self._tell(eyes, rows)
 
     async def _glance(self, eyes: "_Eyes", row: WorktreeRow) -> None:
         """Look at a worktree; one that somebody is at stays marked."""
@@ -222,6 +242,7 @@ class Radar:
             if not at_rest:
                 return
             changed = self._marked.pop(row.worker, None)
+            self._looks += 1
             began_ns = self._looked_ns[row.worker] = self._environment.monotonic_ns()
             attempt = self._attempts.worktree(row).attempt
             folder = self._attempts.folder(row.worker)
@@ -244,7 +265,7 @@ class Radar:
         tree = await eyes.scratch.tree(standing.tip)
         return {TARGET: Head(TARGET, standing.tip, standing.tip, tree)}
 
-    async def _tell(self, eyes: "_Eyes") -> None:
+    async def _tell(self, eyes: "_Eyes", rows: Mapping[str, WorktreeRow]) -> None:
         conflicts = eyes.matrix.conflicts
         self._hunks = {
             pair: (verdict, await self._hunks_of(eyes, pair, verdict))
@@ -255,6 +276,9 @@ class Radar:
             _live(heads[pair[0]], heads[pair[1]], verdict, self._hunks[pair][1])
             for pair, verdict in conflicts.items()
         ]
+        unseen = self._marked.keys() - eyes.seen.keys()
+        self._has_seen_all = self._has_seen_all or not unseen
+        live += [one for one in self._table.all() if _is_between(one, unseen, rows)]
         await self._table.put(live)
         self._metrics.conflicts.set(len(live))
 
@@ -296,6 +320,23 @@ class _Eyes:
         return await self.scratch.own.text("hash-object", "-w", "-t", "tree", "--stdin")
 
 
+def _is_between(
+    conflict: integrator_pb2.LiveConflict, unseen: set[str], rows: Mapping[str, WorktreeRow]
+) -> bool:
+    """Tell whether a conflict is one of attempts that are there, but not all of them seen yet."""
+    sides = {conflict.worker: conflict.attempt, conflict.other.worker: conflict.other.attempt}
+    there = all(
+        name == TARGET or (name in rows and rows[name].fence == attempt.fencing_token)
+        for name, attempt in sides.items()
+    )
+    return there and not unseen.isdisjoint(sides)
+
+
+def _as_text(path: str) -> str:
+    """Return a file's name as the contract has it: what is not UTF-8 in it is replaced."""
+    return os.fsencode(path).decode(errors="replace")
+
+
 def _live(one: Head, other: Head, verdict: Verdict, hunks: str) -> integrator_pb2.LiveConflict:
     if one.name == TARGET:
         one, other = other, one
@@ -305,7 +346,7 @@ def _live(one: Head, other: Head, verdict: Verdict, hunks: str) -> integrator_pb
         other=integrator_pb2.WorktreeConflict(
             worker=other.name,
             attempt=other.attempt,
-            paths=verdict.paths[:_PATHS_MAX],
+            paths=[_as_text(path) for path in verdict.files[:_PATHS_MAX]],
             hunks=hunks,
         ),
     )

@@ -8,6 +8,7 @@ from coord.times import from_seconds
 from coord_runtime.service import ServiceContext
 
 from coord_integrator.attempts import Attempts
+from coord_integrator.branch_table import BranchTable
 from coord_integrator.chains import Chains
 from coord_integrator.checkout import CheckoutFollower
 from coord_integrator.checks import Checker, environment_digest
@@ -24,6 +25,7 @@ from coord_integrator.queue_link import QueueLink
 from coord_integrator.radar import Radar
 from coord_integrator.radar_loop import RadarLoop
 from coord_integrator.readiness import Readiness
+from coord_integrator.reaper import Reaper
 from coord_integrator.repository import Repository
 from coord_integrator.settings import IntegratorSettings
 from coord_integrator.slots import Slots
@@ -56,6 +58,7 @@ class Rooms:
     attempts: Attempts
     radar: Radar
     looking: RadarLoop
+    reaper: Reaper
     submissions: Submissions
     merging: Merging
     keeper: LeaseKeeper
@@ -72,6 +75,7 @@ class Ground:
     repository: Repository
     target: Target
     store: IntegratorStore
+    branches: BranchTable
     conflicts: ConflictTable
     metrics: IntegratorMetrics
     queue: QueueLink
@@ -91,6 +95,7 @@ async def furnish(ground: Ground) -> Rooms:
         repository=ground.repository,
         store=ground.store,
         target=ground.target,
+        branches=ground.branches,
         settings=ground.settings,
     )
     merging = await _merging(ground)
@@ -108,6 +113,7 @@ async def furnish(ground: Ground) -> Rooms:
         attempts,
         radar,
         RadarLoop(radar, worktrees_folder(ground.context), ground.repository.common_folder),
+        Reaper(attempts, ground.branches, ground.settings, ground.context.environment),
         submissions,
         merging,
         LeaseKeeper(ground.store, ground.queue, merging.endings),
@@ -168,6 +174,7 @@ async def _merging(ground: Ground) -> Merging:
         store,
         Chains(repository, merger, history, ground.target.branch),
         checkout,
+        ground.conflicts.counts,
         endings,
         judge,
         lander,

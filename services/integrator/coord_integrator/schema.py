@@ -121,5 +121,13 @@ MIGRATIONS = [
         body BLOB NOT NULL,
         PRIMARY KEY (project, worker, other)
     ) STRICT, WITHOUT ROWID;
+    CREATE TABLE branches (
+        project TEXT NOT NULL,
+        branch TEXT NOT NULL,
+        worker TEXT NOT NULL,
+        base TEXT NOT NULL,
+        PRIMARY KEY (project, branch)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO branches SELECT project, branch, worker, base FROM worktrees WHERE branch != '';
     """,
 ]

@@ -24,6 +24,7 @@ from coord_runtime.checks import (
 from coord_runtime.service import ServiceContext
 
 from coord_integrator import names
+from coord_integrator.branch_table import BranchTable
 from coord_integrator.commands import end_strays
 from coord_integrator.conflict_table import ConflictTable
 from coord_integrator.filters import filter_options
@@ -57,7 +58,8 @@ class IntegratorService(MergeCalls, RadarCalls):
     def __init__(self, rooms: Rooms, settings: IntegratorSettings) -> None:
         MergeCalls.__init__(self, rooms, settings)
         RadarCalls.__init__(self, rooms.radar, rooms.attempts)
-        self._renewing = Loop("renewing", self._renew)
+        renewing, reaping = Loop("renewing", self._renew), Loop("reaping", rooms.reaper.step)
+        self._loops = (self._merging, renewing, self._reporting, reaping)
 
     @classmethod
     async def open(cls, context: ServiceContext) -> Self:
@@ -91,13 +93,22 @@ class IntegratorService(MergeCalls, RadarCalls):
         target = Target(repository, store, branch, worktrees_folder(context))
         metrics = IntegratorMetrics(context.registry)
         queue = QueueLink(context.channel("queue"), context.project)
-        table = ConflictTable(database, context.project)
-        ground = Ground(context, settings, repository, target, store, table, metrics, queue)
+        ground = Ground(
+            context,
+            settings,
+            repository,
+            target,
+            store,
+            BranchTable(database, context.project),
+            ConflictTable(database, context.project),
+            metrics,
+            queue,
+        )
         return cls(await furnish(ground), settings)
 
     async def start(self) -> None:
         """Begin to land changes, to renew their leases and to report."""
-        for loop in (self._merging, self._renewing, self._reporting, self._rooms.looking):
+        for loop in (*self._loops, self._rooms.looking):
             loop.start()
 
     async def drain(self, deadline_s: float) -> None:
@@ -108,7 +119,7 @@ class IntegratorService(MergeCalls, RadarCalls):
 
     async def stop(self) -> None:
         """End the loops and what calls have begun, and close the store."""
-        for loop in (self._merging, self._renewing, self._reporting):
+        for loop in self._loops:
             await loop.stop()
         await self._rooms.merging.slots.stop_all()
         for task in self._underway:

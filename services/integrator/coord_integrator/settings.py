@@ -40,6 +40,8 @@ class IntegratorSettings(SectionSettings):
         barriers: Globs, separated by commas: a change that touches such a file lands by itself.
         ageing_s: How much older makes up for one level of priority: 1 to 3,600.
         filters: Git's filters that Coord runs as well, separated by commas.
+        reap_after_s: How long a worktree may lie idle after its change has ended before it is
+            removed; 0 for ever.
         poll_s: How often to look whether the user has moved the target.
         renew_s: How often the leases of waiting changes are renewed.
     """
@@ -57,5 +59,6 @@ class IntegratorSettings(SectionSettings):
     barriers: str = ",".join(_BARRIERS)
     ageing_s: float = Field(default=60.0, ge=1, le=3_600)
     filters: str = "lfs"
+    reap_after_s: float = Field(default=86_400.0, ge=0)
     poll_s: float = 2.0
     renew_s: float = 5.0

@@ -9,9 +9,13 @@ from pathlib import Path
 import structlog
 from watchfiles import Change, awatch
 
+from coord_integrator.git import GitError
+
 # How long changes are gathered: while they go on, and in all.
 _STEP_MS, _GATHER_MS = 20, 100
 _ROOTS_S = 2.0
+# Before another try.
+_PAUSE_S, _PAUSE_S_MAX = 0.5, 30.0
 _HEAD = "HEAD"
 
 log = structlog.get_logger(__name__)
@@ -42,33 +46,35 @@ class Watcher:
     async def run(self) -> None:
         """Watch until cancelled."""
         self._worktrees.mkdir(parents=True, exist_ok=True)
+        pause_s = _PAUSE_S
         while True:
             roots = self._roots()
             stop = asyncio.Event()
             looking = asyncio.create_task(self._stop_when_other(roots, stop))
             try:
                 await self._watch([path for path, _ in roots], stop)
+            except* (GitError, OSError, RuntimeError) as errors:
+                # More folders than may be watched, or a name that is not UTF-8.
+                log.warning("worktrees cannot be watched for now", why=str(errors.exceptions[0]))
+                await self._on_change({path.name: set() for path in self._worktrees.iterdir()})
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, _PAUSE_S_MAX)
             finally:
                 looking.cancel()
                 with suppress(asyncio.CancelledError):
                     await looking
 
     async def _watch(self, roots: list[Path], stop: asyncio.Event) -> None:
-        try:
-            async for changes in awatch(
-                *roots,
-                watch_filter=None,
-                step=_STEP_MS,
-                debounce=_GATHER_MS,
-                stop_event=stop,
-                ignore_permission_denied=True,
-            ):
-                if changed := self._sorted(changes):
-                    await self._on_change(changed)
-        except (OSError, RuntimeError) as error:
-            # As many folders as there are may be more than the system lets a process watch.
-            log.warning("worktrees cannot be watched, only looked at", why=str(error))
-            await stop.wait()
+        async for changes in awatch(
+            *roots,
+            watch_filter=None,
+            step=_STEP_MS,
+            debounce=_GATHER_MS,
+            stop_event=stop,
+            ignore_permission_denied=True,
+        ):
+            if changed := self._sorted(changes):
+                await self._on_change(changed)
 
     def _sorted(self, changes: Iterable[tuple[Change, str]]) -> Changed:
         changed: Changed = defaultdict(set)

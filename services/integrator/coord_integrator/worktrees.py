@@ -113,21 +113,28 @@ class Worktrees:
         """Tell whether a worktree is there, and git knows it."""
         return await self._head(self.path(place.worker)) is not None
 
-    async def reset(self, place: Place, task_id: str, token: int, tip: str) -> tuple[str, bool]:
+    async def free_branch(self, worker: str, task_id: str, token: int) -> str:
+        """Return the branch for an attempt: the usual one, unless another checkout has it."""
+        branch = names.branch(worker, task_id, self._target)
+        holder = await self._checked_out_at(branch)
+        if holder is None or holder == self.path(worker):
+            return branch
+        return names.spare_branch(branch, token)
+
+    async def reset(self, place: Place, branch: str, token: int, tip: str) -> bool:
         """Put a worktree, clean, on an attempt's branch at `tip`. `keep` has to come first.
 
         Files that git ignores stay.
 
         Returns:
-            The branch, and whether the worktree was made anew.
+            Whether the worktree was made anew.
         """
-        branch = await self._free_branch(place.worker, task_id, token)
         await self._keep_branch(place.worker, token, branch, tip)
         async with self._locked() as git:
             reset = await self._try_reset(git, place.worker, branch, tip)
             if not reset:
                 await self._add(git, place, branch, tip)
-        return branch, not reset
+        return not reset
 
     async def restore(self, place: Place, head: str, commit: str) -> None:
         """Put a worktree's branch on `head` and the files of `commit` into it, not committed.
@@ -175,15 +182,32 @@ class Worktrees:
                 if folder.is_dir()
             ]
 
-    async def drop_branch(self, branch: str, base: str, tip: str) -> None:
-        """Delete an attempt's branch where it holds nothing that `tip` does not."""
+    async def drop_branch(self, branch: str, base: str, tip: str) -> bool:
+        """Delete an attempt's branch where it holds nothing that `tip` does not.
+
+        Returns:
+            Whether it is gone.
+        """
         ref = f"refs/heads/{branch}"
         commit = await self._repository.user_commit(ref)
-        if commit is None or await self._checked_out_at(branch) is not None:
-            return
+        if commit is None:
+            return True
+        if await self._checked_out_at(branch) is not None:
+            return False
         user = self._repository.user
-        if commit == base or await user.succeeds("merge-base", "--is-ancestor", commit, tip):
+        landed = await user.succeeds("merge-base", "--is-ancestor", commit, tip)
+        if landed or commit == base:
             await user.run("update-ref", "-d", ref, commit)
+        return landed or commit == base
+
+    def used_ns(self, worker: str) -> int:
+        """Return when git was last used in a worktree, by the wall clock; 0 where it is gone."""
+        try:
+            pointer = (self.path(worker) / ".git").read_text()
+            git_folder = Path(pointer.removeprefix("gitdir: ").strip())
+            return max((git_folder / name).stat().st_mtime_ns for name in ("HEAD", "index"))
+        except OSError:
+            return 0
 
     async def _head(self, folder: Path) -> str | None:
         """Return the HEAD of a worktree; None where git does not know the folder as one of ours."""
@@ -267,13 +291,6 @@ class Worktrees:
         ref = names.wip_ref(worker, token, commit)
         await self._repository.bring(commit, ref)
         await self._repository.keep(commit, ref)
-
-    async def _free_branch(self, worker: str, task_id: str, token: int) -> str:
-        branch = names.branch(worker, task_id, self._target)
-        holder = await self._checked_out_at(branch)
-        if holder is None or holder == self.path(worker):
-            return branch
-        return names.spare_branch(branch, token)
 
     async def _checked_out_at(self, branch: str) -> Path | None:
         for checkout in await self._repository.checkouts():
