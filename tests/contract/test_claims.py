@@ -230,6 +230,20 @@ async def test_declared_paths_keep_two_tasks_apart_and_say_so(tmp_path: Path) ->
         await fleet.until("b", queue_pb2.TASK_STATE_ASSIGNED)
 
 
+async def test_declared_paths_keep_two_tasks_of_one_worker_apart(tmp_path: Path) -> None:
+    async with shells(tmp_path) as people:
+        fleet = people.fleet
+        worker = await fleet.worker("w", slots=3)
+        await fleet.add(spec("a", paths=["src/**"]))
+        first = ref(await worker.hear("assigned"))
+        await fleet.add(spec("b", paths=["src/lib/*.py"]), spec("c", paths=["/docs/"]))
+        assert ref(await worker.hear("assigned")).task_id == "c"
+        await fleet.until_held("b", "CLAIMED")
+        await worker.say(complete=pb.Complete(attempt=first))
+        assert ref(await worker.hear("assigned")).task_id == "b"
+        assert len((await fleet.task("b")).attempts) == 1, "it was not given in vain before"
+
+
 async def test_a_shells_claim_keeps_a_task_waiting(tmp_path: Path) -> None:
     async with shells(tmp_path) as people:
         await people.ask("ann", "1", "src/a.py")

@@ -30,6 +30,9 @@ _BACKOFF_S = 60.0
 # After a worktree could not be set up.
 _UNREADY_S, _UNREADY_S_MAX = 2.0, 600.0
 
+# No attempt has its token: what the worker's other attempts claim is in its way.
+_TO_COME = common_pb2.AttemptRef(fencing_token=2**63 - 1)
+
 log = structlog.get_logger(__name__)
 
 
@@ -349,6 +352,6 @@ class Dispatch:
 
 
 def declared(spec: queue_pb2.TaskSpec, worker: Worker) -> claims_pb2.Claim:
-    """Return the claim that a task's declared paths amount to."""
+    """Return the claim that a task's declared paths amount to, of an attempt that is to come."""
     resources = [claims_pb2.Resource(path=path) for path in spec.paths if not path.startswith("!")]
-    return claims_pb2.Claim(holder=worker.name, resources=resources)
+    return claims_pb2.Claim(holder=worker.name, attempt=_TO_COME, resources=resources)

@@ -244,11 +244,12 @@ class Streams:
     async def _leave(self, worker: Worker) -> None:
         """Let a worker go that has ended its stream, once all that it said has had its effect.
 
-        A broken connection can look like an ended one: who still has attempts may come back.
+        A broken connection can look like an ended one: who still has attempts, or waits for an
+        answer, may come back.
         """
         await self._inboxes[worker.name].flush()
         settled = worker.lifecycle == pb.LIFECYCLE_STOPPED or worker.connected
-        if not settled and not worker.attempts:
+        if not settled and not worker.attempts and not worker.session.asks:
             await self._fleet.part(worker, "LEFT", "the worker has left")
 
     def _welcome(self, worker: Worker, *, resumed: bool) -> pb.ConnectResponse:
