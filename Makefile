@@ -85,7 +85,7 @@ $(VENV)/.bench: $(SETUP)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	touch $@
 
-bench bench-coordinator bench-queue: $(VENV)/.bench
+bench bench-coordinator bench-limits bench-queue: $(VENV)/.bench
 
 bench: ## Run all benchmark suites
 	GRPC_VERBOSITY=ERROR $(BIN)/python -m bench

@@ -15,7 +15,7 @@ from bench import report
 _OUT = Path(__file__).resolve().parent / "out"
 
 # By name only: what a suite compares with need not be there for another.
-SUITES = ("coordinator", "guard", "integrator", "queue", "spine", "strategies")
+SUITES = ("coordinator", "guard", "integrator", "limits", "queue", "spine", "strategies")
 
 
 def main() -> None:

@@ -25,3 +25,7 @@ async def rate(count: int, clients: Iterable[Awaitable[object]]) -> float:
     begin = time.perf_counter()
     await asyncio.gather(*clients)
     return count / (time.perf_counter() - begin)
+
+
+def percentile(values: list[float], share: float = 0.99) -> float:
+    return sorted(values)[int(len(values) * share)]

@@ -12,7 +12,7 @@ from coord.v1 import common_pb2, queue_pb2, queue_pb2_grpc
 
 from bench.processes import PROJECT, no_op, service
 from bench.report import Row, row
-from bench.rounds import in_turns
+from bench.rounds import in_turns, percentile
 from bench.samples import spec
 
 _WORKERS = 200
@@ -99,10 +99,6 @@ class Calls:
         async with self._callers:
             await self._stub.LeaseTasks(request)
         self._waits_s.append(time.perf_counter() - sent)
-
-
-def percentile(values: list[float], share: float = 0.99) -> float:
-    return sorted(values)[int(len(values) * share)]
 
 
 async def run(state: Path) -> list[Row]:

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -79,19 +80,16 @@ async def test_an_account_is_one_for_all_who_attach_to_it(state: Path) -> None:
 
 
 async def test_projects_go_on_after_a_restart_of_their_account(state: Path) -> None:
-    async with start(locate_account("key"), QUIET):
-        one = start(project(state, "a"), SHARED)
-        host = await one.__aenter__()
-        assert await admit(host, "1") == "admission"
-    try:
-        async with start(locate_account("key"), QUIET) as account:
-            assert await admit(host, "2") == "admission"
-            ledger: Any = LedgerServiceStub(account.channel("ledger"))
-            request = ledger_pb2.GetBalanceRequest(project=account.place.project, scope=SCOPE)
-            assert (await ledger.GetBalance(request)).balance.pending.nanos == 2 * 10**8
-            await one.__aexit__(None, None, None)
-    finally:
-        await host.close()
+    async with AsyncExitStack() as first:
+        await first.enter_async_context(start(locate_account("key"), QUIET))
+        async with start(project(state, "a"), SHARED) as host:
+            assert await admit(host, "1") == "admission"
+            await first.aclose()
+            async with start(locate_account("key"), QUIET) as account:
+                assert await admit(host, "2") == "admission"
+                ledger: Any = LedgerServiceStub(account.channel("ledger"))
+                request = ledger_pb2.GetBalanceRequest(project=account.place.project, scope=SCOPE)
+                assert (await ledger.GetBalance(request)).balance.pending.nanos == 2 * 10**8
 
 
 async def test_what_an_account_needs_is_said(state: Path) -> None:

@@ -132,10 +132,14 @@ async def test_a_flaky_check_lands_and_is_told_of(tmp_path: Path) -> None:
         park(rig.repo)
         await rig.work("w1", "t", {"b.txt": "b\n"})
         change = await rig.ended("t")
+        queue = await rig.merge_queue()
 
     assert change.state == LANDED
     assert [run.passed for run in change.runs] == [False, True]
     assert "flaky" in change.message
+    (flake,) = queue.flakes
+    assert (queue.flakes_total, flake.tree) == (1, change.runs[0].tree)
+    assert list(flake.change_ids) == [change.change_id]
 
 
 async def test_a_red_target_pauses_merging_and_blames_nobody(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from coord.client import connect
 from coord.errors import CoordError
 from coord.session import Outbox, SessionSettings, WorkerSession
-from coord.v1 import claims_pb2, common_pb2, coordinator_pb2
+from coord.v1 import admission_pb2, claims_pb2, common_pb2, coordinator_pb2
 
 from tests.integration.fake_coordinator import FakeCoordinator, Session, fake_coordinator
 
@@ -264,3 +264,14 @@ async def test_a_worker_that_hears_nothing_connects_again() -> None:
         async with worker(fake) as one:
             await fake.until_hellos(2)
             await asyncio.wait_for(one.session.send(started()), 5)
+
+
+async def test_calls_are_not_asked_of_a_coordinator_that_does_not_know_them() -> None:
+    async with fake_coordinator() as fake, worker(fake) as one:
+        await fake.until_hellos()
+        async with asyncio.timeout(10):
+            while one.session._version != 2:
+                await asyncio.sleep(0.01)
+        with pytest.raises(CoordError, match="UNSUPPORTED_VERSION"):
+            one.session.send(admission_pb2.CallRequest(call_id="1"))
+        await one.session.send(started())

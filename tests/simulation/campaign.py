@@ -17,6 +17,7 @@ _KINDS = {
     "merging": merging.history,
     "stealing": stealing.history,
 }
+_TELL_EVERY = 500
 
 
 def main() -> None:
@@ -35,6 +36,8 @@ def main() -> None:
             except (AssertionError, CoordError, RuntimeError, TimeoutError) as error:
                 broken += 1
                 _tell(f"seed {seed}: {error!r:.300}")
+        if (done := seed + 1 - options.first) % _TELL_EVERY == 0:
+            _tell(f"{done} of {options.histories}, {broken} broken")
     _tell(f"{options.histories} histories, {broken} broken, {time.monotonic() - begin_s:.0f} s")
     sys.exit(1 if broken else 0)
 

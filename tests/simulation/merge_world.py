@@ -38,6 +38,9 @@ from prometheus_client import CollectorRegistry
 
 PROJECT = "sim"
 POLL_S = 0.5
+# Long enough that many a kill comes in between.
+_MOVE_S = 0.3
+_RENEW_S = 3.0
 _BEGIN_NS = 1_800_000_000 * SECOND
 _AGEING_NS = 60 * SECOND
 
@@ -140,9 +143,9 @@ class Process:
 
     async def move_branch(self, branch: str, new: str, old: str | None, why: str) -> bool:
         del branch, why
-        await self.wait()
+        await self.wait(_MOVE_S)
         moved = self.repository.moved(new, old or "")
-        await self.wait()
+        await self.wait(_MOVE_S)
         return moved
 
 
@@ -344,7 +347,7 @@ class MergeWorld:
             if await keeper.renew():
                 wake.set()
             await reporter.send()
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(_RENEW_S)
 
     def _now_ns(self) -> int:
         return _BEGIN_NS + self._monotonic_ns()

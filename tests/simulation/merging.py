@@ -13,6 +13,7 @@ from tests.simulation.merge_world import MergeWorld, Truth
 
 State = integrator_pb2.ChangeState
 LANDED = integrator_pb2.CHANGE_STATE_LANDED
+RED = queue_pb2.FAILURE_REASON_CHECK_FAILED
 REJECTED = integrator_pb2.CHANGE_STATE_REJECTED
 ENDED = {
     LANDED,
@@ -117,6 +118,9 @@ def _check(world: MergeWorld, names: list[str]) -> None:
     assert sorted(set(names) & set(world.repository.landings)) == sorted(landed)
     for name in names:
         _check_report(world, changes[name])
+        report = world.leases.reports.get(name)
+        if isinstance(report, queue_pb2.Failure) and report.reason == RED:
+            _check_reds(world, changes[name])
         if changes[name].state == REJECTED and not truth.flake:
             fits = truth.merges(name, inside) and truth.is_sound(inside | {name})
             assert not fits, f"{name} was rejected for another's fault"
@@ -124,6 +128,17 @@ def _check(world: MergeWorld, names: list[str]) -> None:
             changes[name].submitted_at
         )
         assert waited_ns / SECOND < _WAIT_S_MAX, f"{name} has waited {waited_ns / SECOND} s"
+
+
+def _check_reds(world: MergeWorld, change: integrator_pb2.Change) -> None:
+    """A change is rejected for a red check only after two red runs alone on a green target."""
+    name, alone = change.change_id, 0
+    for one in world.store.runs(name):
+        base = world.repository.contents[one.base_commit]
+        others = set(one.change_ids) - {name}
+        on_green = others <= set(world.repository.landings)
+        alone += not one.passed and on_green and world.repository.truth.is_sound(base | others)
+    assert alone >= 2, f"{name} was rejected after {alone} red runs alone"
 
 
 def _check_report(world: MergeWorld, change: integrator_pb2.Change) -> None:

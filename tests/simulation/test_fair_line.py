@@ -181,6 +181,11 @@ def test_all_get_their_share_and_none_is_later_than_in_an_ideal_queue(
     shares = [got[worker] / weights.get(worker, 1.0) for worker in GREEDY]
     jain = sum(shares) ** 2 / (len(shares) * sum(share**2 for share in shares))
     assert jain >= 0.99
+    level, last_s = 0.0, 0.0
+    for one in sorted(asked, key=lambda one: one.granted_s):
+        level = min(BURST, level + PER_S * (one.granted_s - last_s)) - one.units
+        last_s = one.granted_s
+        assert level > -1e-3
     largest_s = BURST / PER_S
     for one, finish in zip(asked, ideal_finish(asked, weights), strict=True):
         assert one.granted_s <= finish + largest_s + 0.01
@@ -205,18 +210,43 @@ def test_a_large_request_is_not_starved_by_small_ones(tmp_path: Path) -> None:
 
 def test_who_waits_for_one_bucket_does_not_idle_another(tmp_path: Path) -> None:
     async def check(opened: LimiterService) -> None:
-        await configure(opened, "slow", tokens=(60, BURST))
-        await acquire(opened, "drain", BURST, buckets=("slow",))
-        both = asyncio.create_task(acquire(opened, "both", 50, "a", buckets=("b", "slow")))
+        pausing = limiter_pb2.ReportProviderStateRequest(
+            project="p", buckets=["other"], headers={"retry-after": "50"}
+        )
+        await opened.report_provider_state(pausing, CALL)
+        both = asyncio.create_task(acquire(opened, "both", 50, "a", buckets=("b", "other")))
         await asyncio.sleep(0)
-        for number in range(20):
+        for number in range(90):
             assert (await acquire(opened, f"n{number}", 50, "c")).HasField("grant")
-        # Ten seconds' worth, but for the burst; the one that waits is not held up by it.
-        assert await now_s() == pytest.approx(9.0, abs=0.1)
+        # As fast as if nobody waited: its turn is at 50 s, and there will be room for it again.
+        assert await now_s() == pytest.approx(44.0, abs=0.1)
+        line = [asyncio.create_task(acquire(opened, f"l{i}", 50, "c")) for i in range(20)]
         assert (await both).HasField("grant")
         assert await now_s() == pytest.approx(50.0, abs=0.1)
+        await asyncio.gather(*line)
 
     simulated(check, tmp_path)
+
+
+def test_who_comes_late_gets_its_share_from_then_on_and_no_more(tmp_path: Path) -> None:
+    got: Counter[str] = Counter()
+
+    async def check(opened: LimiterService) -> None:
+        async def greedy(worker: str, *, first: int) -> None:
+            number = first
+            while await now_s() < 90:
+                number += 1
+                await acquire(opened, f"{worker}-{number}", 10, worker)
+                got[worker] += 10 * (60 <= await now_s() < 90)
+
+        early = [greedy(name, first=first) for name in "ab" for first in (0, 10**6)]
+        working = asyncio.gather(*early)
+        await asyncio.sleep(60)
+        await asyncio.gather(working, *(greedy("c", first=first) for first in (0, 10**6)))
+
+    simulated(check, tmp_path)
+    for worker in "abc":
+        assert got[worker] == pytest.approx(30 * PER_S / 3, rel=0.03)
 
 
 def test_a_wait_tells_its_place_and_its_time(tmp_path: Path) -> None:

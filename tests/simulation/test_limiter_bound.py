@@ -10,6 +10,7 @@ from random import Random
 import pytest
 from coord.environment import Environment
 from coord.errors import CoordError
+from coord.times import duration
 from coord.v1 import limiter_pb2
 from coord_limiter.service import LimiterService
 from coord_runtime.calls import Call
@@ -138,6 +139,25 @@ class World:
         if not response.results[0].HasField("error"):
             grant.counted = dict.fromkeys(grant.estimate, 0)
 
+    async def report(self, units: int, pick: int) -> None:
+        """Have the provider say what it has left; less may be granted then, and never more."""
+        observed = limiter_pb2.ObservedLimit(remaining=units)
+        retry_after = duration(pick * SECOND) if pick % 4 == 0 else None
+        state = limiter_pb2.ProviderState(tokens=observed, retry_after=retry_after)
+        before = await self.available()
+        request = limiter_pb2.ReportProviderStateRequest(
+            project="p", buckets=["fast", "slow"], state=state
+        )
+        await self.limiter.report_provider_state(request, CALL)
+        for name, left in (await self.available()).items():
+            assert left <= min(before[name], max(units, 0))
+        self.restarted = True
+
+    async def available(self) -> dict[str, int]:
+        request = limiter_pb2.ListBucketsRequest(project="p")
+        buckets = (await self.limiter.list_buckets(request, CALL)).buckets
+        return {bucket.name: bucket.available.tokens for bucket in buckets}
+
     async def restart(self, down_ns: int, *, reboot: bool) -> None:
         self.now += down_ns
         if reboot:
@@ -195,10 +215,8 @@ async def live(steps: list[Step], folder: Path, *, reboots: bool) -> None:
     await world.start()
     await world.configure()
     for action, units, pick in steps:
-        if action == "acquire":
-            await world.acquire(units, pick)
-        elif action == "settle":
-            await world.settle(units, pick)
+        if action in ("acquire", "settle", "report"):
+            await getattr(world, action)(units, pick)
         elif action == "release":
             await world.release(pick)
         elif action == "wait":
@@ -223,7 +241,7 @@ histories = st.lists(
         st.sampled_from(
             ["acquire"] * 6
             + ["settle", "settle", "release", "wait", "wait", "stop", "crash", "crash"]
-            + ["wall goes back", "wall goes forward"]
+            + ["report", "wall goes back", "wall goes forward"]
         ),
         st.integers(0, 99),
         st.integers(0, 99),

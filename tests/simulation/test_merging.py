@@ -7,6 +7,6 @@ import pytest
 from tests.simulation.merging import history
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(12))
 def test_the_target_stays_green_and_every_change_ends_once(tmp_path: Path, seed: int) -> None:
     history(tmp_path, seed)

@@ -89,8 +89,16 @@ async def target_runs(services: Services) -> list[integrator_pb2.CheckRun]:
 
 
 def last_judgement(runs: Sequence[integrator_pb2.CheckRun]) -> list[integrator_pb2.CheckRun]:
-    """Return those of a change's runs that have decided last: others may be an earlier check's."""
-    return [run for run in runs if run.judged_at == runs[-1].judged_at]
+    """Return those runs, of a change or of the target, that have decided last.
+
+    Others may be those of an earlier check, or on what the target was before.
+    """
+    return [run for run in runs if _occasion(run) == _occasion(runs[-1])]
+
+
+def _occasion(run: integrator_pb2.CheckRun) -> object:
+    # A change may need several trials on one base.
+    return run.judged_at.ToNanoseconds() if run.of_target else (run.command, run.base_commit)
 
 
 def run_lines(run: integrator_pb2.CheckRun) -> Iterator[str]:

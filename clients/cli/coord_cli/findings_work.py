@@ -52,7 +52,7 @@ def _waiting(answer: integrator_pb2.ListChangesResponse) -> Iterator[Finding]:
     first = "once merging is not paused any more, " if answer.merge_queue.paused.code else ""
     yield Finding(
         f"{len(tasks)} in the merge queue, not landed yet: {_some(tasks)}",
-        "they land one by one, while services run",
+        "they land while services run",
         f"{first}`coord run` or `coord up` goes on with them; `coord task cancel` takes one back",
         wrong=False,
     )

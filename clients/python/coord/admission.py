@@ -2,16 +2,17 @@
 
 import asyncio
 import os
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import grpc
 import grpc.aio
 import structlog
 
-from coord.calls import Estimate, ModelCall, is_busy, refusal, still_waits
+from coord.calls import Estimate, ModelCall, granted, is_busy, not_made
 from coord.client import CHANNEL_OPTIONS, connect
 from coord.environment import SYSTEM, Environment
 from coord.errors import CoordError, from_rpc
@@ -29,53 +30,69 @@ _ANSWER_S = 90.0
 _log = structlog.get_logger()
 
 
-class Door(Protocol):
-    """Where calls are admitted."""
+class Admitting(ABC):
+    """Who asks for calls, and tells what has become of them."""
 
-    async def ask(self, request: admission_pb2.CallRequest) -> admission_pb2.CallAdmission:
+    @asynccontextmanager
+    async def admit(self, **estimate: Any) -> AsyncIterator[ModelCall]:
+        """Wait until a call to a model may be made, and settle it after the block.
+
+        A block that ends with an error that tells of status 429 gives the call back, and nobody is
+        admitted to its limits until the provider wants calls again.
+
+        Args:
+            estimate: The fields of `coord.calls.Estimate`.
+
+        Raises:
+            CoordError: FAILED_PRECONDITION with the reason for which it is refused, such as
+                CAP_REACHED; RESOURCE_EXHAUSTED where it was not admitted in time.
+        """
+        request = self._request(Estimate(**estimate))
+        try:
+            call = ModelCall(request, await self._ask(request))
+        except asyncio.CancelledError:
+            # It may have been admitted meanwhile.
+            await self._tell(not_made(request))
+            raise
+        try:
+            yield call
+        except BaseException as error:
+            call.note(error)
+            raise
+        finally:
+            await self._tell(call.settlement)
+
+    async def insist(self, make: Callable[[ModelCall], Any], **estimate: Any) -> Any:
+        """Admit and make a call, again for as long as its provider is too busy.
+
+        Args:
+            make: Makes the call, and settles it; a function or a coroutine function.
+            estimate: See `admit`.
+
+        Returns:
+            What `make` returns.
+        """
+        while True:
+            try:
+                async with self.admit(**estimate) as call:
+                    made = make(call)
+                    return await made if isinstance(made, Awaitable) else made
+            except Exception as error:
+                # Whoever asks now waits until the provider wants calls again, this one, too.
+                if not is_busy(error):
+                    raise
+
+    @abstractmethod
+    def _request(self, estimate: Estimate) -> admission_pb2.CallRequest:
+        """Return a question under a new id."""
+
+    @abstractmethod
+    async def _ask(self, request: admission_pb2.CallRequest) -> admission_pb2.CallAdmission:
         """Wait until a call is admitted; raise CoordError where it is not."""
 
-    async def tell(self, settlement: admission_pb2.CallSettlement) -> None:
+    @abstractmethod
+    async def _tell(self, settlement: admission_pb2.CallSettlement) -> None:
         """Tell what has become of a call."""
-
-
-@asynccontextmanager
-async def admitted(door: Door, request: admission_pb2.CallRequest) -> AsyncIterator[ModelCall]:
-    """Wait until a call may be made, and settle it after the block."""
-    try:
-        call = ModelCall(request, await door.ask(request))
-    except asyncio.CancelledError:
-        # It may have been admitted meanwhile.
-        await door.tell(_not_made(request))
-        raise
-    try:
-        yield call
-    except BaseException as error:
-        call.note(error)
-        raise
-    finally:
-        await door.tell(call.settlement)
-
-
-async def insisted(
-    door: Door, request: Callable[[], admission_pb2.CallRequest], make: Callable[[ModelCall], T]
-) -> Any:
-    """Make a call, and make it again for as long as its provider is too busy.
-
-    Args:
-        door: Where it is admitted.
-        request: Returns a new question, under an id of its own.
-        make: Makes it.
-    """
-    while True:
-        try:
-            async with admitted(door, request()) as call:
-                made: Any = make(call)
-                return await made if isinstance(made, Awaitable) else made
-        except Exception as error:
-            # Whoever asks now waits until the provider wants calls again, this one, too.
-            if not is_busy(error):
-                raise
 
 
 class _Asker:
@@ -118,7 +135,7 @@ class _Asker:
         )
 
 
-class Client(_Asker):
+class Client(_Asker, Admitting):
     """Admits calls to models, for a program that is no `coord.Worker` itself, such as an agent.
 
         async with coord.Client() as client:
@@ -157,52 +174,14 @@ class Client(_Asker):
         if self._channel is not None:
             await self._channel.close()
 
-    @asynccontextmanager
-    async def admit(self, **estimate: Any) -> AsyncIterator[ModelCall]:
-        """Wait until a call may be made, and settle it after the block.
-
-        A block that ends with an error that tells of status 429 gives the call back, and nobody is
-        admitted to its limits until the provider wants calls again.
-
-        Args:
-            estimate: The fields of `coord.calls.Estimate`.
-
-        Raises:
-            CoordError: FAILED_PRECONDITION with the reason for which it is refused, such as
-                CAP_REACHED; RESOURCE_EXHAUSTED where it was not admitted in time.
-        """
-        async with admitted(self, self._request(Estimate(**estimate))) as call:
-            yield call
-
-    async def insist(self, make: Callable[[ModelCall], Any], **estimate: Any) -> Any:
-        """Admit and make a call, again for as long as its provider is too busy.
-
-        Args:
-            make: Makes the call, and settles it; a function or a coroutine function.
-            estimate: See `admit`.
-
-        Returns:
-            What `make` returns.
-        """
-        wanted = Estimate(**estimate)
-        return await insisted(self, lambda: self._request(wanted), make)
-
-    async def ask(self, request: admission_pb2.CallRequest) -> admission_pb2.CallAdmission:
-        """Wait until a call is admitted."""
+    async def _ask(self, request: admission_pb2.CallRequest) -> admission_pb2.CallAdmission:
         began_ns, last = self._environment.monotonic_ns(), False
         while True:
             asking, last = self._question(request, began_ns)
-            response = await self._call("Admit", asking)
-            if response.HasField("admission"):
-                admission: admission_pb2.CallAdmission = response.admission
+            if admission := granted(await self._call("Admit", asking), last=last):
                 return admission
-            if response.HasField("refusal"):
-                raise refusal(response.refusal)
-            if last:
-                raise still_waits(response.wait)
 
-    async def tell(self, settlement: admission_pb2.CallSettlement) -> None:
-        """Tell what has become of a call."""
+    async def _tell(self, settlement: admission_pb2.CallSettlement) -> None:
         try:
             await self._call("SettleCalls", self._report(settlement))
         except CoordError as error:
@@ -272,14 +251,8 @@ class SyncClient(_Asker):
         began_ns, last = self._environment.monotonic_ns(), False
         while True:
             asking, last = self._question(request, began_ns)
-            response = self._call(self._stub.Admit, asking)
-            if response.HasField("admission"):
-                admission: admission_pb2.CallAdmission = response.admission
+            if admission := granted(self._call(self._stub.Admit, asking), last=last):
                 return admission
-            if response.HasField("refusal"):
-                raise refusal(response.refusal)
-            if last:
-                raise still_waits(response.wait)
 
     def _tell(self, settlement: admission_pb2.CallSettlement) -> None:
         try:
@@ -293,14 +266,6 @@ class SyncClient(_Asker):
             return method(request, timeout=_ANSWER_S, wait_for_ready=True, metadata=metadata)
         except grpc.RpcError as error:
             raise from_rpc(error) from None
-
-
-def _not_made(request: admission_pb2.CallRequest) -> admission_pb2.CallSettlement:
-    return admission_pb2.CallSettlement(
-        call_id=request.call_id,
-        attempt=request.attempt if request.HasField("attempt") else None,
-        model=request.model,
-    )
 
 
 def _attempt_of_this_process() -> common_pb2.AttemptRef | None:

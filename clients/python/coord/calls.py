@@ -177,21 +177,37 @@ def usage_of(usage: Any, model: str) -> common_pb2.Usage:
     )
 
 
-def refusal(reason: common_pb2.Reason) -> CoordError:
-    """Return the error for a call that is not admitted."""
-    return CoordError(
-        grpc.StatusCode.FAILED_PRECONDITION, reason.code, reason.message, dict(reason.metadata)
-    )
+def granted(
+    response: admission_pb2.AdmitResponse, *, last: bool
+) -> admission_pb2.CallAdmission | None:
+    """Return what was admitted; None where it is to be asked again.
+
+    Args:
+        response: What was decided.
+        last: Whether it is not to be asked again.
+
+    Raises:
+        CoordError: FAILED_PRECONDITION, with the reason for which it is refused;
+            RESOURCE_EXHAUSTED where it still waits.
+    """
+    if response.HasField("admission"):
+        return response.admission
+    code, reason = grpc.StatusCode.FAILED_PRECONDITION, response.refusal
+    retry_after_ns = None
+    if response.HasField("wait"):
+        code, reason = grpc.StatusCode.RESOURCE_EXHAUSTED, response.wait.reason
+        retry_after_ns = duration_ns(response.wait.retry_after)
+        if not last:
+            return None
+    raise CoordError(code, reason.code, reason.message, dict(reason.metadata), retry_after_ns)
 
 
-def still_waits(wait: admission_pb2.CallWait) -> CoordError:
-    """Return the error for a call that was not admitted in time."""
-    return CoordError(
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
-        wait.reason.code,
-        wait.reason.message,
-        dict(wait.reason.metadata),
-        duration_ns(wait.retry_after),
+def not_made(request: admission_pb2.CallRequest) -> admission_pb2.CallSettlement:
+    """Return the word that a call is not made after all."""
+    return admission_pb2.CallSettlement(
+        call_id=request.call_id,
+        attempt=request.attempt if request.HasField("attempt") else None,
+        model=request.model,
     )
 
 

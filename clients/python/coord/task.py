@@ -9,8 +9,8 @@ from typing import Any
 
 import grpc
 
-from coord.admission import admitted, insisted
-from coord.calls import Estimate, ModelCall
+from coord.admission import Admitting
+from coord.calls import Estimate
 from coord.environment import Environment
 from coord.errors import CoordError
 from coord.process import run_process
@@ -78,7 +78,7 @@ class RateUse:
         self.actual = None
 
 
-class Task:
+class Task(Admitting):
     """One attempt at a task. It is cancelled when the attempt has to stop.
 
     Args:
@@ -236,46 +236,6 @@ class Task:
             actual = use.actual if granted else None
             self._send(coordinator_pb2.RateSettlement(rate_id=rate_id, actual=actual))
 
-    @asynccontextmanager
-    async def admit(self, **estimate: Any) -> AsyncIterator[ModelCall]:
-        """Wait until a call to a model may be made, and settle it after the block.
-
-        It is paid out of what is reserved for the attempt. See `coord.Client.admit`.
-
-        Args:
-            estimate: The fields of `coord.calls.Estimate`.
-
-        Raises:
-            CoordError: FAILED_PRECONDITION with the reason for which it is refused.
-        """
-        async with admitted(self, self._call_request(Estimate(**estimate))) as call:
-            yield call
-
-    async def insist(self, make: Callable[[ModelCall], Any], **estimate: Any) -> Any:
-        """Admit and make a call, again for as long as its provider is too busy.
-
-        Args:
-            make: Makes the call, and settles it; a function or a coroutine function.
-            estimate: See `admit`.
-
-        Returns:
-            What `make` returns.
-        """
-        wanted = Estimate(**estimate)
-        return await insisted(self, lambda: self._call_request(wanted), make)
-
-    async def ask(self, request: admission_pb2.CallRequest) -> admission_pb2.CallAdmission:
-        """Wait until a call is admitted."""
-        admission: admission_pb2.CallAdmission = await self._questions.ask(request.call_id, request)
-        return admission
-
-    async def tell(self, settlement: admission_pb2.CallSettlement) -> None:
-        """Tell what has become of a call."""
-        self._send(settlement)
-
-    def _call_request(self, estimate: Estimate) -> admission_pb2.CallRequest:
-        return estimate.request(self._environment.new_id("call-"), self.ref)
-
     async def conflicts(self) -> list[coordinator_pb2.ConflictWith]:
         """Return with whom what is in the worktree conflicts, and where.
 
@@ -303,3 +263,13 @@ class Task:
         if owner := self._claims.get(claim_id):
             self._lost.add(claim_id)
             owner.cancel()
+
+    def _request(self, estimate: Estimate) -> admission_pb2.CallRequest:
+        return estimate.request(self._environment.new_id("call-"), self.ref)
+
+    async def _ask(self, request: admission_pb2.CallRequest) -> admission_pb2.CallAdmission:
+        admission: admission_pb2.CallAdmission = await self._questions.ask(request.call_id, request)
+        return admission
+
+    async def _tell(self, settlement: admission_pb2.CallSettlement) -> None:
+        self._send(settlement)

@@ -114,7 +114,6 @@ class Evidence:
         self._landed_since = {base: ()}
         self._proven = {base} if proven else set()
         self.greens, self.reds = set(), set()
-        self._alone.clear()
 
     def keep_only(self, waiting: Collection[str]) -> None:
         """Forget the changes that wait no more: red runs with them are explained, or of no use."""

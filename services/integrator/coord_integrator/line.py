@@ -7,9 +7,10 @@ conflicts with the work of others goes a little later: its landing spoils theirs
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from coord.guard import matches
 from coord.times import timestamp_ns
 from coord.v1 import integrator_pb2
-from coord_runtime.globs import may_meet
+from coord_runtime.globs import written_down
 
 PRIORITY_DEFAULT = 100
 _CONFLICTS_MAX = 10
@@ -45,4 +46,5 @@ def is_barrier(paths: Sequence[str], globs: Sequence[str]) -> bool:
         paths: What it changes.
         globs: In gitignore syntax, what concerns all other changes, too.
     """
-    return any(may_meet(glob, path) for path in paths for glob in globs)
+    written = [written_down(glob) for glob in globs]
+    return any(matches(glob, path.split("/")) for path in paths for glob in written)

@@ -5,6 +5,7 @@ from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any, TypeVar
 
+import structlog
 from coord.errors import CoordError, failed_precondition, not_found
 from coord.v1 import common_pb2
 from coord.v1 import integrator_pb2 as pb
@@ -28,6 +29,8 @@ from coord_integrator.settings import IntegratorSettings
 from coord_integrator.store import UNFINISHED, ChangeRow
 
 T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
 
 _FLAKES_SHOWN = 10
 _FOLLOW_EVERY = 10
@@ -168,10 +171,14 @@ class MergeCalls(Service):
 
     async def _to_its_end(self, work: Coroutine[Any, Any, T]) -> T:
         """Do work that is not undone when its caller goes away."""
-        task = asyncio.ensure_future(work)
+        task = asyncio.create_task(work)
         self._underway.add(task)
         task.add_done_callback(self._underway.discard)
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_tell_failure)
+            raise
 
     def _change(self, change_id: str) -> ChangeRow:
         row = self._rooms.store.change(change_id)
@@ -237,6 +244,12 @@ class MergeCalls(Service):
     async def _report(self) -> float:
         await self._rooms.reporter.send()
         return self._settings.renew_s
+
+
+def _tell_failure(task: asyncio.Task[Any]) -> None:
+    """Log how work has failed whose caller went away."""
+    if not task.cancelled() and (error := task.exception()):
+        log.warning("what a caller left to its end has failed", error=str(error))
 
 
 def _ended(row: ChangeRow) -> CoordError:

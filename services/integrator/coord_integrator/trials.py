@@ -148,8 +148,11 @@ def _to_start(
         if evidence.is_cleared(change) and risks[change] <= _RISK_CERTIFIED_MAX
     ]
     urgent = {one.change_id for one in line if one.urgent}
-    _certify(plan, cleared, risks)
+    if not any(set(rest) <= set(cleared) for rest in plan.under_way()):
+        # While some of it is under way, more of it comes in the meantime: that waits for a slot.
+        _certify(plan, cleared, risks)
     _screen(plan, [change for change in ready if change not in cleared], risks, urgent)
+    _certify(plan, cleared, risks)
     _split(plan, cleared)
     if ready and not running and not plan.starts:
         # Whatever else is known: who has waited longest gets an answer of his own.
@@ -180,14 +183,16 @@ class _Plan:
         return [rest for rest in trials if rest]
 
     def start(self, changes: tuple[str, ...], *, again: bool = False) -> None:
-        """Start a trial, where there is a slot.
+        """Start a trial, where there is a slot and it can tell something new.
 
         Args:
             changes: The changes.
             again: Whether to do so although it is under way, or was red.
         """
         known = changes in self.evidence.reds or changes in self.under_way()
-        if self.free and changes and (again or not known):
+        if known and not again:
+            return
+        if self.free and changes and not self.evidence.is_hopeless(changes):
             self.starts.append(Trial(self.evidence.base, changes))
 
 
@@ -247,7 +252,9 @@ def _chain(plan: _Plan, risks: Mapping[str, float]) -> tuple[str, ...]:
     likely = [
         rest
         for rest in plan.under_way()
-        if risks.keys() >= set(rest) and _chance(rest, risks) >= _CHANCE_MIN
+        if risks.keys() >= set(rest)
+        and _chance(rest, risks) >= _CHANCE_MIN
+        and not any(map(plan.evidence.suspicion, rest))
     ]
     return max(likely, key=len, default=())
 

@@ -45,7 +45,10 @@ class Books:
 
     def account(self, key: Key) -> Account:
         """Return a scope's account."""
-        return self.accounts.setdefault(key, Account(key))
+        found = self.accounts.get(key)
+        if found is None:
+            found = self.accounts[key] = Account(key)
+        return found
 
     def reserve(self, request: ledger_pb2.ReservationRequest) -> ledger_pb2.ReservationResult:
         """Reserve money in all scopes of a request, or in none."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
+from functools import lru_cache
 
 from coord.times import SECOND
 from coord.v1 import ledger_pb2
@@ -81,6 +82,7 @@ def window_start(window: int, now_ns: int) -> int:
     return 0
 
 
+@lru_cache(1_024)
 def share(most: int, part: float) -> int:
     """Return a share of an amount, rounded up."""
     # Decimal digits, so that 0.8 of a cap is exactly that.

@@ -4,13 +4,19 @@ from collections.abc import Iterable
 
 from coord.v1 import common_pb2, ledger_pb2
 from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
-from coord_ledger.account import Account
+from coord_ledger.account import Account, Key
 
 _NANOS = 1e9
+_WINDOWS = {
+    number: name.removeprefix("BUDGET_WINDOW_").lower()
+    for name, number in ledger_pb2.BudgetWindow.items()
+}
 
 
-class LedgerMetrics:
+class LedgerMetrics(Collector):
     """The ledger's Prometheus metrics."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -35,34 +41,34 @@ class LedgerMetrics:
             ("currency",),
             registry=registry,
         )
-        scope = ("kind", "scope", "currency")
-        self._spent = Gauge(
-            "coord_ledger_scope_posted", "Posted to a scope.", scope, registry=registry
+        self._shown: dict[Key, Account] = {}
+        registry.register(self)
+
+    def collect(self) -> Iterable[Metric]:
+        """Return how scopes stand; of tasks, of which there are many, nothing is shown."""
+        names = ("kind", "scope", "currency")
+        posted = GaugeMetricFamily("coord_ledger_scope_posted", "Posted to a scope.", labels=names)
+        pending = GaugeMetricFamily(
+            "coord_ledger_scope_pending", "Reserved in a scope.", labels=names
         )
-        self._held = Gauge(
-            "coord_ledger_scope_pending", "Reserved in a scope.", scope, registry=registry
-        )
-        self._cap = Gauge(
+        most = GaugeMetricFamily(
             "coord_ledger_scope_cap",
             "The most that may be spent in a window of time.",
-            (*scope, "window"),
-            registry=registry,
+            labels=(*names, "window"),
         )
+        for account in list(self._shown.values()):
+            labels = (_kind_name(account.key[0]), account.key[1], account.currency)
+            posted.add_metric(labels, account.posted / _NANOS)
+            pending.add_metric(labels, account.pending / _NANOS)
+            for cap in list(account.caps.values()):
+                most.add_metric((*labels, _WINDOWS[cap.window]), cap.most / _NANOS)
+        return posted, pending, most
 
     def show(self, accounts: Iterable[Account]) -> None:
-        """Show how scopes stand; of tasks, of which there are many, nothing is shown."""
+        """Take note of how scopes stand."""
         for account in accounts:
-            kind, name = account.key
-            if kind == ledger_pb2.SCOPE_KIND_TASK or not account.currency:
-                continue
-            kind_name = ledger_pb2.ScopeKind.Name(account.balance().scope.kind)
-            labels = (kind_name.removeprefix("SCOPE_KIND_").lower(), name, account.currency)
-            self._spent.labels(*labels).set(account.posted / _NANOS)
-            self._held.labels(*labels).set(account.pending / _NANOS)
-            for budget in account.balance().budgets:
-                window = ledger_pb2.BudgetWindow.Name(budget.window)
-                window_name = window.removeprefix("BUDGET_WINDOW_").lower()
-                self._cap.labels(*labels, window_name).set(budget.cap.nanos / _NANOS)
+            if account.key[0] != ledger_pb2.SCOPE_KIND_TASK:
+                self._shown[account.key] = account
 
     def count_corrections(self, corrections: Iterable[common_pb2.Money]) -> None:
         """Count by how much settlements were above what was reserved."""
@@ -83,3 +89,8 @@ class LedgerMetrics:
             if outcome == "reservation":
                 amount = result.reservation.amount
                 self._reserved.labels(amount.currency).inc(amount.nanos / _NANOS)
+
+
+def _kind_name(kind: int) -> str:
+    name = next(name for name, number in ledger_pb2.ScopeKind.items() if number == kind)
+    return name.removeprefix("SCOPE_KIND_").lower()

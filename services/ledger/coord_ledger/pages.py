@@ -177,8 +177,9 @@ def save(sql: sqlite3.Connection, project: str, books: Books) -> None:
     accounts = [_account_row(project, books.accounts[key]) for key in books.changed_accounts]
     sql.executemany("INSERT OR REPLACE INTO scopes VALUES (?, ?, ?, ?, ?, ?)", accounts)
     caps = [row for key in books.changed_accounts for row in _cap_rows(project, books, key)]
-    statement = "INSERT OR REPLACE INTO budgets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-    sql.executemany(statement, caps)
+    if caps:
+        statement = "INSERT OR REPLACE INTO budgets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        sql.executemany(statement, caps)
     held = [_held_row(project, books.reservations[name]) for name in books.changed_reservations]
     sql.executemany("INSERT OR REPLACE INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", held)
     if books.posted:

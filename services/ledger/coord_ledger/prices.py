@@ -11,12 +11,15 @@ The file is TOML; its prices come before those of `genai-prices`:
     since = 2026-06-01          # UTC; of those that have begun, the last counts
 """
 
+import asyncio
+import sys
 import tomllib
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import ROUND_CEILING, Decimal
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 
 from coord.errors import CoordError, invalid_argument
@@ -25,6 +28,7 @@ from coord.v1 import common_pb2
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 CURRENCY = "USD"
+_LIST = "genai_prices"
 _MILLION = 10**6
 _NANOS = 10**9
 _REMEMBERED = 4_096
@@ -84,6 +88,11 @@ class Prices:
         self._own = _read(file) if file else ()
         self._remembered = lru_cache(_REMEMBERED)(self._cost)
 
+    async def load(self) -> None:
+        """Have the list of prices at hand; without it, `cost` would hold up the loop for it."""
+        if _LIST not in sys.modules:
+            await asyncio.to_thread(import_module, _LIST)
+
     def cost(self, usage: common_pb2.Usage, at_ns: int) -> Priced:
         """Return what a usage costs at a time of the wall clock.
 
@@ -105,7 +114,7 @@ class Prices:
 
 
 def _listed(usage: common_pb2.Usage, at: datetime) -> Priced:
-    # Takes a quarter of a second to import, which programs that never ask for a price do without.
+    # It takes a while to import, which programs that never ask for a price do without.
     import genai_prices  # noqa: PLC0415
 
     # There, what was read from or written to a cache is part of the input.

@@ -13,6 +13,7 @@ SCOPES_MAX = 16
 _TTL_MAX_NS = 366 * 24 * 3600 * SECOND
 _NUMBER_MAX = 2**63 - 1
 _USED_MAX = 10**12
+_KINDS = frozenset(ledger_pb2.ScopeKind.values())
 _COUNTS = (
     "input_tokens",
     "output_tokens",
@@ -24,7 +25,7 @@ _COUNTS = (
 
 def check_scope(field: str, project: str, scope: ledger_pb2.Scope) -> Key:
     """Check a scope and return its key."""
-    check_one_of(f"{field}.kind", scope.kind, ledger_pb2.ScopeKind.values())
+    check_one_of(f"{field}.kind", scope.kind, _KINDS)
     check_id(f"{field}.id", scope.id)
     if scope.kind == ledger_pb2.SCOPE_KIND_PROJECT and scope.id != project:
         raise invalid_field(f"{field}.id", f"the project of the request is {project}")

@@ -1,9 +1,8 @@
 """The ledger: what was spent, what is promised, and what may be spent."""
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Any, ClassVar, Self, TypeVar
+from collections.abc import AsyncIterator
+from typing import ClassVar, Self
 
 import structlog
 from coord.errors import CoordError
@@ -28,8 +27,6 @@ _EXPIRY_BATCH = 500
 _THRESHOLDS_MAX = 16
 # The end of the year 9999.
 _AT_MAX_NS = 253_402_300_799 * SECOND
-
-R = TypeVar("R", ledger_pb2.ReservationResult, ledger_pb2.ReservationReportResult)
 
 log = structlog.get_logger(__name__)
 
@@ -82,6 +79,7 @@ class LedgerService(Service):
         requests.check_usage("usage", request.usage)
         at_ns = timestamp_ns(request.at) if request.HasField("at") else self._environment.now_ns()
         check_range("at, in ns", at_ns, 0, _AT_MAX_NS)
+        await self._prices.load()
         priced = self._prices.cost(request.usage, at_ns)
         amount = common_pb2.Money(currency=CURRENCY, nanos=priced.nanos)
         return ledger_pb2.EstimateCostResponse(
@@ -147,21 +145,25 @@ class LedgerService(Service):
         del call
         for i, each in enumerate(request.requests):
             requests.check_reservation(f"requests[{i}]", request.project, each)
+        if any(each.HasField("usage") for each in request.requests):
+            await self._prices.load()
         now_ns = self._environment.now_ns()
-        unpriced = {
-            each.reservation_id: error
-            for each in request.requests
-            if (error := price_request(self._prices, each, now_ns)) is not None
-        }
-        priced = [one for one in request.requests if one.reservation_id not in unpriced]
+        errors = [price_request(self._prices, each, now_ns) for each in request.requests]
+        pairs = list(zip(request.requests, errors, strict=True))
+        priced = [each for each, error in pairs if error is None]
         if request.check_only:
             results = self._store.check(request.project, priced)
         else:
             results = await self._store.reserve(request.project, priced)
             self._metrics.count_reserved(results)
         tell_tokens(self._prices, priced, results, now_ns)
-        results += [refusals.unpriced(one, error) for one, error in unpriced.items()]
-        return ledger_pb2.ReserveFundsResponse(results=_in_order(request.requests, results))
+        rest = iter(results)
+        return ledger_pb2.ReserveFundsResponse(
+            results=[
+                refusals.unpriced(each.reservation_id, error) if error else next(rest)
+                for each, error in pairs
+            ]
+        )
 
     async def set_budget(
         self, request: ledger_pb2.SetBudgetRequest, call: Call
@@ -184,19 +186,21 @@ class LedgerService(Service):
         del call
         for i, settlement in enumerate(request.settlements):
             requests.check_settlement(f"settlements[{i}]", settlement)
+        if not all(each.HasField("actual") for each in request.settlements):
+            await self._prices.load()
         now_ns = self._environment.now_ns()
-        unpriced = {
-            each.reservation_id: error
-            for each in request.settlements
-            if (error := price_settlement(self._prices, each, now_ns)) is not None
-        }
-        priced = [one for one in request.settlements if one.reservation_id not in unpriced]
-        posted = await self._store.settle(request.project, priced)
+        errors = [price_settlement(self._prices, each, now_ns) for each in request.settlements]
+        pairs = list(zip(request.settlements, errors, strict=True))
+        posted = await self._store.settle(
+            request.project, [each for each, error in pairs if error is None]
+        )
         self._metrics.count_posted(posted.entries)
-        results = posted.results
-        results += [refusals.unsettled(one, error) for one, error in unpriced.items()]
+        rest = iter(posted.results)
         return ledger_pb2.SettleReservationsResponse(
-            results=_in_order(request.settlements, results)
+            results=[
+                refusals.unsettled(each.reservation_id, error) if error else next(rest)
+                for each, error in pairs
+            ]
         )
 
     async def watch_ledger_events(
@@ -214,11 +218,3 @@ class LedgerService(Service):
                 await self.expire_reservations()
             except CoordError:
                 log.exception("expiry failed, it will be tried again")
-
-
-def _in_order(asked: Iterable[Any], results: Sequence[R]) -> list[R]:
-    """Return results in the order in which they were asked for."""
-    of: dict[str, deque[R]] = {}
-    for result in results:
-        of.setdefault(result.reservation_id, deque()).append(result)
-    return [of[one.reservation_id].popleft() for one in asked]

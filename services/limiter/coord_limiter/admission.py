@@ -3,16 +3,15 @@
 Decides in memory and at once. What must be on disk before an answer leaves is noted in `Changes`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-
-from coord.errors import CoordError, invalid_argument
 
 from coord_limiter.ahead import Clocks
 from coord_limiter.bucket import Amounts, Bucket, Gauge, Shortage, worst
-from coord_limiter.grants import Ask, GrantBook, HeldGrant, State
+from coord_limiter.grants import Ask, GrantBook, HeldGrant, State, grant_id_reused
 from coord_limiter.meter import GRAINS, Limit
 from coord_limiter.provider import PAUSE_NS_MAX, Observed
+from coord_limiter.sharing import Buckets
 from coord_limiter.store import StoredBucket
 
 
@@ -63,17 +62,11 @@ class Admission:
         serials: Numbers the charges, those of all projects.
     """
 
-    def __init__(
-        self, ttl_ns: int, buckets: MutableMapping[str, Bucket], serials: Iterator[int]
-    ) -> None:
+    def __init__(self, ttl_ns: int, buckets: Buckets, serials: Iterator[int]) -> None:
         self.buckets = buckets
         self.grants = GrantBook()
         self._ttl_ns = ttl_ns
         self._serials = serials
-
-    def named(self, ask: Ask) -> list[Bucket]:
-        """Return the buckets that must have room for a request."""
-        return [self.buckets[name] for name in sorted(ask.buckets) if name in self.buckets]
 
     def known(self, ask: Ask, now_ns: int, changes: Changes) -> HeldGrant | None:
         """Return the grant that a repeated request has had."""
@@ -83,19 +76,18 @@ class Admission:
             changes.repeat(held)
         return held
 
-    def shortage(self, ask: Ask, now_ns: int) -> Shortage | None:
+    def shortage(self, ask: Ask, named: Iterable[Bucket], now_ns: int) -> Shortage | None:
         """Return the worst reason why a request does not fit, if it does not."""
-        named = self.named(ask)
         for bucket in named:
             bucket.forgive(now_ns)
         found = (bucket.shortage(ask.estimate, now_ns) for bucket in named)
         return worst(each for each in found if each is not None)
 
-    def grant(self, ask: Ask, now: Clocks, changes: Changes) -> HeldGrant:
+    def grant(self, ask: Ask, named: Iterable[Bucket], now: Clocks, changes: Changes) -> HeldGrant:
         """Take what is asked for, which fits."""
         expires_ns = now.monotonic_ns + self._ttl_ns
         held = HeldGrant(ask, next(self._serials), now.wall_ns, expires_ns)
-        for gauge in (gauge for bucket in self.named(ask) for gauge in bucket.gauges.values()):
+        for gauge in (gauge for bucket in named for gauge in bucket.gauges.values()):
             units = ask.estimate[gauge.dimension]
             gauge.meter.charge(held.serial, units, now.monotonic_ns)
             changes.charge(gauge, units, now.monotonic_ns)
@@ -211,12 +203,3 @@ class Admission:
         if held.state is State.OPEN or (held.state, held.actual) == end:
             return held, None
         return None, "GRANT_ENDED"
-
-
-def grant_id_reused(grant_id: str) -> CoordError:
-    """Return the error for an id that was used for another request."""
-    return invalid_argument(
-        "GRANT_ID_REUSED",
-        f"grant_id {grant_id} was used for another request: choose a new one",
-        grant_id=grant_id,
-    )

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from coord.errors import CoordError, invalid_argument
 from coord.v1 import limiter_pb2
 
 from coord_limiter.bucket import Amounts, Gauge
@@ -113,3 +114,12 @@ class GrantBook:
     def get(self, grant_id: str) -> HeldGrant | None:
         """Return the grant, if it is remembered."""
         return self._grants.get(grant_id)
+
+
+def grant_id_reused(grant_id: str) -> CoordError:
+    """Return the error for an id that was used for another request."""
+    return invalid_argument(
+        "GRANT_ID_REUSED",
+        f"grant_id {grant_id} was used for another request: choose a new one",
+        grant_id=grant_id,
+    )

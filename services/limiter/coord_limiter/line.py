@@ -23,7 +23,7 @@ from coord.v1 import limiter_pb2
 
 from coord_limiter.bucket import Amounts, Bucket, Gauge, Shortage
 from coord_limiter.fair import FairClock
-from coord_limiter.grants import Ask, HeldGrant
+from coord_limiter.grants import Ask, HeldGrant, grant_id_reused
 from coord_limiter.meter import GRAINS
 
 # Those of one worker that want the same: they are served one after another.
@@ -139,6 +139,17 @@ class Line:
     def find(self, project: str, grant_id: str) -> Waiting | None:
         """Return the request of an id, if it waits."""
         return self._waiting.get((project, grant_id))
+
+    def check_ids(self, project: str, asks: Iterable[Ask]) -> None:
+        """Refuse ids under which something else waits.
+
+        Raises:
+            CoordError: INVALID_ARGUMENT with reason GRANT_ID_REUSED.
+        """
+        for ask in asks:
+            one = self.find(project, ask.grant_id)
+            if one is not None and one.ask != ask:
+                raise grant_id_reused(ask.grant_id)
 
     def waiting_for(self, bucket: Bucket) -> int:
         """Return how many wait for a bucket."""

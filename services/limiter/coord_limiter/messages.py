@@ -11,6 +11,7 @@ from coord_limiter.grants import Ask, HeldGrant
 from coord_limiter.meter import Limit
 
 UNITS_MAX = 10**12
+_LANES = frozenset(limiter_pb2.Lane.values())
 _WEIGHT_MIN, _WEIGHT_MAX = 0.001, 1_000
 
 
@@ -18,7 +19,8 @@ def amounts(field: str, quantities: limiter_pb2.Quantities) -> Amounts:
     """Return units by dimension, checked: 0 to 10^12 each."""
     found = {key: getattr(quantities, key) for key in DIMENSIONS}
     for key, units in found.items():
-        check_range(f"{field}.{key}", units, 0, UNITS_MAX)
+        if not 0 <= units <= UNITS_MAX:
+            check_range(f"{field}.{key}", units, 0, UNITS_MAX)
     return found
 
 
@@ -40,7 +42,7 @@ def ask(field: str, worker: str, request: limiter_pb2.GrantRequest) -> Ask:
         check_id(f"{field}.buckets", name)
     estimate = amounts(f"{field}.estimate", request.estimate)
     lane = request.lane or limiter_pb2.LANE_NORMAL
-    check_one_of(f"{field}.lane", lane, limiter_pb2.Lane.values())
+    check_one_of(f"{field}.lane", lane, _LANES)
     return Ask(request.grant_id, worker, frozenset(request.buckets), estimate, lane)
 
 

@@ -4,7 +4,7 @@ from coord.times import SECOND
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from coord_limiter.admission import Changes
-from coord_limiter.bucket import Shortage
+from coord_limiter.bucket import DIMENSIONS, Shortage
 
 
 class LimiterMetrics:
@@ -18,9 +18,10 @@ class LimiterMetrics:
             buckets=(0.01, 0.1, 1, 10, 60, 600),
             registry=registry,
         )
-        self._granted = Counter(
+        granted = Counter(
             "coord_limiter_granted", "Units granted.", ("dimension",), registry=registry
         )
+        self._granted = {dimension: granted.labels(dimension) for dimension in DIMENSIONS}
         self._grants = Counter("coord_limiter_grants", "Grants given.", registry=registry)
         self._waits = Counter(
             "coord_limiter_waits",
@@ -41,10 +42,10 @@ class LimiterMetrics:
 
     def count(self, changes: Changes) -> None:
         """Count what was granted."""
-        for held in changes.granted:
-            self._grants.inc()
-            for dimension, units in held.ask.estimate.items():
-                self._granted.labels(dimension).inc(units)
+        self._grants.inc(len(changes.granted))
+        for dimension, counter in self._granted.items():
+            if units := sum(held.ask.estimate[dimension] for held in changes.granted):
+                counter.inc(units)
 
     def count_shortage(self, shortage: Shortage) -> None:
         """Count a request that does not fit now, or never will."""

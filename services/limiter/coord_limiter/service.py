@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from contextlib import nullcontext
 from itertools import count
 from typing import ClassVar, Self
 
@@ -16,7 +17,7 @@ from coord_runtime.tokens import Kind, Principal
 from google.protobuf.descriptor import ServiceDescriptor
 
 from coord_limiter import messages
-from coord_limiter.admission import Admission, Changes, grant_id_reused
+from coord_limiter.admission import Admission, Changes
 from coord_limiter.ahead import Clocks, Record
 from coord_limiter.bucket import Bucket, Shortage
 from coord_limiter.grants import Ask, HeldGrant
@@ -94,16 +95,19 @@ class LimiterService(Service):
             messages.ask(f"requests[{i}]", request.worker, each)
             for i, each in enumerate(request.requests)
         ]
-        wait_ns = duration_ns(request.wait)
+        wait_ns = duration_ns(request.wait) if request.HasField("wait") else 0
         check_range("wait, in ns", wait_ns, 0, _WAIT_NS_MAX)
         admission, now, changes = self._project(request.project), self._now(), Changes()
         admission.check_ids(asks, now.monotonic_ns)
+        if len(self._line):
+            self._line.check_ids(request.project, asks)
         outcomes = [self._decide(request.project, ask, wait_ns, now, changes) for ask in asks]
         waiting = [each for each in outcomes if isinstance(each, Waiting)]
-        with self._turns.standing(waiting):
+        with self._turns.standing(waiting) if waiting else nullcontext():
             await self._writer.commit(request.project, admission, changes, now)
             self._metrics.count(changes)
-            await self._turns.wait(waiting, wait_ns)
+            if waiting:
+                await self._turns.wait(waiting, wait_ns)
             answers = zip(asks, outcomes, strict=True)
             results = [self._result(ask, outcome) for ask, outcome in answers]
         return limiter_pb2.AcquireGrantsResponse(results=results)
@@ -245,9 +249,10 @@ class LimiterService(Service):
         held = admission.known(ask, now.monotonic_ns, changes)
         if held is not None:
             return held
-        shortage = admission.shortage(ask, now.monotonic_ns)
+        named = admission.buckets.named(ask.buckets)
+        shortage = admission.shortage(ask, named, now.monotonic_ns)
         if shortage is None and not len(self._line):
-            return admission.grant(ask, now, changes)
+            return admission.grant(ask, named, now, changes)
         if shortage is not None:
             admission.refuse(ask, shortage, changes)
             self._metrics.count_shortage(shortage)
@@ -255,11 +260,8 @@ class LimiterService(Service):
                 return shortage
         waiting = self._line.find(project, ask.grant_id)
         if waiting is None:
-            buckets = admission.named(ask)
-            waiting = self._line.join(project, ask, buckets, now.monotonic_ns)
+            waiting = self._line.join(project, ask, named, now.monotonic_ns)
             waiting.passing = True
-        elif waiting.ask != ask:
-            raise grant_id_reused(ask.grant_id)
         waiting.passing = waiting.passing and not wait_ns
         return waiting
 

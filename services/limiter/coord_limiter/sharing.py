@@ -1,6 +1,6 @@
 """Buckets that are shared by all projects, and those that are one project's own."""
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 
 from coord_limiter.bucket import Bucket
 from coord_limiter.store import SHARED
@@ -25,6 +25,11 @@ class Buckets(MutableMapping[str, Bucket]):
 
     def __delitem__(self, name: str) -> None:
         del self._of(name)[name]
+
+    def named(self, names: Iterable[str]) -> list[Bucket]:
+        """Return those of the buckets that are there, in an order that is always the same."""
+        found = (self._of(name).get(name) for name in sorted(names))
+        return [bucket for bucket in found if bucket is not None]
 
     def __iter__(self) -> Iterator[str]:
         yield from self._own

@@ -41,8 +41,7 @@ class Turns:
         """Stand in line while the block runs; who was passing leaves the line afterwards."""
         for one in waiting:
             one.callers += 1
-        if waiting:
-            self.serve()
+        self.serve()
         try:
             yield
         finally:
@@ -74,7 +73,7 @@ class Turns:
         served: dict[str, list[Waiting]] = {}
         for one in self._line.serve(now.monotonic_ns):
             mine = changes.setdefault(one.project, Changes())
-            self._projects[one.project].grant(one.ask, now, mine)
+            self._projects[one.project].grant(one.ask, one.buckets, now, mine)
             served.setdefault(one.project, []).append(one)
         for project, those in served.items():
             commit = asyncio.create_task(self._commit(project, those, changes[project], now))

@@ -1,0 +1,192 @@
+"""Changes tested together and beside one another, in which order, and what an operator can say."""
+
+import asyncio
+from pathlib import Path
+
+import grpc.aio
+import pytest
+from coord.errors import from_rpc
+from coord.v1 import integrator_pb2, queue_pb2
+
+from tests.integrator_rig import CHECK, PROJECT, Rig, commit, git, park, rig_at, running, write
+
+CANCELLED = integrator_pb2.CHANGE_STATE_CANCELLED
+LANDED = integrator_pb2.CHANGE_STATE_LANDED
+REJECTED = integrator_pb2.CHANGE_STATE_REJECTED
+
+
+async def pause(rig: Rig) -> None:
+    await rig.integrator.PauseMerging(integrator_pb2.PauseMergingRequest(project=PROJECT))
+
+
+async def resume(rig: Rig) -> None:
+    await rig.integrator.ResumeMerging(integrator_pb2.ResumeMergingRequest(project=PROJECT))
+
+
+async def submit_paused(rig: Rig, changes: dict[str, dict[str, str]]) -> None:
+    """Check the target, and submit changes by task while nothing lands."""
+    park(rig.repo)
+    await rig.integrator.CheckTarget(integrator_pb2.CheckTargetRequest(project=PROJECT))
+    await pause(rig)
+    for task, files in changes.items():
+        await rig.work(f"w-{task}", task, files)
+
+
+async def ended(rig: Rig, tasks: list[str]) -> dict[str, integrator_pb2.Change]:
+    return {task: await rig.ended(task) for task in tasks}
+
+
+def runs_of(changes: dict[str, integrator_pb2.Change]) -> list[integrator_pb2.CheckRun]:
+    """Return the runs with any of the changes, each once, oldest first."""
+    found = {run.started_at.ToNanoseconds(): run for one in changes.values() for run in one.runs}
+    return [found[at] for at in sorted(found)]
+
+
+async def test_changes_that_are_green_together_land_by_one_run(tmp_path: Path) -> None:
+    tasks = ["a", "b", "c", "d"]
+    async with running(rig_at(tmp_path, check_slots=1)) as rig:
+        await submit_paused(rig, {task: {f"{task}.txt": "x\n"} for task in tasks})
+        await resume(rig)
+        changes = await ended(rig, tasks)
+        queue = await rig.merge_queue()
+
+    assert {change.state for change in changes.values()} == {LANDED}
+    (run,) = runs_of(changes)
+    assert list(run.change_ids) == [changes[task].change_id for task in tasks]
+    assert git(rig.repo, "rev-parse", "main^{tree}") == run.tree
+    assert git(rig.repo, "rev-parse", "main") == changes["d"].landed_commit == queue.target_commit
+    history = git(rig.repo, "log", "--first-parent", "--reverse", "--format=%H", "main").split()
+    assert history[1:] == [changes[task].landed_commit for task in tasks]
+
+
+async def test_one_that_is_red_is_found_and_the_others_land(tmp_path: Path) -> None:
+    files = {"a": "a.txt", "b": "b.txt", "bad": "bad.txt", "d": "d.txt"}
+    async with running(rig_at(tmp_path, check_slots=1)) as rig:
+        await submit_paused(rig, {task: {name: "x\n"} for task, name in files.items()})
+        await resume(rig)
+        changes = await ended(rig, list(files))
+
+    assert {task: change.state for task, change in changes.items()} == {
+        "a": LANDED,
+        "b": LANDED,
+        "bad": REJECTED,
+        "d": LANDED,
+    }
+    bad = changes["bad"].change_id
+    alone = [run for run in changes["bad"].runs if run.change_ids[-1] == bad]
+    assert [run.passed for run in alone[-2:]] == [False, False]
+
+
+async def test_checks_run_beside_one_another(tmp_path: Path) -> None:
+    """Each run waits until three are under way: one after the other, none would end."""
+    marks, tasks = tmp_path / "marks", ["a", "b", "c"]
+    marks.mkdir()
+    three = f"until test $(ls {marks} | wc -l) -ge 3; do sleep 0.02; done"
+    check = f"test ! -e new || {{ touch {marks}/$$; {three}; }}"
+    files = {task: {"new/" + task: "x\n"} for task in tasks}
+    async with running(rig_at(tmp_path, check, check_slots=3, check_timeout_s=20)) as rig:
+        await submit_paused(rig, files)
+        await resume(rig)
+        changes = await ended(rig, tasks)
+
+    assert {change.state for change in changes.values()} == {LANDED}
+    assert all(run.passed for run in runs_of(changes))
+
+
+async def test_a_change_of_a_lock_file_lands_by_itself(tmp_path: Path) -> None:
+    async with running(rig_at(tmp_path, check_slots=4)) as rig:
+        await submit_paused(
+            rig,
+            {
+                "a": {"a.txt": "x\n"},
+                "lock": {"app/uv.lock": "x\n"},
+                "c": {"c.txt": "x\n"},
+            },
+        )
+        await resume(rig)
+        changes = await ended(rig, ["a", "lock", "c"])
+
+    assert {change.state for change in changes.values()} == {LANDED}
+    lock = changes["lock"]
+    assert lock.barrier
+    assert [
+        list(run.change_ids) for run in runs_of(changes) if lock.change_id in run.change_ids
+    ] == [[lock.change_id]]
+
+
+async def test_an_urgent_change_lands_before_those_that_have_waited_longer(tmp_path: Path) -> None:
+    tasks = ["a", "b", "c"]
+    async with running(rig_at(tmp_path, check_slots=1)) as rig:
+        await submit_paused(rig, {task: {f"{task}.txt": "x\n"} for task in tasks})
+        urgent = (await rig.change("c")).change_id
+        request = integrator_pb2.ReprioritizeChangeRequest(
+            project=PROJECT, change_id=urgent, urgent=True
+        )
+        await rig.integrator.ReprioritizeChange(request)
+        asked = integrator_pb2.ExplainChangeRequest(project=PROJECT, change_id=urgent)
+        explained = await rig.integrator.ExplainChange(asked)
+        await resume(rig)
+        changes = await ended(rig, tasks)
+        over = await rig.integrator.ExplainChange(asked)
+        with pytest.raises(grpc.aio.AioRpcError) as refusal:
+            await rig.integrator.ReprioritizeChange(request)
+
+    assert explained.position == 1
+    assert [reason.code for reason in explained.reasons] == ["PAUSED", "NEXT"]
+    assert 0 < explained.risk < 1
+    assert list(runs_of(changes)[0].change_ids) == [urgent]
+    assert (over.position, list(over.reasons)) == (0, [])
+    assert from_rpc(refusal.value).reason == "CHANGE_ENDED"
+
+
+async def test_a_change_that_is_cancelled_goes_back_to_its_task(tmp_path: Path) -> None:
+    began = tmp_path / "began"
+    async with running(rig_at(tmp_path, f"touch {began}; sleep 600")) as rig:
+        park(rig.repo)
+        main = git(rig.repo, "rev-parse", "main")
+        change = await rig.work("w1", "t", {"b.txt": "b\n"})
+        async with asyncio.timeout(20):
+            while not began.exists():
+                await asyncio.sleep(0.02)
+        request = integrator_pb2.CancelChangeRequest(
+            project=PROJECT, change_id=change.change_id, message="do it otherwise"
+        )
+        answers = [(await rig.integrator.CancelChange(request)).change for _ in range(2)]
+        task = await rig.reported("t", queue_pb2.TASK_STATE_PENDING)
+        request.change_id = "nobody@1"
+        with pytest.raises(grpc.aio.AioRpcError) as refusal:
+            await rig.integrator.CancelChange(request)
+        async with asyncio.timeout(20):
+            while (await rig.merge_queue()).trials:
+                await asyncio.sleep(0.02)
+
+    assert [answer.state for answer in answers] == [CANCELLED, CANCELLED]
+    assert task.attempts[-1].message == "do it otherwise"
+    assert task.attempts_used == 0
+    assert git(rig.repo, "rev-parse", "main") == main
+    assert git(rig.repo, "show", f"{change.wip_ref}:b.txt") == "b"
+    assert from_rpc(refusal.value).reason == "CHANGE_NOT_FOUND"
+
+
+async def test_rebased_each_commit_of_an_agent_is_made_anew_on_the_target(tmp_path: Path) -> None:
+    async with running(rig_at(tmp_path, CHECK, history="rebase")) as rig:
+        park(rig.repo)
+        worktree = await rig.begin("w1", "t")
+        await rig.work("w2", "other", {"other.txt": "x\n"})
+        await rig.ended("other")
+        commit(worktree, {"one.txt": "1\n"}, "First step")
+        git(worktree, "commit", "-q", "--allow-empty", "--author", "Ann <a@example.org>", "-m", "-")
+        commit(worktree, {"two.txt": "2\n"}, "Second step\n\nWith a body")
+        git(worktree, "commit", "-q", "--amend", "--author", "Ann <a@example.org>", "--no-edit")
+        write(worktree, {"three.txt": "3\n"})
+        await rig.submit("w1", "t", "Three steps")
+        change = await rig.ended("t")
+
+    assert change.state == LANDED
+    log = git(rig.repo, "log", "-4", "--format=%s|%an|%p", "main").splitlines()
+    subjects = [line.split("|")[0] for line in log]
+    assert subjects == ["Three steps", "Second step", "First step", "other"]
+    assert log[1].split("|")[1] == "Ann"
+    assert all(len(line.split("|")[2].split()) == 1 for line in log)
+    assert "Coord-Task: t" in git(rig.repo, "log", "-1", "--format=%B", "main")
+    assert git(rig.repo, "rev-parse", "main^{tree}") == change.runs[-1].tree
