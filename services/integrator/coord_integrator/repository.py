@@ -19,6 +19,8 @@ from coord_integrator.git import MARKER, Git, GitError, split
 
 _LIST_TRIES = 10
 _LIST_WAIT_S = 0.05
+_HAND_OVER_TRIES = 4
+_HAND_OVER_WAIT_S = 0.1
 
 _FALLBACK = ("coord", "coord@localhost")
 _OWN_CONFIG = (
@@ -40,6 +42,9 @@ _FETCH = (
     "--no-prune",
     "--update-shallow",
 )
+# A `gc --prune=now` drops loose objects that come before the ref which names them, but no pack that
+# comes while it runs.
+_AS_PACK = ("-c", "fetch.unpackLimit=1")
 # The transport drops the options of the git that fetches.
 _UPLOAD = "--upload-pack=git -c safe.directory=* -c uploadpack.allowAnySHA1InWant=true upload-pack"
 
@@ -105,9 +110,19 @@ class Repository:
 
     async def hand_over(self, commit: str, ref: str) -> None:
         """Fetch a commit of Coord's own repository into the user's, under `ref`."""
+        for _ in range(_HAND_OVER_TRIES):
+            # A `gc` that runs there meanwhile removes packs that are half written.
+            with suppress(GitError):
+                await self._hand_over(commit, ref)
+                return
+            await asyncio.sleep(_HAND_OVER_WAIT_S)
+        await self._hand_over(commit, ref)
+
+    async def _hand_over(self, commit: str, ref: str) -> None:
         source = str(self.own.folder)
         flags = ("--no-auto-maintenance", "--no-recurse-submodules", "--refmap=")
-        await self.user.run(*_FETCH, *flags, source, f"+{commit}:{ref}")
+        git = self.user.with_options(*_AS_PACK)
+        await git.run(*_FETCH, *flags, source, f"+{commit}:{ref}")
 
     async def keep(self, commit: str, ref: str) -> None:
         """Keep a commit of Coord's own repository under `ref`, in both repositories."""

@@ -16,7 +16,8 @@ from pathlib import Path
 import structlog
 
 from coord_integrator import names
-from coord_integrator.git import Git, GitError, join
+from coord_integrator.git import Git, GitError
+from coord_integrator.git_folder import begin_reflog, drop_unfinished, trust_no_flags
 from coord_integrator.left_behind import LeftBehind
 from coord_integrator.lock import try_lock
 from coord_integrator.repository import Repository
@@ -24,21 +25,7 @@ from coord_integrator.snapshot import Capture, Snapshots
 from coord_integrator.submodules import refuse_work
 
 _LOCK_POLL_S = 0.05
-# What an unfinished merge, rebase, cherry-pick, revert or bisect leaves in a worktree's git folder.
-_UNFINISHED = (
-    "AUTO_MERGE",
-    "BISECT_*",
-    "CHERRY_PICK_HEAD",
-    "MERGE_*",
-    "REBASE_HEAD",
-    "REVERT_HEAD",
-    "SQUASH_MSG",
-    "index.lock",
-    "HEAD.lock",
-    "rebase-apply",
-    "rebase-merge",
-    "sequencer",
-)
+_ADD_TRIES = 3
 _WHOLE_INDEX = ("-c", "core.splitIndex=false", "-c", "index.sparse=false")
 
 log = structlog.get_logger(__name__)
@@ -145,8 +132,8 @@ class Worktrees:
         async with self._locked() as git:
             inside = git.at(folder).with_options(*_WHOLE_INDEX)
             own_folder = Path(await inside.text("rev-parse", "--absolute-git-dir"))
-            await asyncio.to_thread(_drop_unfinished, own_folder)
-            await _trust_no_flags(inside)
+            await asyncio.to_thread(drop_unfinished, own_folder)
+            await trust_no_flags(inside)
             await inside.run("checkout", "-q", "-f", "--no-track", "-B", place.branch, head)
             await inside.run("clean", "-ffdq")
             await inside.run("read-tree", "-u", "--reset", commit)
@@ -305,11 +292,11 @@ class Worktrees:
         inside = git.at(folder).with_options(*_WHOLE_INDEX)
         try:
             own_folder = Path(await inside.text("rev-parse", "--absolute-git-dir"))
-            await asyncio.to_thread(_drop_unfinished, own_folder)
-            await _trust_no_flags(inside)
+            await asyncio.to_thread(drop_unfinished, own_folder)
+            await trust_no_flags(inside)
             await inside.run("checkout", "-q", "-f", "--no-track", "-B", branch, tip)
             await inside.run("clean", "-ffdq")
-            await asyncio.to_thread(_begin_reflog, own_folder)
+            await asyncio.to_thread(begin_reflog, own_folder)
             self._snapshots.adopt(worker, own_folder / "index")
             return await self._is_exact(worker, tip)
         except (GitError, OSError) as error:
@@ -327,12 +314,19 @@ class Worktrees:
             await asyncio.to_thread(self._move_aside, place.worker)
             # What it held was kept before; this keeps what was written since.
             await self._settle_aside(place, tip)
-        await self._forget(git, folder)
         arguments = ("-f", "-f", "--no-track", "-B", branch, str(folder), tip)
-        await git.with_options(*_WHOLE_INDEX).run("worktree", "add", "-q", *arguments)
+        for tries_left in reversed(range(_ADD_TRIES)):
+            await self._forget(git, folder)
+            try:
+                await git.with_options(*_WHOLE_INDEX).run("worktree", "add", "-q", *arguments)
+                break
+            except GitError:
+                # A `gc` of the user's may have taken the half-made one for one that was left.
+                if not tries_left or folder.exists():
+                    raise
         inside = git.at(folder)
         own_folder = Path(await inside.text("rev-parse", "--absolute-git-dir"))
-        await asyncio.to_thread(_begin_reflog, own_folder)
+        await asyncio.to_thread(begin_reflog, own_folder)
         self._snapshots.adopt(place.worker, own_folder / "index")
 
     async def _forget(self, git: Git, folder: Path) -> None:
@@ -397,28 +391,3 @@ def delete_tree(folder: Path) -> None:
         function(path)
 
     shutil.rmtree(folder, onerror=open_up)
-
-
-def _begin_reflog(own_folder: Path) -> None:
-    """Let a worktree's reflog tell of one attempt alone; git goes on with one that is there."""
-    log = own_folder / "logs" / "HEAD"
-    log.parent.mkdir(exist_ok=True)
-    log.write_bytes(b"")
-
-
-def _drop_unfinished(own_folder: Path) -> None:
-    for pattern in _UNFINISHED:
-        for path in own_folder.glob(pattern):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-
-
-async def _trust_no_flags(inside: Git) -> None:
-    """Clear the flags by which an index hides that files have changed."""
-    entries = await inside.items("ls-files", "-z", "-v")
-    flagged = join([entry[2:] for entry in entries if entry[0] == "S" or entry[0].islower()])
-    if flagged:
-        for flag in ("--no-assume-unchanged", "--no-skip-worktree"):
-            await inside.run("update-index", flag, "-z", "--stdin", stdin=flagged)
