@@ -50,7 +50,7 @@ proto: $(SETUP) ## Generate the Python code of the contract
 	$(call generate,clients/python)
 
 test: $(SETUP) ## Run the tests
-	$(BIN)/pytest --numprocesses 3 --dist worksteal
+	$(BIN)/pytest --numprocesses 3 --dist loadgroup
 
 crash: $(SETUP) ## Kill parts of the demo at random, RUNS=20 times embedded and split
 	$(BIN)/python -m tests.crash.campaign --runs $(or $(RUNS),20)

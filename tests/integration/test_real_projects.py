@@ -25,6 +25,9 @@ pytestmark = pytest.mark.timeout(300)
 COST_USD = 0.01
 HOPELESS = "hopeless"
 
+# The runs are made once for all tests: they must not be spread over several processes.
+pytestmark = pytest.mark.xdist_group("real projects")
+
 
 @dataclass(frozen=True)
 class Library:
