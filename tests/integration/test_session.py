@@ -7,7 +7,8 @@ import grpc
 import pytest
 from coord.client import connect
 from coord.errors import CoordError
-from coord.session import Outbox, SessionSettings, WorkerSession
+from coord.outbox import Outbox
+from coord.session import SessionSettings, WorkerSession
 from coord.v1 import admission_pb2, claims_pb2, common_pb2, coordinator_pb2
 
 from tests.integration.fake_coordinator import FakeCoordinator, Session, fake_coordinator

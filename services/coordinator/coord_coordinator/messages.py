@@ -21,10 +21,12 @@ from coord_runtime.checks import (
     check_worker,
     invalid_field,
 )
+from google.protobuf.duration_pb2 import Duration
 
 _USED_MAX = 10**12
 _CALL_ID_MAX = 56
 _RESOURCES_MAX = 100
+_WAIT_NS_MAX = 60 * SECOND
 _GLOB_BYTES_MAX = 1_024
 _LEASE_NS_MAX = 24 * 3600 * SECOND
 _TIME_TO_LIVE_NS_MAX = 7 * 24 * 3600 * SECOND
@@ -82,6 +84,13 @@ def _check_usage(usage: common_pb2.Usage) -> None:
 
 def _check_nothing(_: pb.Started) -> None:
     pass
+
+
+def check_wait(wait: Duration) -> int:
+    """Check how long a call is to wait, 60 seconds at most; return it in nanoseconds."""
+    wait_ns = duration_ns(wait)
+    check_range("wait", wait_ns, 0, _WAIT_NS_MAX)
+    return wait_ns
 
 
 def check_claim_request(request: claims_pb2.ClaimRequest) -> None:

@@ -5,23 +5,18 @@ from collections.abc import AsyncIterator, Iterable
 from functools import partial
 from typing import ClassVar, Self
 
-from coord.errors import failed_precondition, invalid_argument, not_found
+from coord.errors import invalid_argument, not_found
 from coord.room import full_disk
-from coord.times import SECOND, duration, duration_ns, from_seconds
-from coord.v1 import admission_pb2, claims_pb2, common_pb2
+from coord.times import duration, duration_ns, from_seconds
+from coord.v1 import admission_pb2, common_pb2
 from coord.v1 import coordinator_pb2 as pb
 from coord_runtime.calls import Call, Stream
 from coord_runtime.checks import (
     MESSAGE_BYTES_MAX,
     check_id,
-    check_ids,
-    check_range,
     check_text,
     check_worker,
-    page_size,
 )
-from coord_runtime.paging import next_page_token, page_start
-from coord_runtime.pipeline import check_own_worker
 from coord_runtime.service import Service, ServiceContext
 from coord_runtime.tokens import Kind
 from prometheus_client import Gauge
@@ -29,6 +24,7 @@ from prometheus_client import Gauge
 from coord_coordinator.admission import Admission
 from coord_coordinator.adoption import Adoption
 from coord_coordinator.asks import Asks
+from coord_coordinator.claim_calls import ClaimCalls
 from coord_coordinator.claims import Claims
 from coord_coordinator.conflicts import Conflicts
 from coord_coordinator.dispatch import Dispatch
@@ -42,8 +38,7 @@ from coord_coordinator.mail import OPERATOR, Mail
 from coord_coordinator.messages import (
     check_call_request,
     check_call_settlement,
-    check_claim_request,
-    check_resources,
+    check_wait,
     check_worker_message,
 )
 from coord_coordinator.metrics import CoordinatorMetrics
@@ -60,13 +55,12 @@ from coord_coordinator.streams import Streams
 from coord_coordinator.workers import Purse, Worker
 
 _DRAIN_S = 30.0
-_WAIT_NS_MAX = 60 * SECOND
 # The setting that holds the chosen strategy.
 _STRATEGY = "strategy"
 _LAST_REPORTS_S = 5.0
 
 
-class CoordinatorService(Service):
+class CoordinatorService(ClaimCalls, Service):
     """Holds the live workers, gives them tasks, and merges the events of all services."""
 
     NAME: ClassVar[str] = "coordinator"
@@ -94,7 +88,7 @@ class CoordinatorService(Service):
         services = Services(context.channel, context.environment)
         self._store = store
         self._lifecycle: pb.Lifecycle = pb.LIFECYCLE_INIT
-        self._fleet = fleet = Fleet(context.project, context.environment, store)
+        fleet = Fleet(context.project, context.environment, store)
         purse = Purse(context.project, settings.account)
         money = Money(purse, services)
         metrics = CoordinatorMetrics(context.registry)
@@ -106,7 +100,8 @@ class CoordinatorService(Service):
             fleet, services, reports, store, has_repository=settings.repository
         )
         self._mail = mail = Mail(fleet, store, metrics)
-        self._claims = claims = Claims(fleet, store, metrics)
+        claims = Claims(fleet, store, metrics)
+        super().__init__(fleet, claims)
         # Beside the folder: the guard is to find it from the state folder alone.
         self._guard = GuardFile(context.folder.parent / NAME, fleet, claims, halt)
         self._admission = admission = Admission(fleet, services, purse, metrics)
@@ -252,28 +247,13 @@ class CoordinatorService(Service):
             stopped=self._halt.reason,
         )
 
-    async def acquire_claims(
-        self, request: claims_pb2.AcquireClaimsRequest, call: Call
-    ) -> claims_pb2.AcquireClaimsResponse:
-        """Ask for claims, and wait for them if wanted."""
-        self._check_holder(request.holder, call)
-        for one in request.requests:
-            check_claim_request(one)
-            if one.HasField("attempt"):
-                self._check_attempt(request.holder, one.attempt)
-        wait_ns = duration_ns(request.wait)
-        check_range("wait", wait_ns, 0, _WAIT_NS_MAX)
-        results = await self._claims.acquire(request.holder, request.requests, wait_ns)
-        return claims_pb2.AcquireClaimsResponse(results=results)
-
     async def admit(
         self, request: admission_pb2.AdmitRequest, call: Call
     ) -> admission_pb2.AdmitResponse:
         """Admit a call to a model, or say why not."""
         del call
         check_call_request(request.request)
-        wait_ns = duration_ns(request.wait)
-        check_range("wait", wait_ns, 0, _WAIT_NS_MAX)
+        wait_ns = check_wait(request.wait)
         return await self._admission.admit(request.worker, request.request, wait_ns)
 
     async def settle_calls(
@@ -286,39 +266,6 @@ class CoordinatorService(Service):
         results = await self._admission.settle(request.worker, request.settlements)
         return admission_pb2.SettleCallsResponse(results=results)
 
-    async def list_claims(
-        self, request: claims_pb2.ListClaimsRequest, call: Call
-    ) -> claims_pb2.ListClaimsResponse:
-        """List claims that are held or wait."""
-        del call
-        check_resources(request.resources)
-        size, after = page_size(request.page_size), [*page_start(request), 0][0]
-        found = self._claims.find(request.holder, request.resources, after)
-        more = len(found) > size
-        return claims_pb2.ListClaimsResponse(
-            claims=[entry.claim for entry in found[:size]],
-            next_page_token=next_page_token(request, [found[size - 1].number]) if more else "",
-        )
-
-    async def release_claims(
-        self, request: claims_pb2.ReleaseClaimsRequest, call: Call
-    ) -> claims_pb2.ReleaseClaimsResponse:
-        """Give claims back."""
-        self._check_holder(request.holder, call)
-        check_ids("claim_ids", request.claim_ids)
-        taken = call.principal.kind is not Kind.WORKER
-        results = await self._claims.release(request.holder, request.claim_ids, taken=taken)
-        return claims_pb2.ReleaseClaimsResponse(results=results)
-
-    async def renew_claims(
-        self, request: claims_pb2.RenewClaimsRequest, call: Call
-    ) -> claims_pb2.RenewClaimsResponse:
-        """Renew the leases of claims."""
-        self._check_holder(request.holder, call)
-        check_ids("claim_ids", request.claim_ids)
-        results = self._claims.renew(request.holder, request.claim_ids)
-        return claims_pb2.RenewClaimsResponse(results=results)
-
     async def send_message(
         self, request: pb.SendMessageRequest, call: Call
     ) -> pb.SendMessageResponse:
@@ -330,7 +277,7 @@ class CoordinatorService(Service):
 
     async def poll(self, request: pb.PollRequest, call: Call) -> pb.PollResponse:
         """Serve one exchange with a worker that keeps no stream."""
-        check_range("wait", duration_ns(request.wait), 0, _WAIT_NS_MAX)
+        check_wait(request.wait)
         return pb.PollResponse(messages=await self._streams.poll(request, call))
 
     async def kill_worker(self, request: pb.KillWorkerRequest, call: Call) -> pb.KillWorkerResponse:
@@ -398,19 +345,6 @@ class CoordinatorService(Service):
         """Find the attempts of an earlier coordinator, then keep the guard's file."""
         await self._adoption.restore()
         await self._guard.run()
-
-    def _check_holder(self, holder: str, call: Call) -> None:
-        """Check that a worker names itself, and that nobody else uses the name of one."""
-        check_id("holder", holder)
-        if call.principal.kind is Kind.WORKER:
-            check_own_worker(call.principal, holder)
-
-    def _check_attempt(self, holder: str, attempt: common_pb2.AttemptRef) -> None:
-        worker = self._fleet.workers.get(holder)
-        if worker is None or attempt.fencing_token not in worker.attempts:
-            raise failed_precondition(
-                "STALE_TOKEN", f"{holder} does not have attempt {attempt.fencing_token} (any more)"
-            )
 
     async def _choose_strategy(self, name: str) -> None:
         if name not in STRATEGIES:
