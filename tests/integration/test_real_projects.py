@@ -21,12 +21,10 @@ SOURCES = Path(sys.prefix) / "real-projects"
 AGENT = shlex.join([sys.executable, "-B", str(HERE / "refactor.py")])
 # Loading plugins and rewriting asserts takes longer than the tests.
 PYTEST = [sys.executable, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--assert=plain"]
-pytestmark = pytest.mark.timeout(300)
+# The runs are made once for all tests: they must not be spread over several processes.
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("real projects")]
 COST_USD = 0.01
 HOPELESS = "hopeless"
-
-# The runs are made once for all tests: they must not be spread over several processes.
-pytestmark = pytest.mark.xdist_group("real projects")
 
 
 @dataclass(frozen=True)
