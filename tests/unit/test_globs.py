@@ -52,6 +52,19 @@ def test_globs_that_match_one_path_may_meet(data: st.DataObject, path: list[str]
     assert may_meet(one, other)
 
 
+def test_a_class_ends_where_git_says_that_it_does() -> None:
+    assert may_meet("/v[0-9\\]].sql", "/v1.sql")
+    assert may_meet("/v[[:digit:]x].sql", "/vx.sql")
+    assert may_meet("/v[]0-9].sql", "/v1.sql")
+    assert may_meet("/v[0/9].sql", "/v9.sql")
+    assert not may_meet("/v\\[0].sql", "/v0.sql")
+
+
+def test_more_than_two_stars_are_as_many_folders_as_two() -> None:
+    assert may_meet("/src/***/a.py", "/src/x/y/a.py")
+    assert not may_meet("/src/***/a.py", "/docs/a.py")
+
+
 def test_globs_of_different_folders_do_not_meet() -> None:
     assert not may_meet("src/*.py", "docs/*.py")
     assert not may_meet("/a/b", "/a/c")
