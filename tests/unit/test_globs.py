@@ -1,6 +1,7 @@
 """Whether two globs may meet, against a matcher that looks at real paths."""
 
 import fnmatch
+import time
 
 from coord_runtime.globs import may_meet
 from hypothesis import assume, given, settings
@@ -63,6 +64,13 @@ def test_a_class_ends_where_git_says_that_it_does() -> None:
 def test_more_than_two_stars_are_as_many_folders_as_two() -> None:
     assert may_meet("/src/***/a.py", "/src/x/y/a.py")
     assert not may_meet("/src/***/a.py", "/docs/a.py")
+
+
+def test_long_globs_are_taken_to_meet_rather_than_compared() -> None:
+    began = time.perf_counter()
+    assert may_meet("*a" * 2_000 + "x", "*a" * 2_000 + "y")
+    assert time.perf_counter() - began < 0.5
+    assert not may_meet("/a" + "b" * 500, "/a" + "c" * 500)
 
 
 def test_globs_of_different_folders_do_not_meet() -> None:

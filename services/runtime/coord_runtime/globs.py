@@ -14,6 +14,9 @@ _TOKEN = re.compile(r"\\(.)|(\*+)|(\?)|(.)", re.DOTALL)
 _CLASS = re.compile(r"(\\.)|\[[!^]?\]?(?:\\.|\[:[^]:]*:\]|[^]\\])*\]", re.DOTALL)
 _DEEP = ("**",)
 _DEEP_NAME = re.compile(r"\*{2,}")
+_SPECIAL = re.compile(r"[*?\[\\]")
+# A comparison takes as many steps as this at most, which is some ten milliseconds.
+_STEPS_MAX = 2**16
 
 
 @lru_cache(maxsize=65_536)
@@ -28,6 +31,8 @@ def may_meet(one: str, other: str) -> bool:
     """
     if one.startswith("!") or other.startswith("!"):
         return False
+    if len(one) * len(other) > _STEPS_MAX and (_SPECIAL.search(one) or _SPECIAL.search(other)):
+        return True
     return meet(_segments(one), _segments(other), _DEEP, _segments_meet)
 
 
