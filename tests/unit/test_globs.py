@@ -1,6 +1,7 @@
 """Whether two globs may meet, against a matcher that looks at real paths."""
 
 import fnmatch
+import time
 
 from coord_runtime.globs import may_meet
 from hypothesis import assume, given, settings
@@ -50,6 +51,26 @@ def test_globs_that_match_one_path_may_meet(data: st.DataObject, path: list[str]
     one, other = data.draw(globs_of(path)), data.draw(globs_of(path))
     assume(matches(one, path) and matches(other, path))
     assert may_meet(one, other)
+
+
+def test_a_class_ends_where_git_says_that_it_does() -> None:
+    assert may_meet("/v[0-9\\]].sql", "/v1.sql")
+    assert may_meet("/v[[:digit:]x].sql", "/vx.sql")
+    assert may_meet("/v[]0-9].sql", "/v1.sql")
+    assert may_meet("/v[0/9].sql", "/v9.sql")
+    assert not may_meet("/v\\[0].sql", "/v0.sql")
+
+
+def test_more_than_two_stars_are_as_many_folders_as_two() -> None:
+    assert may_meet("/src/***/a.py", "/src/x/y/a.py")
+    assert not may_meet("/src/***/a.py", "/docs/a.py")
+
+
+def test_long_globs_are_taken_to_meet_rather_than_compared() -> None:
+    began = time.perf_counter()
+    assert may_meet("*a" * 2_000 + "x", "*a" * 2_000 + "y")
+    assert time.perf_counter() - began < 0.5
+    assert not may_meet("/a" + "b" * 500, "/a" + "c" * 500)
 
 
 def test_globs_of_different_folders_do_not_meet() -> None:

@@ -9,9 +9,14 @@ from functools import lru_cache
 from coord.guard import ANY_NUMBER, ANY_ONE, DEEP, meet
 
 _STAR, _ANY = "*", "?"
-_TOKEN = re.compile(r"\\(.)|(\*+)|(\?)|(\[[!^]?\]?[^\]]*\])|(.)", re.DOTALL)
-_CLASS = "[]"
+_TOKEN = re.compile(r"\\(.)|(\*+)|(\?)|(.)", re.DOTALL)
+# What is in a class may be escaped, named, as in `[[:digit:]]`, or a slash.
+_CLASS = re.compile(r"(\\.)|\[[!^]?\]?(?:\\.|\[:[^]:]*:\]|[^]\\])*\]", re.DOTALL)
 _DEEP = ("**",)
+_DEEP_NAME = re.compile(r"\*{2,}")
+_SPECIAL = re.compile(r"[*?\[\\]")
+# A comparison takes as many steps as this at most, which is some ten milliseconds.
+_STEPS_MAX = 2**16
 
 
 @lru_cache(maxsize=65_536)
@@ -26,6 +31,8 @@ def may_meet(one: str, other: str) -> bool:
     """
     if one.startswith("!") or other.startswith("!"):
         return False
+    if len(one) * len(other) > _STEPS_MAX and (_SPECIAL.search(one) or _SPECIAL.search(other)):
+        return True
     return meet(_segments(one), _segments(other), _DEEP, _segments_meet)
 
 
@@ -46,21 +53,24 @@ def _written(token: str) -> str:
 
 @lru_cache(maxsize=4_096)
 def _segments(glob: str) -> tuple[tuple[str, ...], ...]:
-    """Return the tokens of each segment; a deep one stands for any number of segments."""
-    path = glob.strip().rstrip("/")
+    """Return the tokens of each segment; a deep one stands for any number of segments.
+
+    A class of characters is taken to be any character.
+    """
+    path = _CLASS.sub(lambda found: found[1] or _ANY, glob.strip()).rstrip("/")
     anchored = "/" in path
     names = [name for name in path.split("/") if name not in ("", ".")]
-    segments = [_DEEP if name == "**" else _tokens(name) for name in names]
+    segments = [_DEEP if _DEEP_NAME.fullmatch(name) else _tokens(name) for name in names]
     return (*(() if anchored else (_DEEP,)), *segments, _DEEP)
 
 
 def _tokens(name: str) -> tuple[str, ...]:
     tokens: list[str] = []
-    for escaped, star, any_one, characters, plain in _TOKEN.findall(name):
+    for escaped, star, any_one, plain in _TOKEN.findall(name):
         if star:
             tokens.append(_STAR)
-        elif any_one or characters:
-            tokens.append(_ANY if any_one else _CLASS)
+        elif any_one:
+            tokens.append(_ANY)
         else:
             # Marked, so that an escaped star is none.
             tokens.append(f"={escaped or plain}")
