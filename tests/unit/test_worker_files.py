@@ -8,7 +8,7 @@ from coord.environment import Environment
 from coord.texts import cut
 from coord.v1 import common_pb2, coordinator_pb2, queue_pb2
 from coord_worker.agent_files import open_to_append
-from coord_worker.conflicts import as_message
+from coord_worker.conflicts import SENDER, THREAD, as_message
 from coord_worker.folders import encode, log_path
 from coord_worker.inbox import Inbox
 from coord_worker.money import parse_expense
@@ -133,3 +133,15 @@ def test_agents_read_of_conflicts_in_their_inbox(tmp_path: Path) -> None:
     assert "the work of w2 on t in a.txt" in told["body"]
     assert "what has landed in b.txt" in told["body"]
     assert "nobody's work any more" in over["body"]
+
+
+def test_the_next_agent_hears_nothing_of_the_conflicts_of_the_one_before(tmp_path: Path) -> None:
+    environment = Environment(lambda: 7, lambda: 7, Random(1))
+    inbox = Inbox(tmp_path / "inbox.jsonl")
+    inbox.forget(SENDER, THREAD)
+    inbox.add(coordinator_pb2.WorkerMessage(message_id="1", sender="w2", thread=THREAD))
+    inbox.add(as_message(coordinator_pb2.Conflict(), environment))
+    inbox.forget(SENDER, THREAD)
+    inbox.add(coordinator_pb2.WorkerMessage(message_id="1", sender="w2", thread=THREAD))
+    (kept,) = map(json.loads, (tmp_path / "inbox.jsonl").read_text().splitlines())
+    assert kept["id"] == "1"

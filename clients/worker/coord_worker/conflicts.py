@@ -5,7 +5,7 @@ from coord.times import timestamp
 from coord.v1 import coordinator_pb2
 
 SENDER = "coord"
-_THREAD = "conflicts"
+THREAD = "conflicts"
 _OVER = "What is in your worktree conflicts with nobody's work any more.\n"
 
 
@@ -17,7 +17,7 @@ def as_message(
     return coordinator_pb2.WorkerMessage(
         message_id=environment.new_id("conflict-"),
         sender=SENDER,
-        thread=_THREAD,
+        thread=THREAD,
         body="\n".join(parts) or _OVER,
         sent_at=timestamp(environment.now_ns()),
     )

@@ -2,6 +2,8 @@
 
 import json
 import os
+from itertools import compress
+from operator import not_
 from pathlib import Path
 
 from coord.times import timestamp_ns
@@ -39,6 +41,21 @@ class Inbox:
             file.flush()
             os.fsync(file.fileno())
         self._seen.add(message.message_id)
+
+    def forget(self, sender: str, thread: str) -> None:
+        """Drop a thread of a sender's from the file: it says nothing to the next agent."""
+        if not self._path.exists():
+            return
+        lines = self._path.read_text().splitlines(keepends=True)
+        told = map(json.loads, lines)
+        of_thread = [(one["sender"], one["thread"]) == (sender, thread) for one in told]
+        if any(of_thread):
+            draft = self._path.with_suffix(".draft")
+            with draft.open("w") as file:
+                file.writelines(compress(lines, map(not_, of_thread)))
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(self._path)
 
 
 def _as_line(message: coordinator_pb2.WorkerMessage) -> dict[str, object]:

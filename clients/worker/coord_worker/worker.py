@@ -15,7 +15,7 @@ from coord.v1 import common_pb2, coordinator_pb2, queue_pb2
 from coord_worker.agents import agent_of
 from coord_worker.attempt import Attempt, Setting, Stop
 from coord_worker.config import WorkerConfig
-from coord_worker.conflicts import as_message
+from coord_worker.conflicts import SENDER, THREAD, as_message
 from coord_worker.inbox import Inbox, inbox_path
 from coord_worker.leftovers import Leftovers, end_leftovers, remove_unbegun
 from coord_worker.orphans import Orphans
@@ -132,6 +132,7 @@ class Worker:
         self._leave_if_done()
 
     def _assign(self, assigned: coordinator_pb2.Assigned) -> None:
+        self._inbox.forget(SENDER, THREAD)
         attempt = Attempt(assigned, self._setting)
         token = attempt.ref.fencing_token
         if token in self._attempts:
