@@ -68,6 +68,7 @@ def test_openais_headers() -> None:
         ("soon", 0),
         ("-5", 0),
         ("1e9", 0),
+        ("172800", 86_400),
         ("99999999999", 0),
         ("\N{ARABIC-INDIC DIGIT FIVE}", 0),
     ],
