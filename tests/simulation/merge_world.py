@@ -256,7 +256,7 @@ class MergeWorld:
         self._process = Process(self.repository, self.leases, self.chance)
         self.store = SqliteIntegratorStore(self._database, PROJECT)
         queue, keeper = self._furnish(self._process, self.store)
-        reporter = Reporter(self.store, self.leases)  # type: ignore[arg-type]
+        reporter = Reporter(self.store, self.leases)  # type: ignore[arg-type]  # simulated
         self._tasks += [
             asyncio.create_task(self._merge(queue)),
             asyncio.create_task(self._tell(keeper, reporter)),

@@ -168,8 +168,8 @@ _PROJECT = (ledger_pb2.SCOPE_KIND_PROJECT, "")
 
 def _scope(place: Place, scope: tuple[int, str]) -> ledger_pb2.Scope:
     kind, name = scope
-    # The generated enum is an int in all but type.
-    return ledger_pb2.Scope(kind=kind, id=name or place.project)  # type: ignore[arg-type]
+    where = name or place.project
+    return ledger_pb2.Scope(kind=kind, id=where)  # type: ignore[arg-type]  # an int but for its type
 
 
 def _usd(nanos: int) -> common_pb2.Money:

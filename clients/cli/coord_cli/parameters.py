@@ -17,7 +17,7 @@ class _Amount(click.ParamType[T]):
 
     def convert(self, value: Any, param: Any, ctx: Any) -> T:
         if not isinstance(value, str):
-            return value  # type: ignore[no-any-return]  # A default.
+            return value  # type: ignore[no-any-return]  # a default
         try:
             return self._parse(value)
         except ValueError as error:

@@ -76,7 +76,7 @@ class Account:
             for threshold in cap.passed():
                 warned = ledger_pb2.BudgetWarned(
                     balance=self.balance(),
-                    window=cap.window,  # type: ignore[arg-type]
+                    window=cap.window,  # type: ignore[arg-type]  # stored as a number
                     threshold=threshold,
                 )
                 events.append(ledger_pb2.LedgerEvent(budget_warned=warned))
@@ -84,7 +84,7 @@ class Account:
                 cap.exceeded = True
                 exceeded = ledger_pb2.BudgetExceeded(
                     balance=self.balance(),
-                    window=cap.window,  # type: ignore[arg-type]
+                    window=cap.window,  # type: ignore[arg-type]  # stored as a number
                 )
                 events.append(ledger_pb2.LedgerEvent(budget_exceeded=exceeded))
         return events
@@ -102,7 +102,7 @@ class Account:
 
     def _budget(self, cap: Cap) -> ledger_pb2.Budget:
         return ledger_pb2.Budget(
-            window=cap.window,  # type: ignore[arg-type]
+            window=cap.window,  # type: ignore[arg-type]  # stored as a number
             cap=self.money(cap.most),
             posted=self.money(cap.posted),
             began_at=timestamp(cap.began_ns) if cap.began_ns else None,

@@ -114,8 +114,7 @@ class Prices:
 
 
 def _listed(usage: common_pb2.Usage, at: datetime) -> Priced:
-    # It takes a while to import, which programs that never ask for a price do without.
-    import genai_prices  # noqa: PLC0415
+    import genai_prices  # noqa: PLC0415 - slow; most programs never ask for a price.
 
     # There, what was read from or written to a cache is part of the input.
     read, written = usage.cache_read_tokens, usage.cache_write_tokens
