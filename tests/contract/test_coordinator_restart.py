@@ -205,12 +205,16 @@ async def test_what_was_taken_back_while_it_waited_is_not_asked_for_again(tmp_pa
     clock = Clock()
     async with started(tmp_path, clock) as fleet:
         worker = await _waiting_for_tokens(fleet)
+        # Who has nothing and waits for nothing is taken to have left when its connection breaks.
+        await fleet.add(spec("a"))
+        attempt = ref(await worker.hear("assigned"))
         await worker.say(rate_settlement=pb.RateSettlement(rate_id="rate"))
         over = admission_pb2.CallSettlement(call_id="call", model=_MODEL)
         await worker.acknowledgement(await worker.say(call_settlement=over))
     clock.pass_ns(3600 * SECOND)
     async with started(tmp_path, clock) as fleet:
-        again = await fleet.back(worker, "w", buckets=["key"])
+        again = await fleet.back(worker, "w", buckets=["key"], held=[attempt])
+        assert again.welcome.resumed
         await again.say(rate_request=pb.RateRequest(rate_id="new", estimate=_FEW))
         assert await _answered(again) == "new"
 
