@@ -228,7 +228,8 @@ def test_all_lands_but_for_what_cannot(done: Done) -> None:
 
 def test_every_landed_tree_has_passed_the_check(done: Done) -> None:
     landed = [one for one in done.attempts() if one["commit"]]
-    assert [one for one in landed if not one["checks"] or not one["checks"][-1]["passed"]] == []
+    # A change may be red together with others, or be seen to be flaky, and land by itself.
+    assert [one for one in landed if not any(run["passed"] for run in one["checks"])] == []
     history = done.history()
     assert sorted(one["commit"] for one in landed) == sorted(history)
     for commit in (history[0], history[len(history) // 2]):

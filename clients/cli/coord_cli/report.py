@@ -23,10 +23,21 @@ _WORKER = ledger_pb2.SCOPE_KIND_WORKER
 
 @dataclass(frozen=True)
 class CheckLine:
-    """One run of the check, on the merged tree or on the target's. `output` is its end."""
+    """One run of the check.
+
+    Attributes:
+        passed: Whether it was green.
+        of_target: Whether it was on the target alone; otherwise on the merged tree.
+        others: The tasks whose changes were merged with this one. It may land though it was red
+            together with them.
+        exit_status: The command's; -1 where it was stopped by its timeout.
+        elapsed_ns: How long it took.
+        output: The end of what it printed.
+    """
 
     passed: bool
     of_target: bool
+    others: Sequence[str]
     exit_status: int
     elapsed_ns: int
     output: str
@@ -161,7 +172,7 @@ def _line(
         cost_nanos=cost_nanos,
         commit=change.landed_commit,
         kept=change.wip_ref,
-        checks=[_check(run) for run in last_judgement(change.runs)],
+        checks=[_check(run, change.change_id) for run in last_judgement(change.runs)],
     )
 
 
@@ -174,6 +185,12 @@ def _result(task: queue_pb2.Task, attempt: queue_pb2.Attempt, change: integrator
     return "landed" if change.landed_commit else "no change" if complete else "ended"
 
 
-def _check(run: integrator_pb2.CheckRun) -> CheckLine:
-    elapsed_ns = timestamp_ns(run.ended_at) - timestamp_ns(run.started_at)
-    return CheckLine(run.passed, run.of_target, run.exit_status, max(elapsed_ns, 0), run.output)
+def _check(run: integrator_pb2.CheckRun, change_id: str) -> CheckLine:
+    return CheckLine(
+        passed=run.passed,
+        of_target=run.of_target,
+        others=[one.rpartition("@")[0] for one in run.change_ids if one != change_id],
+        exit_status=run.exit_status,
+        elapsed_ns=max(timestamp_ns(run.ended_at) - timestamp_ns(run.started_at), 0),
+        output=run.output,
+    )

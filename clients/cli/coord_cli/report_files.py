@@ -11,7 +11,7 @@ from coord.environment import SYSTEM
 from coord_worker.folders import encode
 
 from coord_cli.amounts import format_exact, format_money
-from coord_cli.report import AttemptLine, Report, TaskReport
+from coord_cli.report import AttemptLine, CheckLine, Report, TaskReport
 from coord_cli.summary import as_json, headline, hints
 
 _ATTEMPTS = (
@@ -71,6 +71,7 @@ def _attempt_json(task: TaskReport, attempt: AttemptLine) -> dict[str, Any]:
             {
                 "passed": check.passed,
                 "of_target": check.of_target,
+                "with": list(check.others),
                 "exit_status": check.exit_status,
                 "elapsed_s": round(check.elapsed_ns / 1e9, 3),
                 "output": _check_path(task, attempt, number),
@@ -140,11 +141,22 @@ def _attempt_rows(report: Report) -> list[tuple[str, ...]]:
 
 def _check_cells(task: TaskReport, attempt: AttemptLine) -> Iterator[str]:
     for number, check in enumerate(attempt.checks, start=1):
-        verdict = "green" if check.passed else "red"
-        what = f"target {verdict}" if check.of_target else verdict
-        again = " again" if number > 1 and not check.of_target else ""
         path = _check_path(task, attempt, number)
-        yield f"[{what}{again} in {format_exact(check.elapsed_ns)}]({quote(path)})"
+        what = _verdict(check, attempt.checks[: number - 1])
+        yield f"[{what} in {format_exact(check.elapsed_ns)}]({quote(path)})"
+
+
+def _verdict(check: CheckLine, earlier: Sequence[CheckLine]) -> str:
+    verdict = "green" if check.passed else "red"
+    if check.of_target:
+        return f"target {verdict}"
+    if check.others:
+        verdict += f" with {', '.join(check.others)}"
+    return f"{verdict} again" if any(_same(check, one) for one in earlier) else verdict
+
+
+def _same(one: CheckLine, other: CheckLine) -> bool:
+    return (one.of_target, one.others) == (other.of_target, other.others)
 
 
 def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
