@@ -2,6 +2,8 @@
 # languages' workers also want Node.js, those of answers on disk strace; without them they are skipped
 # and say so.
 SHELL := /bin/bash
+# Tests start many programs: each would compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 VENV ?= .venv

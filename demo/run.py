@@ -21,7 +21,7 @@ import structlog
 from coord.v1 import ledger_pb2, queue_pb2
 from coord.v1.ledger_pb2_grpc import LedgerServiceStub
 from coord.v1.queue_pb2_grpc import QueueServiceStub
-from coord_host.host import Host, attach_or_start
+from coord_host.attach import Host, attach_or_start
 from coord_host.places import Place, locate
 
 from demo import verify

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from coord_cli.guard_hooks import guard_command, make_hooks
-from coord_host import Place
+from coord_host.places import Place
 from coord_runtime.globs import written_down
 
 from bench.report import Row, row

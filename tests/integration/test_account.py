@@ -12,7 +12,10 @@ from coord.v1 import admission_pb2, common_pb2, ledger_pb2, limiter_pb2
 from coord.v1.coordinator_pb2_grpc import CoordinatorServiceStub
 from coord.v1.ledger_pb2_grpc import LedgerServiceStub
 from coord.v1.limiter_pb2_grpc import LimiterServiceStub
-from coord_host import Host, Place, attach_or_start, locate_account, start, start_split
+from coord_host.attach import Host, attach_or_start
+from coord_host.host import start
+from coord_host.places import Place, locate_account
+from coord_host.split import start_split
 
 QUIET: dict[str, Any] = {"node": {"metrics": ""}}
 SHARED = {"coordinator": {"account": "key"}} | QUIET

@@ -1,5 +1,7 @@
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -224,3 +226,14 @@ def test_a_task_without_a_log_is_told(cli: Cli) -> None:
     result = cli("logs", "a", "--repo", str(cli.repo), "--state", str(cli.state))
     assert result.exit_code == 2
     assert "has a log of 'a': none has begun it, or `coord clean` has removed" in result.output
+
+
+def test_a_command_imports_only_what_it_needs() -> None:
+    code = """
+import sys
+from coord_cli.main import main
+main(["token", "--help"], standalone_mode=False)
+print([one for one in sys.modules if one in ("coord_cli.run", "coord_queue")])
+"""
+    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert told.stdout.splitlines()[-1] == "[]"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from coord.v1 import common_pb2, integrator_pb2, queue_pb2
 from coord_cli.command import looking
-from coord_host import locate
+from coord_host.places import locate
 
 from tests.integration.cli_project import Project
 from tests.integrator_rig import until

@@ -11,8 +11,9 @@ from coord_cli import errand as errands
 from coord_cli.crew import Crew
 from coord_cli.job import Patience
 from coord_cli.plan import load_plan
-from coord_host import Endpoint, Overrides, Place
-from coord_host.endpoint import publish
+from coord_host.endpoint import Endpoint, publish
+from coord_host.overrides import Overrides
+from coord_host.places import Place
 from coord_runtime.locks import FolderLock
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from coord import guard
 from coord_cli.guard_hooks import guard_command, make_hooks
-from coord_host import Place
+from coord_host.places import Place
 from coord_runtime.globs import written_down
 
 from tests.integration.repositories import ENVIRONMENT, git, make_repository

@@ -13,8 +13,11 @@ import pytest
 from coord.errors import CoordError
 from coord.v1 import queue_pb2
 from coord.v1.queue_pb2_grpc import QueueServiceStub
-from coord_host import attach_or_start, find, locate, start, start_split
-from coord_host.places import Place
+from coord_host.attach import attach_or_start
+from coord_host.endpoint import find
+from coord_host.host import start
+from coord_host.places import Place, locate
+from coord_host.split import start_split
 
 OVERRIDES: dict[str, dict[str, Any]] = {"node": {"metrics": ""}}
 

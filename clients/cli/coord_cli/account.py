@@ -3,7 +3,10 @@
 from pathlib import Path
 
 import click
-from coord_host import Endpoint, Overrides, locate_account, serve
+from coord_host.endpoint import Endpoint
+from coord_host.overrides import Overrides
+from coord_host.places import locate_account
+from coord_host.serving import serve
 from coord_runtime import logs
 
 from coord_cli.command import friendly_errors, json_option, run_async

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from coord_host import Overrides, Place, find
+from coord_host.endpoint import find
+from coord_host.overrides import Overrides
+from coord_host.places import Place
 from coord_integrator.provision import INCLUDE
 from coord_worker.agents import ShellAgent, agent_of, missing
 

@@ -8,7 +8,10 @@ from pathlib import Path
 import click
 from coord.errors import from_rpc
 from coord.v1 import coordinator_pb2, integrator_pb2, queue_pb2
-from coord_host import Overrides, Place, attach_or_start, find
+from coord_host.attach import attach_or_start
+from coord_host.endpoint import find
+from coord_host.overrides import Overrides
+from coord_host.places import Place
 from coord_integrator.lock import remove_lock
 from coord_integrator.worktrees import delete_tree
 from coord_runtime import logs

@@ -23,7 +23,9 @@ from coord.v1 import (
     limiter_pb2_grpc,
     queue_pb2_grpc,
 )
-from coord_host import Place, attach_or_look, find, locate
+from coord_host.attach import attach_or_look
+from coord_host.endpoint import find
+from coord_host.places import Place, locate
 
 from coord_cli.plan_problems import PlanError
 from coord_cli.run_log import logs_to

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import click
 from coord.v1 import integrator_pb2
-from coord_host import Place, find
+from coord_host.endpoint import find
+from coord_host.places import Place
 
 from coord_cli.command import Services, json_option, looking, place_options, run_async
 from coord_cli.output import as_dict, print_json, print_table

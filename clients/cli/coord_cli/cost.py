@@ -8,7 +8,7 @@ import click
 from coord.environment import SYSTEM
 from coord.times import SECOND, timestamp_ns
 from coord.v1 import common_pb2, ledger_pb2
-from coord_host import Place
+from coord_host.places import Place
 
 from coord_cli.amounts import CURRENCY, format_money
 from coord_cli.command import (

@@ -9,7 +9,7 @@ from typing import Protocol
 import click
 from coord.times import duration, from_seconds
 from coord.v1 import coordinator_pb2
-from coord_host import Place
+from coord_host.places import Place
 from coord_worker.agents import PRESETS
 from coord_worker.config import WorkerConfig
 from coord_worker.names import claim

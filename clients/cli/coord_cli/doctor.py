@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 import click
-from coord_host import Place, find
+from coord_host.endpoint import find
+from coord_host.places import Place
 
 from coord_cli.agent_check import WorktreeStart, check_agent
 from coord_cli.command import (

@@ -10,7 +10,8 @@ from typing import Any
 import click
 from coord.times import duration_ns
 from coord.v1 import queue_pb2
-from coord_host import check_same, differences, find, last_overrides
+from coord_host.endpoint import find, last_overrides
+from coord_host.overrides import check_same, differences
 from coord_worker.agents import ShellAgent, missing
 
 from coord_cli.amounts import count, format_length, format_money

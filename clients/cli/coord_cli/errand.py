@@ -13,7 +13,10 @@ import grpc.aio
 from coord.environment import SYSTEM
 from coord.times import from_seconds
 from coord.v1 import queue_pb2
-from coord_host import Host, Overrides, Place, attach_or_start, find, last_overrides, merged
+from coord_host.attach import Host, attach_or_start
+from coord_host.endpoint import find, last_overrides
+from coord_host.overrides import Overrides, merged
+from coord_host.places import Place
 
 from coord_cli.adding import add_plan, retry_failed
 from coord_cli.check_runs import check_target

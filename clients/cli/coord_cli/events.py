@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 from coord.v1 import coordinator_pb2
-from coord_host import Place, find
+from coord_host.endpoint import find
+from coord_host.places import Place
 
 from coord_cli.command import json_option, looking, place_options, run_async
 from coord_cli.event_lines import event_line, occurred_ns

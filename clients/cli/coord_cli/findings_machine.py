@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from coord_host import Place
+from coord_host.places import Place
 
 from coord_cli.findings import Finding
 

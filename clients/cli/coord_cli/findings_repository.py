@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 from coord.environment import SYSTEM
 from coord.times import SECOND
-from coord_host import Place
+from coord_host.places import Place
 
 from coord_cli.amounts import count
 from coord_cli.findings import Finding

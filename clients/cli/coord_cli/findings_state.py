@@ -8,7 +8,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from coord_host import Place
+from coord_host.places import Place
 from coord_worker.folders import ProcessRecord
 from coord_worker.leftovers import end_leftovers
 from coord_worker.names import claim

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from coord.v1 import integrator_pb2, ledger_pb2, queue_pb2
-from coord_host import Place
+from coord_host.places import Place
 
 from coord_cli.amounts import count, format_money
 from coord_cli.command import Services, looking

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from coord import guard as asked
 from coord.guard import FILE
-from coord_host import Place
+from coord_host.places import Place
 
 from coord_cli.command import place_options
 from coord_cli.guard_hooks import guard_command, guard_folder, make_hooks

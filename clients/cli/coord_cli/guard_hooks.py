@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from coord import guard
-from coord_host import Place
+from coord_host.places import Place
 
 from coord_cli.git import git
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-from coord_host import Place
+from coord_host.places import Place
 
 from coord_cli.command import UsageProblem, friendly_errors, json_option, place_options
 from coord_cli.git import git, git_items

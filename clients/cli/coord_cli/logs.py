@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 from coord.times import timestamp_ns
 from coord.v1 import integrator_pb2, queue_pb2
-from coord_host import Place, find
+from coord_host.endpoint import find
+from coord_host.places import Place
 from coord_worker.folders import log_path, task_logs
 
 from coord_cli.check_runs import last_judgement, run_lines, target_runs

@@ -1,63 +1,52 @@
 """The `coord` command."""
 
+import pkgutil
+
 import click
 
-from coord_cli.account import account
-from coord_cli.claims import claim, claims
-from coord_cli.clean import clean
-from coord_cli.completion import completion
-from coord_cli.conflicts import conflicts
-from coord_cli.cost import cost
-from coord_cli.doctor import doctor
-from coord_cli.events import events
-from coord_cli.guard import guard
-from coord_cli.init import init
-from coord_cli.logs import logs
-from coord_cli.merge import merge_group
-from coord_cli.messages import message
-from coord_cli.plan_command import plan_group
-from coord_cli.rate import rate
-from coord_cli.run import run
-from coord_cli.status import status
-from coord_cli.steering import resume, stop, strategy
-from coord_cli.tasks import task
-from coord_cli.token import token
-from coord_cli.up import up
-from coord_cli.worker import worker
+_COMMANDS = {
+    "account": "coord_cli.account:account",
+    "claim": "coord_cli.claims:claim",
+    "claims": "coord_cli.claims:claims",
+    "clean": "coord_cli.clean:clean",
+    "completion": "coord_cli.completion:completion",
+    "conflicts": "coord_cli.conflicts:conflicts",
+    "cost": "coord_cli.cost:cost",
+    "doctor": "coord_cli.doctor:doctor",
+    "events": "coord_cli.events:events",
+    "guard": "coord_cli.guard:guard",
+    "init": "coord_cli.init:init",
+    "logs": "coord_cli.logs:logs",
+    "merge": "coord_cli.merge:merge_group",
+    "message": "coord_cli.messages:message",
+    "plan": "coord_cli.plan_command:plan_group",
+    "rate": "coord_cli.rate:rate",
+    "resume": "coord_cli.steering:resume",
+    "run": "coord_cli.run:run",
+    "status": "coord_cli.status:status",
+    "stop": "coord_cli.steering:stop",
+    "strategy": "coord_cli.steering:strategy",
+    "task": "coord_cli.tasks:task",
+    "token": "coord_cli.token:token",
+    "up": "coord_cli.up:up",
+    "worker": "coord_cli.worker:worker",
+}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """The commands, each imported when it is needed: what one needs, most others do not."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        where = _COMMANDS.get(cmd_name)
+        return None if where is None else pkgutil.resolve_name(where)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="coord")
 def main() -> None:
     """Let many coding agents work on one git repository."""
-
-
-_COMMANDS = (
-    account,
-    claim,
-    claims,
-    clean,
-    completion,
-    cost,
-    conflicts,
-    doctor,
-    events,
-    guard,
-    init,
-    logs,
-    merge_group,
-    message,
-    plan_group,
-    rate,
-    resume,
-    run,
-    status,
-    stop,
-    strategy,
-    task,
-    token,
-    up,
-    worker,
-)
-for _command in _COMMANDS:
-    main.add_command(_command)

@@ -6,7 +6,7 @@ import click
 from coord.environment import SYSTEM
 from coord.times import timestamp_ns
 from coord.v1 import integrator_pb2
-from coord_host import Place
+from coord_host.places import Place
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from coord_cli.amounts import count, format_length

@@ -14,7 +14,8 @@ from coord.guard import who
 from coord.identity import ADDRESS, PROJECT, TOKEN, WORKER
 from coord.v1 import common_pb2
 from coord.v1.coordinator_pb2_grpc import CoordinatorServiceStub
-from coord_host import Place, find, locate
+from coord_host.endpoint import find
+from coord_host.places import Place, locate
 
 from coord_cli.command import friendly_errors, looking
 

@@ -8,7 +8,7 @@ import click
 from coord.environment import SYSTEM
 from coord.times import SECOND, duration, duration_ns, timestamp_ns
 from coord.v1 import admission_pb2, common_pb2, limiter_pb2
-from coord_host import Place
+from coord_host.places import Place
 
 from coord_cli.amounts import format_exact, format_money
 from coord_cli.command import (

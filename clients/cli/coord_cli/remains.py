@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from coord_host import locate
+from coord_host.places import locate
 
 from coord_cli.git import git, git_items, git_succeeds, run_git
 from coord_cli.kept_work import LEFT_BEHIND

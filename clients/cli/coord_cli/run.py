@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
-from coord_host import Overrides, Place
+from coord_host.overrides import Overrides
+from coord_host.places import Place
 
 from coord_cli.agent_check import WorktreeStart, check_setup
 from coord_cli.choice import choose

@@ -7,7 +7,9 @@ from typing import Any
 
 import click
 from coord_coordinator.strategies import STRATEGIES
-from coord_host import Overrides, Place, find
+from coord_host.endpoint import find
+from coord_host.overrides import Overrides
+from coord_host.places import Place
 
 from coord_cli.command import UsageProblem
 from coord_cli.env_file import env_file_option

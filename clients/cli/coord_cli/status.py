@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 from coord.v1 import coordinator_pb2, integrator_pb2, ledger_pb2, queue_pb2
-from coord_host import Place, find
+from coord_host.endpoint import find
+from coord_host.places import Place
 
 from coord_cli.amounts import count, format_money
 from coord_cli.command import Services, json_option, looking, place_options, run_async

@@ -3,7 +3,7 @@
 import click
 from coord.v1 import coordinator_pb2
 from coord_coordinator.strategies import STRATEGIES
-from coord_host import Place
+from coord_host.places import Place
 
 from coord_cli.command import json_option, looking, place_options, run_async
 from coord_cli.output import as_dict, print_json

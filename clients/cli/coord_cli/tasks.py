@@ -7,7 +7,7 @@ from typing import Any
 import click
 from coord.times import duration
 from coord.v1 import coordinator_pb2, queue_pb2
-from coord_host import Place
+from coord_host.places import Place
 
 from coord_cli.command import (
     EXIT_FAILED,

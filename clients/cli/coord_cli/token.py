@@ -3,7 +3,9 @@
 import shlex
 
 import click
-from coord_host import Place, attach_or_start, find
+from coord_host.attach import attach_or_start
+from coord_host.endpoint import find
+from coord_host.places import Place
 
 from coord_cli.command import UsageProblem, json_option, place_options, run_async
 from coord_cli.output import print_json

@@ -1,7 +1,10 @@
 """`coord up`: serves a project until it is told to stop."""
 
 import click
-from coord_host import Endpoint, Overrides, Place, serve
+from coord_host.endpoint import Endpoint
+from coord_host.overrides import Overrides
+from coord_host.places import Place
+from coord_host.serving import serve
 from coord_runtime import logs
 
 from coord_cli.command import friendly_errors, json_option, place_options, run_async

@@ -6,7 +6,9 @@ import shlex
 import click
 from coord.times import SECOND, duration
 from coord.v1 import coordinator_pb2
-from coord_host import Place, attach_or_start, find
+from coord_host.attach import attach_or_start
+from coord_host.endpoint import find
+from coord_host.places import Place
 from coord_runtime import logs
 from coord_worker.pool import WorkerPool
 

@@ -5,7 +5,8 @@ import signal
 from collections.abc import Callable
 
 from coord_host.endpoint import Endpoint
-from coord_host.host import Overrides, start
+from coord_host.host import start
+from coord_host.overrides import Overrides
 from coord_host.places import Place
 from coord_host.split import start_split
 

@@ -20,7 +20,8 @@ from coord_runtime.service import Service
 from coord_runtime.tokens import load_key
 
 from coord_host.endpoint import Endpoint, publish
-from coord_host.host import Overrides, account_of, services_of, settings_for
+from coord_host.host import services_of, settings_for
+from coord_host.overrides import Overrides, account_of
 from coord_host.places import Place
 
 _READY_S = 60.0
