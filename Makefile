@@ -20,7 +20,7 @@ define generate
 	rm -f $(1)/coord/v1/{admission,claims,common}_pb2_grpc.py*
 endef
 
-.PHONY: help setup lint fix proto test crash crash-limits crash-queue faults-coordinator faults-merging fuzz-merge graphs-queue model-queue demo bench clean
+.PHONY: help setup lint fix proto test crash crash-limits crash-queue crash-worktrees faults-coordinator faults-merging fuzz-merge graphs-queue model-queue demo bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -62,6 +62,9 @@ crash-queue: $(SETUP) ## Kill the queue at full speed, KILLS=100 times
 
 crash-limits: $(SETUP) ## Kill limiter and ledger at full speed, KILLS=100 times each
 	$(BIN)/python -m tests.crash.limits_campaign --kills $(or $(KILLS),100)
+
+crash-worktrees: $(SETUP) ## Kill the services while agents misbehave in worktrees, HISTORIES=500 times
+	$(BIN)/python -m tests.crash.worktree_campaign --histories $(or $(HISTORIES),500)
 
 faults-coordinator: $(SETUP) ## Break what workers and coordinator say: SCHEDULES=10000 and RACES=500 simulated, SOCKETS=200 real
 	$(BIN)/python -m tests.simulation.campaign conversation --histories $(or $(SCHEDULES),10000)
