@@ -103,6 +103,39 @@ async def test_a_branch_that_a_worktree_has_lost_is_made_anew(project: Project) 
     assert git(folder, "status", "--porcelain") == ""
 
 
+async def test_a_commit_of_a_detached_worktree_gets_a_ref_once(project: Project) -> None:
+    folder = project.folder / "state" / "worktrees" / "w9"
+    git(project.repo, "worktree", "add", "-q", "--detach", str(folder))
+    assert await findings(project) == (0, [])
+    git(folder, "commit", "-q", "--allow-empty", "-m", "work")
+    status, (found,) = await findings(project, "--fix")
+
+    assert (status, found["fixed"]) == (0, True)
+    ref = f"--points-at={git(folder, 'rev-parse', 'HEAD')}"
+    assert git(project.repo, "for-each-ref", "--format=%(refname)", ref, "refs/coord/wip")
+    assert await findings(project) == (0, [])
+
+
+async def test_a_folder_that_git_has_forgotten_is_told_and_clean_keeps_it(
+    project: Project,
+) -> None:
+    await project.run(project.plan('id = "a"'))
+    (folder,) = [
+        path for path in (project.folder / "state" / "worktrees").iterdir() if path.name[0] != "."
+    ]
+    (folder / "left.txt").write_text("left\n")
+    (folder / ".git").unlink()
+    git(project.repo, "worktree", "prune")
+    status, output = await project.call("doctor")
+
+    assert status == 0
+    assert f"git does not know the worktree {folder} any more" in output
+    assert (await project.call("clean"))[0] == 0
+    assert not folder.exists()
+    ref = git(project.repo, "for-each-ref", "--format=%(refname)", "refs/coord/wip")
+    assert git(project.repo, "show", f"{ref}:left.txt") == "left"
+
+
 async def test_a_worktree_that_a_dead_git_has_left_locked_is_unlocked(project: Project) -> None:
     folder = project.folder / "state" / "worktrees" / "w9"
     git(project.repo, "worktree", "add", "-q", "--lock", "--detach", str(folder))

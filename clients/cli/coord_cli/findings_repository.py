@@ -134,26 +134,59 @@ def _move_away(path: Path, folder: Path) -> None:
 
 
 def _worktrees(place: Place, repo: Path) -> Iterator[Finding]:
-    """Look for worktrees of Coord's without folder or branch, and for those left locked."""
+    """Look for what is amiss with worktrees of Coord's, and for folders that are none any more."""
     root = place.state / "worktrees"
-    for block in _blocks(git_items(repo, "worktree", "list", "--porcelain", "-z")):
-        path = Path(block["worktree"])
-        if path.parent == root and path.exists() and "locked" in block:
-            yield Finding(
-                f"the worktree {path} is locked: {block['locked'] or 'no reason is given'}",
-                "git does not remove it, and nothing of Coord's locks its worktrees for long",
-                "unlock it",
-                mend=partial(_unlock, repo, path),
-            )
-        if path.parent == root and path.exists() and not block.get("HEAD", "1").strip("0"):
-            yield _without_branch(repo, path, block.get("branch", ""))
-        if path.parent == root and not path.exists():
+    listed = _blocks(git_items(repo, "worktree", "list", "--porcelain", "-z"))
+    known = {Path(block["worktree"]): block for block in listed}
+    for path, block in known.items():
+        if path.parent == root and path.exists():
+            yield from _worktree(repo, path, block)
+        elif path.parent == root:
             yield Finding(
                 f"the folder of the worktree {path} is gone",
                 "git still holds its branch checked out",
                 "keep the commit that it stood on, and make git forget it",
                 mend=partial(_forget, repo, path, block.get("HEAD", "")),
             )
+    folders = sorted(root.iterdir()) if root.is_dir() else []
+    for path in folders:
+        if path not in known and not path.name.startswith("."):
+            yield _unknown(path)
+
+
+def _worktree(repo: Path, path: Path, block: dict[str, str]) -> Iterator[Finding]:
+    head = block.get("HEAD", "")
+    if "locked" in block:
+        yield Finding(
+            f"the worktree {path} is locked: {block['locked'] or 'no reason is given'}",
+            "git does not remove it, and nothing of Coord's locks its worktrees for long",
+            "unlock it",
+            mend=partial(_unlock, repo, path),
+        )
+    if "detached" in block and not _is_named(repo, head):
+        yield Finding(
+            f"the worktree {path} stands on {head[:10]}, which no branch leads to",
+            "an agent has left its branch; git drops what is committed there with the worktree",
+            f"keep that commit below {_KEPT}",
+            mend=partial(_keep, repo, path, head),
+        )
+    if "branch" in block and not head.strip("0"):
+        yield _without_branch(repo, path, block["branch"])
+
+
+def _is_named(repo: Path, commit: str) -> bool:
+    """Tell whether a branch or kept work leads to a commit."""
+    spaces = ("refs/heads", "refs/coord/wip")
+    return bool(git(repo, "for-each-ref", "--count=1", f"--contains={commit}", *spaces))
+
+
+def _unknown(path: Path) -> Finding:
+    return Finding(
+        f"git does not know the worktree {path} any more",
+        "what is in it is in its files alone",
+        "its worker's next attempt keeps it as a commit first, as does `coord clean`",
+        wrong=False,
+    )
 
 
 def _blocks(items: list[str]) -> list[dict[str, str]]:
@@ -198,9 +231,13 @@ def _unlock(repo: Path, path: Path) -> None:
     run_git(repo, "worktree", "unlock", str(path)).check_returncode()
 
 
+def _keep(repo: Path, path: Path, commit: str) -> None:
+    run_git(repo, "update-ref", f"{_KEPT}/{path.name}-{commit[:16]}", commit).check_returncode()
+
+
 def _forget(repo: Path, path: Path, commit: str) -> None:
     if commit.strip("0"):
-        run_git(repo, "update-ref", f"{_KEPT}/{path.name}-{commit[:16]}", commit).check_returncode()
+        _keep(repo, path, commit)
     run_git(repo, "worktree", "remove", "-f", "-f", str(path)).check_returncode()
 
 
