@@ -54,7 +54,7 @@ proto: $(SETUP) ## Generate the Python code of the contract
 test: $(SETUP) ## Run the tests
 	$(BIN)/pytest --numprocesses 3 --dist loadgroup
 
-crash: $(SETUP) ## Kill parts of the demo at random, RUNS=20 times embedded and split
+crash: $(SETUP) ## Damage the demo and its machine at random, RUNS=20 times embedded and split
 	$(BIN)/python -m tests.crash.campaign --runs $(or $(RUNS),20)
 
 crash-queue: $(SETUP) ## Kill the queue at full speed, KILLS=100 times

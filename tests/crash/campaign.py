@@ -1,6 +1,9 @@
-"""Kills services, workers and agents of the demo at random, then checks that nothing is lost.
+"""Damages a run of the demo at random, then checks that nothing is lost.
 
-`make crash RUNS=20` runs seeds 0 to 19, embedded and split; each history prints a line.
+Services, workers and agents are killed, at any moment or right before they touch the disk, and
+stand still for up to a minute; the clock jumps, the disk of the state fills up, and a second
+instance is started on the same state. `make crash RUNS=20` runs seeds 0 to 19, embedded and split;
+each history prints a line.
 """
 
 import argparse
@@ -23,19 +26,29 @@ from typing import IO, Any
 
 import psutil
 from coord.v1 import queue_pb2 as pb
+from coord_host.endpoint import find
 from coord_host.places import locate
 from coord_runtime.event_log import events_of
 
 from demo import verify
 from demo.run import make_repository
+from tests.crash.faults import Faults, put_on_own_disk
+from tests.integration.test_odd_repositories import NAMESPACE
 from tests.simulation.checkers import HistoryChecker
 
 _ROOT = Path(__file__).parents[2]
 _COORD = str(Path(sys.executable).with_name("coord"))
 _SERVICES = ("queue", "limiter", "ledger", "integrator", "coordinator")
-_KILLS_MAX = 6
-_FINISH_S = 150.0
+_FAULTS_MAX = 6
+# A program that stands still for a minute is waited for.
+_FINISH_S = 300.0
+_START_S = 60.0
 _LEAVE_S = 20.0
+_RESTARTS_MAX = 3
+_SECOND_S = 3.0
+# How a run ends whose tasks have ended, some of them badly, and one that has to be started again.
+_DONE, _AGAIN = 1, 3
+_KINDS = (*("kill",) * 6, *("armed",) * 3, "stop", "stop", "clock", "second")
 # Not all tasks of the demo are meant to land.
 _ENDS = {"rewrite": "FAILED", "rewrite-notes": "ABORTED"}
 
@@ -46,57 +59,120 @@ class Crashes:
 
     Attributes:
         folder: Where the project and the state are; nothing else is there.
-        seed: Decides what is killed when.
+        seed: Decides what happens when.
         split: Whether each service is a process of its own.
-        kills: How many of each kind were killed.
+        own_disk: Whether the state gets a small disk of its own, which fills up at times.
+        faults: How often each kind of thing has happened.
     """
 
     folder: Path
     seed: int
     split: bool
-    kills: Counter[str] = field(default_factory=Counter)
+    own_disk: bool = False
+    faults: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self._chance = Random(self.seed)
         self._repo = make_repository(self.folder / "textkit")
         self._journal = self.folder / "journal"
         self._journal.touch()
-        self._environment = os.environ | {
-            "DEMO_JOURNAL": str(self._journal),
-            "XDG_STATE_HOME": str(self.folder / "state"),
-        }
+        self._damage = Faults(self.folder / "faults", self._chance)
+        state = self.folder / "state"
+        self._environment = os.environ | self._damage.environment
+        self._environment |= {"DEMO_JOURNAL": str(self._journal), "XDG_STATE_HOME": str(state)}
         self._log = (self.folder / "log").open("a")
-        os.environ["XDG_STATE_HOME"] = str(self.folder / "state")
+        os.environ["XDG_STATE_HOME"] = str(state)
         self._place = locate(self._repo)
+        if self.own_disk:
+            put_on_own_disk(state)
+        self._kinds = [*_KINDS, *(["disk"] if self.own_disk else [])]
+        self._up: subprocess.Popen[bytes] | None = None
+        self._job: subprocess.Popen[bytes] | None = None
 
     def run(self) -> list[str]:
         """Run the history; return what is wrong with it."""
-        up = self._start_services() if self.split else None
         try:
-            problems = self._run_job(up)
+            problems = self._run_job()
         finally:
-            if up is not None:
-                _end(up)
+            self._damage.end()
+            for process in (self._job, self._up):
+                if process is not None:
+                    _end(process)
             self._log.close()
         return problems + self._broken() + self._leftovers()
 
-    def _run_job(self, up: "subprocess.Popen[bytes] | None") -> list[str]:
-        job = self._start_job()
-        while sum(self.kills.values()) < _KILLS_MAX:
-            with suppress(subprocess.TimeoutExpired):
-                job.wait(self._chance.uniform(0.3, 5.0))
+    def _run_job(self) -> list[str]:
+        self._keep_running()
+        while sum(self.faults.values()) < _FAULTS_MAX:
+            if self._wait(self._chance.uniform(0.3, 5.0)) == _DONE:
                 break
-            self._kill_something(job, up)
-            if job.poll() is not None:
-                job = self._start_job()
+            self._do_something()
+            self._keep_running()
+        for _ in range(_RESTARTS_MAX):
+            status = self._wait(_FINISH_S)
+            if status is None:
+                return ["the run did not finish"]
+            if status == _DONE:
+                return []
+            self._keep_running()
+        return [f"the run ended with status {status}"]
+
+    def _keep_running(self) -> None:
+        """Start what is not there any more."""
+        if self.split and (self._up is None or self._up.poll() is not None):
+            self._up = self._start_services()
+        if self._job is None or self._job.poll() is not None:
+            self._job = self._start_job()
+
+    def _wait(self, seconds: float) -> int | None:
+        """Wait for the run; return how it has ended, None where it goes on."""
+        assert self._job is not None
+        deadline = time.monotonic() + seconds
+        while self._job.poll() is None and time.monotonic() < deadline:
+            self._damage.pass_by()
+            time.sleep(0.05)
+        status = self._job.poll()
+        # Some tasks are not meant to land; but it is the same where the services have gone.
+        return status if status != _DONE or not self._unfinished() else _AGAIN
+
+    def _do_something(self) -> None:
+        kind = self._chance.choice(self._kinds)
+        match kind:
+            case "kill" | "stop":
+                told = self._hit(kind)
+            case "armed":
+                told = self._damage.arm()
+            case "clock":
+                told = self._damage.move_clock()
+            case "disk":
+                told = self._damage.fill(self.folder / "state")
+            case _:
+                told = self._start_second()
+        if told:
+            self.faults[kind] += 1
+            self._log.write(f"{told}\n")
+            self._log.flush()
+
+    def _hit(self, kind: str) -> str:
+        part = self._chance.choice(("service", "worker", "agent"))
+        victims = self._victims(part)
+        if not victims:
+            return ""
+        victim = self._chance.choice(victims)
+        told = self._damage.kill(victim) if kind == "kill" else self._damage.stop(victim)
+        if kind == "kill" and part == "service" and not self.split and self._job is not None:
+            self._job.wait()
+        return f"{told}: {part}"
+
+    def _start_second(self) -> str:
+        """Start services beside those that run: they say so, and end."""
+        second = self._start("up", "--repo", str(self._repo), *self._check())
         try:
-            status = job.wait(_FINISH_S)
+            second.wait(_SECOND_S)
         except subprocess.TimeoutExpired:
-            job.kill()
-            job.wait()
-            return ["the run did not finish"]
-        # 1: some tasks are not meant to land.
-        return [] if status == 1 else [f"the run ended with status {status}"]
+            # The first ones are not there just now.
+            _end(second)
+        return "second instance"
 
     def _start_job(self) -> "subprocess.Popen[bytes]":
         agent = shlex.join([sys.executable, str(_ROOT / "demo" / "agent.py")])
@@ -122,39 +198,25 @@ class Crashes:
 
     def _start_services(self) -> "subprocess.Popen[bytes]":
         up = self._start("up", "--split", "--repo", str(self._repo), *self._check())
-        path = self._place.state / "host" / "endpoint.json"
-        deadline = time.monotonic() + 60
-        while not path.exists():
+        deadline = time.monotonic() + _START_S
+        while find(self._place) is None:
+            self._damage.pass_by()
+            if up.poll() is not None:
+                up = self._start("up", "--split", "--repo", str(self._repo), *self._check())
             assert time.monotonic() < deadline, "the services did not start"
             time.sleep(0.05)
         return up
 
-    def _kill_something(
-        self, job: "subprocess.Popen[bytes]", up: "subprocess.Popen[bytes] | None"
-    ) -> None:
-        kind = self._chance.choice(("service", "worker", "agent"))
-        victims = self._victims(kind, job, up)
-        if victims:
-            victim = self._chance.choice(victims)
-            self._log.write(f"kill -9 {kind} {victim.pid}\n")
-            self._log.flush()
-            with suppress(psutil.NoSuchProcess):
-                victim.kill()
-                self.kills[kind] += 1
-        if kind == "service" and not self.split:
-            job.wait()
-
-    def _victims(
-        self, kind: str, job: "subprocess.Popen[bytes]", up: "subprocess.Popen[bytes] | None"
-    ) -> list[psutil.Process]:
-        if kind == "service" and not self.split:
-            return [psutil.Process(job.pid)]
-        root = up if kind == "service" and up is not None else job
+    def _victims(self, part: str) -> list[psutil.Process]:
+        assert self._job is not None
+        if part == "service" and not self.split:
+            return [psutil.Process(self._job.pid)] if self._job.poll() is None else []
+        root = self._up if part == "service" and self._up is not None else self._job
         wanted = {
             "service": [f"coord_{name}" for name in _SERVICES],
             "worker": ["coord_worker"],
             "agent": [str(_ROOT / "demo" / "agent.py")],
-        }[kind]
+        }[part]
         try:
             children = psutil.Process(root.pid).children(recursive=True)
         except psutil.NoSuchProcess:
@@ -178,15 +240,21 @@ class Crashes:
 
     def _history(self) -> list[str]:
         """Replay the queue's events; compare the end with what is meant to be."""
-        checker = HistoryChecker()
-        with closing(sqlite3.connect(self._place.state / "queue" / "queue.db")) as sql:
-            pages = sql.execute("SELECT last, body FROM event_pages ORDER BY last").fetchall()
         try:
-            for last, page in pages:
-                for event in events_of(last, page, pb.QueueEvent):
-                    checker.take(event)
+            return self._unfinished()
         except AssertionError as error:
             return [f"history: {error}"]
+
+    def _unfinished(self) -> list[str]:
+        """Return the tasks that have not ended as they are meant to."""
+        checker = HistoryChecker()
+        with closing(
+            sqlite3.connect(f"file:{self._place.state}/queue/queue.db?mode=ro", uri=True)
+        ) as sql:
+            pages = sql.execute("SELECT last, body FROM event_pages ORDER BY last").fetchall()
+        for last, page in pages:
+            for event in events_of(last, page, pb.QueueEvent):
+                checker.take(event)
         ends = {
             task: pb.TaskState.Name(state).removeprefix("TASK_STATE_")
             for task, state in checker.states.items()
@@ -224,6 +292,8 @@ def _command(process: psutil.Process) -> str:
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
+    if process.poll() is not None:
+        return
     process.send_signal(signal.SIGTERM)
     try:
         process.wait(60)
@@ -234,10 +304,15 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 def main() -> int:
     """Run the campaign; exit 1 if a history is wrong."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if not options.inside:
+        # Where disks can be mounted that nobody else sees, and that go with this process.
+        command = ["unshare", *NAMESPACE, sys.executable, "-m", "tests.crash.campaign", "--inside"]
+        os.execvp(command[0], [*command, *sys.argv[1:]])
     wrong = 0
     for seed in range(options.first, options.first + options.runs):
         for split in (False, True):
@@ -248,19 +323,21 @@ def main() -> int:
 
 def _report(seed: int, *, split: bool) -> bool:
     folder = Path(tempfile.mkdtemp(prefix="coord-crash-"))
-    crashes = Crashes(folder, seed, split)
+    crashes = Crashes(folder, seed, split, own_disk=True)
     begin = time.monotonic()
     problems = crashes.run()
     row = {
         "seed": seed,
         "form": "split" if split else "embedded",
-        "kills": dict(crashes.kills),
+        "faults": dict(crashes.faults),
         "seconds": round(time.monotonic() - begin, 1),
         "problems": problems,
     }
     if problems:
         row["folder"] = str(folder)
-    else:
+        shutil.copytree(folder / "state", folder / "state-kept", symlinks=True)
+    subprocess.run(["umount", str(folder / "state")], check=True)
+    if not problems:
         shutil.rmtree(folder)
     print(json.dumps(row), flush=True)  # noqa: T201 - likewise.
     return bool(problems)

@@ -15,4 +15,4 @@ def test_kills_at_random_lose_nothing(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     crashes = Crashes(tmp_path, seed=2, split=form == "split")
     assert crashes.run() == []
-    assert crashes.kills
+    assert crashes.faults
