@@ -20,7 +20,7 @@ define generate
 	rm -f $(1)/coord/v1/{admission,claims,common}_pb2_grpc.py*
 endef
 
-.PHONY: help setup lint fix proto test crash crash-limits crash-queue crash-worktrees faults-coordinator faults-merging fuzz-merge graphs-queue model-queue demo bench clean
+.PHONY: help setup lint fix proto test crash crash-limits crash-queue crash-worktrees faults-coordinator faults-merging fuzz-merge graphs-queue model-queue soak demo bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -82,6 +82,9 @@ model-queue: $(SETUP) ## Compare the queue with its model in EXAMPLES=2000 rando
 
 faults-merging: $(SETUP) ## Break what the merge queue works with in HISTORIES=1000 simulated histories
 	$(BIN)/python -m tests.simulation.campaign merging --histories $(or $(HISTORIES),1000)
+
+soak: $(SETUP) ## Look whether a host stays as it is under steady work for MINUTES=60
+	$(BIN)/python -m bench.soak $(or $(MINUTES),60)
 
 demo: $(SETUP) ## Run the main job on a small project with scripted agents
 	$(BIN)/python -m demo.run
