@@ -39,7 +39,7 @@ from tests.simulation.checkers import HistoryChecker
 _ROOT = Path(__file__).parents[2]
 _COORD = str(Path(sys.executable).with_name("coord"))
 _SERVICES = ("queue", "limiter", "ledger", "integrator", "coordinator")
-_FAULTS_MAX = 6
+_FAULTS_MAX, _FAULTS_QUICK = 6, 3
 # A program that stands still for a minute is waited for.
 _FINISH_S = 300.0
 _START_S = 60.0
@@ -48,7 +48,8 @@ _RESTARTS_MAX = 3
 _SECOND_S = 3.0
 # How a run ends whose tasks have ended, some of them badly, and one that has to be started again.
 _DONE, _AGAIN = 1, 3
-_KINDS = (*("kill",) * 6, *("armed",) * 3, "stop", "stop", "clock", "second")
+_KILLS = (*("kill",) * 6, *("armed",) * 3)
+_OTHERS = ("stop", "stop", "clock", "second")
 # Not all tasks of the demo are meant to land.
 _ENDS = {"rewrite": "FAILED", "rewrite-notes": "ABORTED"}
 
@@ -62,6 +63,7 @@ class Crashes:
         seed: Decides what happens when.
         split: Whether each service is a process of its own.
         own_disk: Whether the state gets a small disk of its own, which fills up at times.
+        quick: Whether there are only kills, and few of them.
         faults: How often each kind of thing has happened.
     """
 
@@ -69,6 +71,7 @@ class Crashes:
     seed: int
     split: bool
     own_disk: bool = False
+    quick: bool = False
     faults: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -85,7 +88,8 @@ class Crashes:
         self._place = locate(self._repo)
         if self.own_disk:
             put_on_own_disk(state)
-        self._kinds = [*_KINDS, *(["disk"] if self.own_disk else [])]
+        others = [*_OTHERS, *(["disk"] if self.own_disk else [])]
+        self._kinds = [*_KILLS, *(others if not self.quick else [])]
         self._up: subprocess.Popen[bytes] | None = None
         self._job: subprocess.Popen[bytes] | None = None
 
@@ -103,7 +107,7 @@ class Crashes:
 
     def _run_job(self) -> list[str]:
         self._keep_running()
-        while sum(self.faults.values()) < _FAULTS_MAX:
+        while sum(self.faults.values()) < (_FAULTS_QUICK if self.quick else _FAULTS_MAX):
             if self._wait(self._chance.uniform(0.3, 5.0)) == _DONE:
                 break
             self._do_something()
