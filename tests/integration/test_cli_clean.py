@@ -111,6 +111,22 @@ async def test_all_is_refused_and_removes_nothing_while_something_has_not_landed
     assert "good.txt" in git(project.repo, "ls-tree", "--name-only", "main")
 
 
+async def test_all_that_has_not_landed_can_be_given_up_at_once_but_nothing_that_has(
+    project: Project,
+) -> None:
+    (project.repo / "README").write_text("my own change\n")
+    plan = project.plan('id = "good"', 'id = "bad"\nretries = 0')
+    await project.run(plan, agent=HALF)
+    await project.call("clean")
+    assert [ref for ref in refs(project) if ref.startswith("refs/coord/wip/")]
+    status, output = await project.call("clean", "--all", "--discard-unlanded")
+    assert (status, "git merge coord/main" in output) == (1, True)
+    git(project.repo, "stash", "-q")
+    git(project.repo, "merge", "-q", "coord/main")
+    assert (await project.call("clean", "--all", "--discard-unlanded"))[0] == 0
+    assert refs(project) == []
+
+
 async def test_all_is_refused_while_the_users_branch_lacks_what_has_landed(
     project: Project,
 ) -> None:

@@ -35,6 +35,7 @@ from coord_cli.output import print_json
 from coord_cli.remains import (
     LANDING,
     REPORT,
+    UNLANDED,
     Remain,
     checked_out,
     delete_refs,
@@ -61,6 +62,7 @@ class Order:
     target: str
     everything: bool
     discard: Sequence[str]
+    unlanded: bool
     dry_run: bool
     as_json: bool
     running: bool
@@ -83,6 +85,11 @@ class Tally:
         for one in remains:
             (self.kept if one.why else self.gone).append(one)
 
+    def give_up(self, remain: Remain) -> None:
+        """Let something go all the same."""
+        self.kept.remove(remain)
+        self.gone.append(remain)
+
 
 @dataclass(frozen=True)
 class Landed:
@@ -102,6 +109,9 @@ class Landed:
 @click.option(
     "--discard", multiple=True, metavar="NAME", help="Remove this, though it has not landed."
 )
+@click.option(
+    "--discard-unlanded", "unlanded", is_flag=True, help="Remove all work that has not landed."
+)
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @json_option
 def clean(
@@ -110,19 +120,21 @@ def clean(
     target: str,
     everything: bool,
     discard: tuple[str, ...],
+    unlanded: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
     """Remove worktrees, branches, kept work and logs of what has landed.
 
     What has not landed stays; what is in a worktree is kept as a commit first. Exit codes: 0 done,
-    1 --all was refused because something would be lost; --discard names what may be.
+    1 --all was refused because something would be lost; --discard names what may be,
+    --discard-unlanded means all that agents have left, and nothing that has landed.
     """
     logs.configure("error")
     repo = place.repo or Path()
     with friendly_errors():
         running = find(place) is not None
-    order = Order(place, repo, target, everything, discard, dry_run, as_json, running)
+    order = Order(place, repo, target, everything, discard, unlanded, dry_run, as_json, running)
     run_async(lambda: _clean(order))
 
 
@@ -287,8 +299,11 @@ def _discard(order: Order, tally: Tally) -> None:
         remain = named.get(name)
         if remain is None:
             raise UsageProblem(f"--discard {name}: there is no such thing; see --dry-run --all")
-        tally.kept.remove(remain)
-        tally.gone.append(remain)
+        tally.give_up(remain)
+    if order.unlanded:
+        for remain in list(tally.kept):
+            if remain.why == UNLANDED or remain.kind == "folder":
+                tally.give_up(remain)
 
 
 def _add_last(order: Order, landed: Landed, tally: Tally) -> None:

@@ -12,6 +12,7 @@ from coord_cli.kept_work import LEFT_BEHIND
 
 LANDING = "refs/coord/landing"
 REPORT = "report"
+UNLANDED = "has not landed"
 _WIP = "refs/coord/wip/"
 _HEADS = "refs/heads/"
 _OWN_HEADS = "refs/heads/coord/"
@@ -151,7 +152,7 @@ def _is_left_by(ref: str, attempts: Collection[str]) -> bool:
 
 def _judge(ref: str, commit: str, *, landed: bool, used: bool) -> Remain:
     kind = "kept work" if ref.startswith(_WIP) else "branch"
-    why = "" if landed else "has not landed"
+    why = "" if landed else UNLANDED
     return Remain(kind, ref, why="is checked out" if used else why, commit=commit)
 
 
