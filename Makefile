@@ -20,7 +20,7 @@ define generate
 	rm -f $(1)/coord/v1/{admission,claims,common}_pb2_grpc.py*
 endef
 
-.PHONY: help setup lint fix proto test crash crash-limits crash-queue crash-worktrees faults-coordinator faults-merging fuzz-merge graphs-queue model-queue soak demo bench clean
+.PHONY: help setup lint fix proto test coverage crash crash-limits crash-queue crash-worktrees faults-coordinator faults-merging fuzz-merge graphs-queue model-queue soak demo bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -53,6 +53,12 @@ proto: $(SETUP) ## Generate the Python code of the contract
 
 test: $(SETUP) ## Run the tests
 	$(BIN)/pytest --numprocesses 3 --dist loadgroup
+
+coverage: $(SETUP) ## Say which lines of the services no test runs
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest --numprocesses 3 --dist loadgroup
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --skip-covered --show-missing --fail-under 95
 
 crash: $(SETUP) ## Damage the demo and its machine at random, RUNS=20 times embedded and split
 	$(BIN)/python -m tests.crash.campaign --runs $(or $(RUNS),20)
@@ -102,4 +108,4 @@ bench-%: $(SETUP) ## Run one benchmark suite, such as bench-spine
 	GRPC_VERBOSITY=ERROR $(BIN)/python -m bench $*
 
 clean: ## Remove what the targets made
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache bench/out
+	rm -rf $(VENV) .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache bench/out
