@@ -101,8 +101,9 @@ $(VENV)/.bench: $(SETUP)
 
 bench bench-coordinator bench-limits bench-queue: $(VENV)/.bench
 
-bench: ## Run all benchmark suites
+bench: ## Run all benchmark suites, and write their figures into docs/benchmarks.md
 	GRPC_VERBOSITY=ERROR $(BIN)/python -m bench
+	$(BIN)/python -m bench.document
 
 bench-%: $(SETUP) ## Run one benchmark suite, such as bench-spine
 	GRPC_VERBOSITY=ERROR $(BIN)/python -m bench $*

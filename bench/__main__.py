@@ -5,12 +5,14 @@ python -m bench [SUITE ...]
 
 import argparse
 import asyncio
+import os
 import shutil
 import tempfile
 from importlib import import_module
 from pathlib import Path
 
 from bench import report
+from bench.about import about
 
 _OUT = Path(__file__).resolve().parent / "out"
 
@@ -26,8 +28,10 @@ def main() -> None:
     if unknown:
         parser.error(f"there is no suite {unknown[0]!r}; there are: {', '.join(SUITES)}")
     for suite in suites:
+        load = os.getloadavg()[0]
         rows = asyncio.run(_run(suite))
-        print(f"{suite}\n{report.table(rows)}\n-> {report.write(_OUT, suite, rows)}", flush=True)
+        path = report.write(_OUT, suite, rows, about(suite, load))
+        print(f"{suite}\n{report.table(rows)}\n-> {path}", flush=True)
 
 
 async def _run(suite: str) -> list[report.Row]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from bench.about import About
+
 OURS = "coord"
 
 
@@ -19,6 +21,7 @@ class Row:
         unit: Of the value and the goal.
         goal: What the value is to reach (or, where less is better, to stay below); None for none.
         met: Whether it does; None without a goal.
+        less_is_better: Whether the goal is not to be passed.
         against: Median, over the rounds, of the value divided by that of another side.
         spread: Difference of the largest and the smallest round, as a share of the median.
     """
@@ -28,6 +31,7 @@ class Row:
     unit: str
     goal: float | None = None
     met: bool | None = None
+    less_is_better: bool = False
     against: Mapping[str, float] = field(default_factory=dict)
     spread: float = 0.0
 
@@ -56,7 +60,7 @@ def row(
     shares = {
         name: statistics.median(ratios(rounds, theirs)) for name, theirs in (against or {}).items()
     }
-    return Row(case, value, unit, goal, met, shares, spread(rounds))
+    return Row(case, value, unit, goal, met, less_is_better, shares, spread(rounds))
 
 
 def compared(
@@ -91,10 +95,11 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(_line(line, widths) for line in lines)
 
 
-def write(folder: Path, suite: str, rows: Sequence[Row]) -> Path:
+def write(folder: Path, suite: str, rows: Sequence[Row], where: About) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{suite}.json"
-    path.write_text(json.dumps([asdict(one) for one in rows], indent=1) + "\n")
+    found = {"about": asdict(where), "rows": [asdict(one) for one in rows]}
+    path.write_text(json.dumps(found, indent=1) + "\n")
     return path
 
 

@@ -5,6 +5,7 @@ python -m bench.soak [MINUTES]
 
 import asyncio
 import json
+import os
 import shutil
 import statistics
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 import psutil
 
 from bench import report
+from bench.about import about
 from bench.pairs import Pairs
 from bench.spine.host import host
 
@@ -89,14 +91,17 @@ def rows(samples: Sequence[Sample]) -> list[report.Row]:
 def main() -> None:
     minutes = float(sys.argv[1]) if len(sys.argv) > 1 else 60.0
     _OUT.mkdir(exist_ok=True)
+    load = os.getloadavg()[0]
     state = Path(tempfile.mkdtemp(prefix="soak-", dir=_OUT))
     try:
         samples = asyncio.run(soak(state, minutes))
     finally:
         shutil.rmtree(state)
-    (_OUT / "soak-samples.json").write_text(json.dumps([asdict(one) for one in samples]) + "\n")
+    for sample in samples:
+        print(json.dumps(asdict(sample)))
     found = rows(samples)
-    print(f"{report.table(found)}\n-> {report.write(_OUT, 'soak', found)}")
+    path = report.write(_OUT, "soak", found, about("soak", load))
+    print(f"{report.table(found)}\n-> {path}")
 
 
 if __name__ == "__main__":

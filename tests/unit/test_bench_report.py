@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench import report
+from bench.about import about
 
 
 def test_a_row_holds_the_median_and_how_far_the_rounds_lie_apart() -> None:
@@ -39,9 +40,13 @@ def test_the_share_of_the_limit_has_the_goal() -> None:
     assert (share.goal, share.met) == (0.75, False)
 
 
-def test_a_suite_is_written_as_a_list_of_rows(tmp_path: Path) -> None:
-    path = report.write(tmp_path / "out", "spine", [report.row("case", "s", [1.0], goal=2.0)])
-    (row,) = json.loads(path.read_text())
+def test_a_suite_is_written_with_its_rows_and_where_it_ran(tmp_path: Path) -> None:
+    rows = [report.row("case", "s", [1.0], goal=2.0)]
+    path = report.write(tmp_path / "out", "spine", rows, about("spine", 0.5))
+    written = json.loads(path.read_text())
+    (row,) = written["rows"]
+    assert written["about"]["load"][0] == 0.5
+    assert written["about"]["versions"]["grpcio"]
     assert path.name == "spine.json"
     assert row == {
         "case": "case",
@@ -49,6 +54,7 @@ def test_a_suite_is_written_as_a_list_of_rows(tmp_path: Path) -> None:
         "unit": "s",
         "goal": 2.0,
         "met": False,
+        "less_is_better": False,
         "against": {},
         "spread": 0.0,
     }
