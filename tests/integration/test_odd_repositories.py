@@ -88,6 +88,29 @@ def shallow(folder: Path) -> Path:
     return folder / "shallow"
 
 
+def sha256(folder: Path) -> Path:
+    repo = folder / "repo"
+    repo.mkdir()
+    git(repo, "init", "-q", "-b", "main", "--object-format=sha256")
+    git(repo, "commit", "-q", "--allow-empty", "-m", "Begin")
+    return repo
+
+
+def partial(folder: Path) -> Path:
+    repo = usual(folder)
+    git(repo, "config", "uploadpack.allowFilter", "true")
+    (repo / "README").write_text("Another text.\n")
+    git(repo, "commit", "-q", "-a", "-m", "Second")
+    git(folder, "clone", "-q", "--filter=blob:none", f"file://{repo}", "partial")
+    return folder / "partial"
+
+
+def made_whole(folder: Path) -> Path:
+    repo = partial(folder)
+    git(repo, "fetch", "-q", "--refetch", "--no-filter")
+    return repo
+
+
 def master(folder: Path) -> Path:
     repo = usual(folder)
     git(repo, "branch", "-q", "-m", "trunk")
@@ -160,6 +183,9 @@ ODD = {
     "no commit": refused(empty, "make a first commit"),
     "bare": Odd(bare, landed="main"),
     "shallow": Odd(shallow, follows=True),
+    "sha256": Odd(sha256, follows=True),
+    "partial": refused(partial, "get them with `git fetch --refetch --no-filter`"),
+    "partial, made whole": Odd(made_whole, follows=True),
     "branch not called main": Odd(master, landed="coord/trunk", follows=True),
     "subfolder": Odd(subfolder, follows=True),
     "sparse": Odd(sparse, follows=True),
@@ -234,6 +260,15 @@ async def test_a_run_works_or_says_what_to_do(tmp_path: Path, name: str) -> None
         assert before.pop(index) != after.pop(index)
         assert git(repo, "status", "--porcelain", "--untracked-files=no") == ""
     assert after == before
+
+
+async def test_a_form_of_repository_that_git_does_not_know_is_refused(tmp_path: Path) -> None:
+    repo = usual(tmp_path)
+    git(repo, "config", "core.repositoryFormatVersion", "1")
+    git(repo, "config", "extensions.refsInTheSky", "true")
+    status, output = await run(repo, tmp_path)
+    assert (status, f"this git cannot read {repo}" in output) == (2, True), output
+    assert "Traceback" not in output
 
 
 async def test_what_lay_in_a_worktrees_folder_is_kept(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from coord.errors import invalid_argument, unavailable
 from coord.times import SECOND
 
+# What git says of a repository in a form that it does not know, such as one with reftable.
+_TOO_NEW = ("unknown repository extension", "Expected git repo version")
 _HASH_DIGITS = 10
 _NAME_MAX = 80
 _DEFAULT_PROJECT = "default"
@@ -81,10 +83,12 @@ def _git(repo: Path, question: str) -> str:
             # That says nothing of the repository.
             message = f"git was ended by signal {-error.returncode} in {repo}; try again"
             raise unavailable("GIT_ENDED", message, retry_after_ns=SECOND) from None
-        raise invalid_argument(
-            "NOT_A_REPOSITORY",
-            f"{repo} is not (in) a git repository; name one with --repo: {error.stderr.strip()}",
-        ) from None
+        complaint = " ".join(error.stderr.split())
+        if any(said in complaint for said in _TOO_NEW):
+            message = f"this git cannot read {repo}, a newer one might: {complaint}"
+        else:
+            message = f"{repo} is not (in) a git repository; name one with --repo: {complaint}"
+        raise invalid_argument("NOT_A_REPOSITORY", message) from None
     return done.stdout.removesuffix("\n")
 
 

@@ -46,7 +46,7 @@ class CheckoutFollower:
         checkout = await self._find(standing)
         if checkout is None or self._store.checkout_move() is not None:
             return False
-        git = self._repository.user.at(checkout.path)
+        git = (await self._repository.writing()).at(checkout.path)
         path, branch = str(checkout.path), self._target.branch
         move = CheckoutMove(path, branch, standing.target, standing.tip)
         if not await _is_clean(git) or await _would_overwrite(git, move):
@@ -62,7 +62,7 @@ class CheckoutFollower:
         if move is None:
             return
         log.info("repairing a move of the checkout", path=move.path)
-        git = self._repository.user.at(Path(move.path))
+        git = (await self._repository.writing()).at(Path(move.path))
         try:
             index = await _index_of(git)
             if index.is_ours():

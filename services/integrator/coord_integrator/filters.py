@@ -4,37 +4,73 @@ Coord runs those that the operator names, as his git configuration had them when
 opened: what an agent writes into the configuration since has no say.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from coord.errors import failed_precondition
 
 from coord_integrator.git import Git, join, split
 
 _LFS = "lfs"
+_EVERY = r"^filter\."
+# With these a filter that is configured changes nothing.
+_OFF = (("clean", ""), ("smudge", ""), ("process", ""), ("required", "false"))
 
 
-async def filter_options(user: Git, git_folder: Path, listed: str) -> tuple[str, ...]:
-    """Return the options with which git runs the listed filters.
+@dataclass(frozen=True)
+class Filters:
+    """The filters that git runs.
 
-    Args:
-        user: Runs git in the user's repository.
-        git_folder: Its git folder, where Git LFS keeps its objects by default.
-        listed: Names of filters, separated by commas.
-
-    Raises:
-        CoordError: FAILED_PRECONDITION with reason FILTER_NOT_LISTED where files go through another
-            filter that is configured: without it they would land as they are on disk.
+    Attributes:
+        settings: Their configuration, by key.
     """
-    names = {name.strip() for name in listed.split(",")}
-    configured = await _settings(user, r"^filter\.")
-    others = {_name(key) for key, _ in configured} - names
-    if others:
-        await _refuse_used(user, others, listed)
-    given = [(key, value) for key, value in configured if _name(key) in names]
-    if any(_name(key) == _LFS for key, _ in given):
-        storage = dict(await _settings(user, r"^lfs\.storage$")).get("lfs.storage", _LFS)
-        given.append(("lfs.storage", str(git_folder / storage)))
-    return tuple(part for key, value in given for part in ("-c", f"{key}={value}"))
+
+    settings: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    async def read(cls, user: Git, git_folder: Path, listed: str) -> Self:
+        """Read how the listed filters are configured.
+
+        Args:
+            user: Runs git in the user's repository.
+            git_folder: Its git folder, where Git LFS keeps its objects by default.
+            listed: Names of filters, separated by commas.
+
+        Raises:
+            CoordError: FAILED_PRECONDITION with reason FILTER_NOT_LISTED where files go through
+                another filter that is configured: without it they would land as they are on disk.
+        """
+        names = {name.strip() for name in listed.split(",")}
+        configured = await _settings(user, _EVERY)
+        others = {_name(key) for key, _ in configured} - names
+        if others:
+            await _refuse_used(user, others, listed)
+        given = [(key, value) for key, value in configured if _name(key) in names]
+        if any(_name(key) == _LFS for key, _ in given):
+            storage = dict(await _settings(user, r"^lfs\.storage$")).get("lfs.storage", _LFS)
+            given.append(("lfs.storage", str(git_folder / storage)))
+        return cls(tuple(given))
+
+    def run_by(self, git: Git) -> Git:
+        """Return a git that runs these, where no others are configured."""
+        return _configured(git, self.settings)
+
+    async def only(self, git: Git) -> Git:
+        """Return a git that runs these and no others, whatever has been configured meanwhile."""
+        names = {_name(key) for key, _ in self.settings}
+        now = {_name(key) for key, _ in await _settings(git, _EVERY)}
+        off = [(f"filter.{name}.{key}", value) for name in now - names for key, value in _OFF]
+        return _configured(git, [*self.settings, *off])
+
+
+def _configured(git: Git, settings: Sequence[tuple[str, str]]) -> Git:
+    """Return a git with settings of its own; as variables, since a name may have any character."""
+    variables = {"GIT_CONFIG_COUNT": str(len(settings))}
+    for number, (key, value) in enumerate(settings):
+        variables |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    return git.with_variables(**variables)
 
 
 async def _refuse_used(user: Git, filters: set[str], listed: str) -> None:

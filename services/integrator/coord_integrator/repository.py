@@ -8,13 +8,14 @@ can break it; and no configuration that an agent can write has a say in it.
 import asyncio
 import os
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
 from coord.room import full_disk
 
 from coord_integrator import names
+from coord_integrator.filters import Filters
 from coord_integrator.git import MARKER, Git, GitError, split
 
 _LIST_TRIES = 10
@@ -74,6 +75,7 @@ class Repository:
         common_folder: The git folder that all checkouts of the user's repository share.
         top: The top folder of the checkout that the operator named; None for a bare repository.
         folder: The integrator's own folder.
+        filters: What changes files on their way between git and a checkout.
     """
 
     user: Git
@@ -81,6 +83,7 @@ class Repository:
     common_folder: Path
     top: Path | None
     folder: Path
+    filters: Filters = field(default_factory=Filters)
 
     @classmethod
     async def open(cls, path: Path, folder: Path) -> Self:
@@ -129,9 +132,21 @@ class Repository:
         await self.own.run("update-ref", ref, commit)
         await self.hand_over(commit, ref)
 
+    async def writing(self) -> Git:
+        """Return what writes files of the user's checkouts: of all filters, the listed ones run."""
+        return await self.filters.only(self.user)
+
     async def user_commit(self, ref: str) -> str | None:
         """Return the commit that a ref of the user's repository names; None without one."""
         return await self.user.optional("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
+
+    async def lacks_objects(self, ref: str) -> bool:
+        """Tell whether the user's repository is a partial clone without all that a ref leads to."""
+        promised = r"^(extensions\.partialclone|remote\..*\.promisor)$"
+        if not await self.user.optional("config", "--get-regexp", promised):
+            return False
+        flags = ("--objects", "--quiet", "--missing=print")
+        return bool(await self.user.text("rev-list", *flags, ref))
 
     async def kept_commit(self, ref: str) -> str | None:
         """Return the commit that a wip ref of Coord's own repository names; None without one."""

@@ -27,7 +27,7 @@ from coord_integrator import names
 from coord_integrator.branch_table import BranchTable
 from coord_integrator.commands import end_strays
 from coord_integrator.conflict_table import ConflictTable
-from coord_integrator.filters import filter_options
+from coord_integrator.filters import Filters
 from coord_integrator.git import GitError
 from coord_integrator.loops import Loop
 from coord_integrator.merge_calls import MergeCalls
@@ -68,8 +68,8 @@ class IntegratorService(MergeCalls, RadarCalls):
         Raises:
             CoordError: INVALID_ARGUMENT with reason NO_REPOSITORY or NO_TARGET;
                 FAILED_PRECONDITION with reason BRANCH_IN_THE_WAY, DISK_FULL,
-                FILTER_NOT_LISTED or NOT_WRITABLE; UNAVAILABLE with reason GIT_ENDED where git was
-                killed while it was asked.
+                FILTER_NOT_LISTED, NOT_WRITABLE or PARTIAL_CLONE; UNAVAILABLE with reason
+                GIT_ENDED where git was killed while it was asked.
         """
         settings = context.settings(IntegratorSettings)
         folder = context.folder.resolve()
@@ -79,8 +79,9 @@ class IntegratorService(MergeCalls, RadarCalls):
         except (GitError, OSError) as error:
             raise _no_repository(settings.repo, error) from error
         check_writable(repository.common_folder)
-        options = await filter_options(repository.user, repository.common_folder, settings.filters)
-        repository = replace(repository, own=repository.own.with_options(*options))
+        filters = await Filters.read(repository.user, repository.common_folder, settings.filters)
+        own = filters.run_by(repository.own)
+        repository = replace(repository, own=own, filters=filters)
         branch = settings.target or await default_target(repository)
         if not branch:
             message = "HEAD is detached: name the branch to land on with --target"
@@ -88,6 +89,8 @@ class IntegratorService(MergeCalls, RadarCalls):
         await _check_names(repository, branch)
         if not await repository.user_commit(f"{_HEADS}{branch}"):
             raise _no_branch(branch)
+        if await repository.lacks_objects(f"{_HEADS}{branch}"):
+            raise _partial(branch)
         database = await context.open_database(MIGRATIONS)
         store = SqliteIntegratorStore(database, context.project)
         target = Target(repository, store, branch, worktrees_folder(context))
@@ -204,6 +207,14 @@ def _no_branch(branch: str) -> CoordError:
         "NO_TARGET",
         f"the repository has no branch {branch!r}: make a first commit, or name another branch"
         " with --target",
+    )
+
+
+def _partial(branch: str) -> CoordError:
+    return failed_precondition(
+        "PARTIAL_CLONE",
+        f"the repository is a partial clone and lacks objects of {branch!r}, and Coord fetches"
+        " nothing from elsewhere: get them with `git fetch --refetch --no-filter`",
     )
 
 

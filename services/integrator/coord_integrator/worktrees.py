@@ -368,7 +368,7 @@ class Worktrees:
             while (descriptor := try_lock(self._repository.common_folder)) is None:  # noqa: ASYNC110 - another process's lock.
                 await asyncio.sleep(_LOCK_POLL_S)
             try:
-                yield self._repository.user.holding(descriptor)
+                yield (await self._repository.writing()).holding(descriptor)
             finally:
                 os.close(descriptor)
 
