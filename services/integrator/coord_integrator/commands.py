@@ -142,13 +142,18 @@ def _kill_marked(marker: str, run: str) -> None:
 
 
 def _marked(variables: dict[str, str]) -> list[psutil.Process]:
-    """Return the other processes with these variables in their environment."""
+    """Return the processes with these variables in their environment.
+
+    Whoever has begun our own children waits for them, and would not hear of their end from us.
+    """
     return [process for process in psutil.process_iter() if _has(process, variables)]
 
 
 def _has(process: psutil.Process, variables: dict[str, str]) -> bool:
     try:
-        return process.pid != os.getpid() and variables.items() <= process.environ().items()
+        if process.pid == os.getpid() or not variables.items() <= process.environ().items():
+            return False
+        return process.ppid() != os.getpid()
     except (psutil.Error, OSError):
         return False
 
