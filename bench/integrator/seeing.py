@@ -63,6 +63,7 @@ async def _looks(state: Path) -> list[Row]:
     await every()
     await keep()
     figures = [await _times_ms(one, edited) for one in (some, every, keep)]
+    await glances.close()
     await matrix.close()
     case = f"dirty worktree of {_FILES:,} files"
     return [

@@ -141,6 +141,7 @@ class Comparison:
                 self.world.go_on(line)
             await self._compare(await self._heads())
         finally:
+            await self._glances.close()
             await self._matrix.close()
         self.counts["apart"] = self._matrix.counts.apart
 

@@ -191,6 +191,7 @@ async def desk_at(tmp_path: Path) -> AsyncIterator[Desk]:
     try:
         yield Desk(worktree, glances)
     finally:
+        await glances.close()
         await judge.close()
 
 

@@ -15,10 +15,20 @@ from coord.v1 import common_pb2
 from coord_integrator import names
 from coord_integrator.footprints import Footprints
 from coord_integrator.git import Git, GitError, join, split
+from coord_integrator.git_pipe import GitPipe
 from coord_integrator.matrix import Head
 from coord_integrator.repository import Repository
 from coord_integrator.snapshot import Snapshots
 
+_WRITE_COMMIT = ("hash-object", "-t", "commit", "-w", "--no-filters", "--stdin-paths")
+_COMMIT = """\
+tree {tree}
+parent {parent}
+author coord <coord@localhost> 0 +0000
+committer coord <coord@localhost> 0 +0000
+
+glance
+"""
 _RULES = (".gitattributes", ".gitignore", ".gitmodules")
 
 log = structlog.get_logger(__name__)
@@ -59,12 +69,17 @@ class Glances:
         self._scratch = scratch
         self._footprints = footprints
         self._snapshots = Snapshots(scratch)
+        self._commits = GitPipe(scratch.own, *_WRITE_COMMIT, read=_read_name)
         self._known: dict[str, _Known] = {}
         self._heads: dict[str, Head] = {}
 
     async def open(self) -> None:
         """Make ready."""
         await self._snapshots.open()
+
+    async def close(self) -> None:
+        """End the process that writes commits."""
+        await self._commits.close()
 
     async def look(
         self,
@@ -89,7 +104,7 @@ class Glances:
         try:
             known, tree = await self._tree(worker, folder, attempt.fencing_token, changed)
             if last is None or last.standing != (known.head, tree) or last.attempt != attempt:
-                commit = await self._commit(known, tree)
+                commit = await self._commit(worker, known, tree)
                 last = self._heads[worker] = Head(worker, known.head, commit, tree, attempt)
         except (GitError, OSError) as error:
             log.info("a worktree cannot be looked at", worker=worker, why=str(error))
@@ -185,11 +200,17 @@ class Glances:
         except GitError:
             return None
 
-    async def _commit(self, known: _Known, tree: str) -> str:
+    async def _commit(self, worker: str, known: _Known, tree: str) -> str:
+        """Return a commit of a tree; by a git that stays, since the start of one takes longer."""
         if tree == known.head_tree:
             return known.head
-        own = self._scratch.own
-        return await own.text("commit-tree", tree, "-p", known.head, "-m", "glance")
+        draft = self._scratch.folder / f"commit-{names.component(worker)}"
+        draft.write_text(_COMMIT.format(tree=tree, parent=known.head))
+        return (await self._commits.ask([str(draft)]))[0]
+
+
+async def _read_name(answers: asyncio.StreamReader) -> str:
+    return (await answers.readuntil(b"\n")).decode().strip()
 
 
 def _stat(git_folder: Path) -> tuple[int, int, int]:

@@ -145,7 +145,7 @@ class Radar:
     async def close(self) -> None:
         """End the processes that answer."""
         if self._eyes is not None:
-            await self._eyes.matrix.close()
+            await self._eyes.close()
 
     def _of(self, worker: str) -> Iterator[integrator_pb2.WorktreeConflict]:
         """Yield the conflicts of a worker, each from its side."""
@@ -175,7 +175,7 @@ class Radar:
     async def _begin_anew(self) -> None:
         """Drop what was read and merged so far, where that has become much."""
         if self._eyes is not None and self._looks > _LOOKS_KEPT:
-            await self._eyes.matrix.close()
+            await self._eyes.close()
             self._eyes, self._looks = None, 0
             self._mark_all()
 
@@ -314,6 +314,11 @@ class _Eyes:
         """Forget a worktree that is no more."""
         self.glances.forget(worker)
         del self.seen[worker]
+
+    async def close(self) -> None:
+        """End the processes that answer."""
+        await self.glances.close()
+        await self.matrix.close()
 
     async def empty_tree(self) -> str:
         """Return a tree without any files."""
