@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from coord.v1 import claims_pb2 as pb
+from coord_runtime.globs import Comparison
 
 from coord_coordinator.resources import ResourceIndex, common
 
@@ -98,27 +99,25 @@ class ClaimLine:
             else:
                 waiting.append(entry)
         for entry in waiting:
-            self._line_up(entry)
+            meeting = self._meeting(entry.claim, Comparison())
+            self._line_up(entry, meeting, self._waited_for(entry.claim, meeting))
         return [entry for entry in waiting if entry.held]
 
-    def blockers(self, claim: pb.Claim) -> list[Entry]:
+    def blockers(self, claim: pb.Claim, comparison: Comparison) -> list[Entry]:
         """Return what a request would have to wait for now.
 
         Who waits already, and for the asker itself, is passed: it cannot go first.
         """
-        owned = [entry for entry in self.of(claim.holder) if _same_owner(entry.claim, claim)]
-        return [
-            entry
-            for entry in self._meeting(claim)
-            if entry.held or not self._waits_for(entry, owned)
-        ]
+        return self._waited_for(claim, self._meeting(claim, comparison))
 
-    def ask(self, entry: Entry) -> Deadlock | None:
+    def ask(self, entry: Entry, comparison: Comparison) -> Deadlock | None:
         """Grant a request, or put it in line; return the circle that it would close instead."""
-        circle = self._circle(entry.claim, self.blockers(entry.claim))
+        meeting = self._meeting(entry.claim, comparison)
+        blockers = self._waited_for(entry.claim, meeting)
+        circle = self._circle(entry.claim, blockers)
         if circle:
             return Deadlock(circle)
-        self._line_up(entry)
+        self._line_up(entry, meeting, blockers)
         return None
 
     def remove(self, claim_id: str) -> list[Entry]:
@@ -140,10 +139,8 @@ class ClaimLine:
                 freed.append(waiting)
         return freed
 
-    def _line_up(self, entry: Entry) -> None:
+    def _line_up(self, entry: Entry, meeting: list[Entry], blockers: list[Entry]) -> None:
         """Put a request behind its blockers and before those that it passes, or grant it."""
-        meeting = self._meeting(entry.claim)
-        blockers = self.blockers(entry.claim)
         self._insert(entry, blockers)
         for passed in meeting:
             if passed.claim_id not in entry.blockers:
@@ -167,13 +164,18 @@ class ClaimLine:
         entry.claim.state = pb.CLAIM_STATE_GRANTED
         entry.claim.fencing_token = self.last_token
 
-    def _meeting(self, claim: pb.Claim) -> list[Entry]:
+    def _waited_for(self, claim: pb.Claim, meeting: list[Entry]) -> list[Entry]:
+        owned = [entry for entry in self.of(claim.holder) if _same_owner(entry.claim, claim)]
+        return [entry for entry in meeting if entry.held or not self._waits_for(entry, owned)]
+
+    def _meeting(self, claim: pb.Claim, comparison: Comparison) -> list[Entry]:
         """Return what a claim cannot be held beside, in no certain order."""
         found = (self._entries[claim_id] for claim_id in self._index.near(claim))
         return [
             entry
             for entry in found
-            if not _same_owner(entry.claim, claim) and common(entry.claim, claim) is not None
+            if not _same_owner(entry.claim, claim)
+            and common(entry.claim, claim, comparison) is not None
         ]
 
     def _waits_for(self, entry: Entry, owned: Iterable[Entry]) -> bool:
