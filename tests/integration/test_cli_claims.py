@@ -127,6 +127,22 @@ async def test_a_guarded_agent_cannot_commit_what_somebody_else_has_claimed(
     assert "secret" not in served.landed()
 
 
+async def test_a_change_waits_while_somebody_else_claims_what_it_touches(served: Project) -> None:
+    claim_id = (await served.call("claim", "a.txt", "--as", "ann"))[1].strip()
+    run = await served.start(*served.command(served.plan("id = 'a'", "id = 'b'")))
+    async with asyncio.timeout(60):
+        while "b.txt" not in served.landed():
+            await asyncio.sleep(0.1)
+        while "ann claims a.txt" not in (await served.call("task", "explain", "a"))[1]:
+            await asyncio.sleep(0.1)
+    assert "CLAIMED" in (await served.call("merge", "explain", "a"))[1]
+    assert "a.txt" not in served.landed()
+    assert (await served.call("claims", "release", claim_id))[0] == 0
+    output, _ = await asyncio.wait_for(run.communicate(), 60)
+    assert run.returncode == 0, output.decode()
+    assert "a.txt" in served.landed()
+
+
 async def test_a_run_takes_its_own_tasks_unless_it_helps_others(served: Project) -> None:
     await served.call("task", "add", "x", "--id", "stray", "--label", "run=other")
     assert (await served.run(served.plan("id = 'a'", head="[plan]\nname = 'one'\n")))[0] == 0

@@ -120,6 +120,11 @@ class ClaimLine:
         self._line_up(entry, meeting, blockers)
         return None
 
+    def waits_for(self, entry: Entry, owned: Iterable[Entry]) -> bool:
+        """Tell whether an entry waits, however indirectly, for one of `owned`."""
+        wanted = {one.claim_id for one in owned}
+        return any(reached in wanted for reached in self._reached([entry]))
+
     def remove(self, claim_id: str) -> list[Entry]:
         """Take a claim out; return those that are granted by that, in order."""
         entry = self._entries.pop(claim_id)
@@ -166,7 +171,7 @@ class ClaimLine:
 
     def _waited_for(self, claim: pb.Claim, meeting: list[Entry]) -> list[Entry]:
         owned = [entry for entry in self.of(claim.holder) if _same_owner(entry.claim, claim)]
-        return [entry for entry in meeting if entry.held or not self._waits_for(entry, owned)]
+        return [entry for entry in meeting if entry.held or not self.waits_for(entry, owned)]
 
     def _meeting(self, claim: pb.Claim, comparison: Comparison) -> list[Entry]:
         """Return what a claim cannot be held beside, in no certain order."""
@@ -177,11 +182,6 @@ class ClaimLine:
             if not _same_owner(entry.claim, claim)
             and common(entry.claim, claim, comparison) is not None
         ]
-
-    def _waits_for(self, entry: Entry, owned: Iterable[Entry]) -> bool:
-        """Tell whether an entry waits, however indirectly, for one of `owned`."""
-        wanted = {one.claim_id for one in owned}
-        return any(reached in wanted for reached in self._reached([entry]))
 
     def _circle(self, claim: pb.Claim, blockers: Iterable[Entry]) -> list[str]:
         """Return the way from a request's blockers back to its owner; empty where there is none."""

@@ -196,6 +196,20 @@ class Claims:
             and (not wanted.resources or common(one.claim, wanted, comparison) is not None)
         ]
 
+    def keeping_changes(self) -> set[str]:
+        """Return the ids of the claims that keep changes of others from landing.
+
+        Who waits for what a change claims does not keep it waiting in turn.
+        """
+        at_work = {token for one in self._fleet.workers.values() for token in one.attempts}
+        left = [one for one in self._line if one.claim.attempt.fencing_token not in {0, *at_work}]
+        kept_by = {one.claim_id for one in left}
+        return {
+            one.claim_id
+            for one in self._line
+            if one.held and (one.claim_id in kept_by or not self._line.waits_for(one, left))
+        }
+
     def obstacle(self, claim: pb.Claim, comparison: Comparison) -> common_pb2.Reason | None:
         """Return what a task with such a claim would wait for now; None for nothing."""
         blockers = self._line.blockers(claim, comparison)

@@ -149,13 +149,14 @@ class Explainer:
             )
         try:
             found = await self._services.ask(
-                integrator.GetChange,
-                integrator_pb2.GetChangeRequest(
+                integrator.ExplainChange,
+                integrator_pb2.ExplainChangeRequest(
                     project=self._project, change_id=f"{task_id}@{token}"
                 ),
             )
         except CoordError as error:
             return [*reasons, common_pb2.Reason(code="MERGING", message=error.message)]
+        reasons += [one for one in found.reasons if one.code == "CLAIMED"]
         code, message = _CHANGE_CODES.get(found.change.state, ("MERGING", found.change.message))
         return [*reasons, common_pb2.Reason(code=code, message=message)]
 
