@@ -83,6 +83,17 @@ async def test_stop_halts_everything_and_resume_lets_it_go_on(served: Project) -
     assert "a.txt" in served.landed()
 
 
+async def test_a_stop_and_a_pause_of_merging_end_each_by_itself(served: Project) -> None:
+    assert (await served.call("merge", "pause", "--message", "frozen"))[0] == 0
+    assert (await served.call("stop", "--message", "lunch"))[0] == 0
+    assert "frozen; lunch" in (await served.call("merge", "status"))[1]
+    told = "tasks begin again, and merging is still paused: frozen\n"
+    assert await served.call("resume") == (0, told)
+    assert (await served.call("stop", "--message", "dinner"))[0] == 0
+    assert await served.call("merge", "resume") == (0, "merging is still paused: dinner\n")
+    assert await served.call("resume") == (0, "tasks begin again, and changes land again\n")
+
+
 async def test_a_strategy_is_told_and_chosen(served: Project) -> None:
     assert await served.call("strategy") == (0, "capability\n")
     assert (await served.call("strategy", "round_robin"))[0] == 0

@@ -54,7 +54,7 @@ def _reasons(row: ChangeRow, situation: Situation) -> Iterator[Reason]:
     change_id = row.change.change_id
     if situation.paused is not None:
         yield situation.paused
-    if not row.handed_over:
+    elif not row.handed_over:
         yield Reason(code="NOT_HANDED_OVER", message="its lease is on its way to the merge queue")
     elif row.change.state == integrator_pb2.CHANGE_STATE_LANDING:
         yield Reason(code="NEXT", message="it is green and on its way to the target")
