@@ -64,6 +64,21 @@ def test_a_request_that_closes_a_circle_is_refused_and_names_it() -> None:
     assert line.get("a3") is None
 
 
+def test_who_was_refused_stays_so_until_a_claim_of_the_circle_has_ended() -> None:
+    line = ClaimLine()
+    ask(line, entry("a1", "w1", "/a"))
+    ask(line, entry("b2", "w2", "/b"))
+    ask(line, entry("b1", "w1", "/b"))
+    circle = Deadlock(["a1", "b2"])
+    assert ask(line, entry("a2", "w2", "/a")) == circle
+    line.remove("b1")
+    assert ask(line, entry("a2 again", "w2", "/a")) == circle
+    assert ask(line, entry("b1 again", "w1", "/b")) is None
+    line.remove("b2")
+    assert ask(line, entry("a2 at last", "w2", "/a")) is None
+    assert held(line) == {"a1", "b1 again"}
+
+
 def test_a_holder_passes_who_waits_for_it() -> None:
     line = ClaimLine()
     ask(line, entry("x1", "w1", "/x"))

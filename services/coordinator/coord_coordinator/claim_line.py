@@ -3,7 +3,9 @@
 Served in the order of asking: a request waits for all before it that it meets, holders and waiting
 ones alike. So whom a request waits for never grows, but for who passes it (see `ask`), and a circle
 of waiting owners can only be closed by a new request: looking for one then is enough. The wait-for
-graph is that of Coffman, Elphick and Shoshani, "System Deadlocks", 1971.
+graph is that of Coffman, Elphick and Shoshani, "System Deadlocks", 1971. Who was refused so stays
+refused until a claim of that circle has ended, be it one of its own: not by asking again at the
+moment at which another one's patience ends does it come to its turn.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,6 +15,11 @@ from coord.v1 import claims_pb2 as pb
 from coord_runtime.globs import Comparison
 
 from coord_coordinator.resources import ResourceIndex, common
+
+_REFUSED_MAX = 1_000
+
+# Who asks, for which attempt, and what for.
+_Asked = tuple[str, int, tuple[bytes, ...]]
 
 
 @dataclass(slots=True)
@@ -72,6 +79,7 @@ class ClaimLine:
         self._of: dict[str, dict[str, Entry]] = {}
         self._index = ResourceIndex()
         self._asked = 0
+        self._refused: dict[_Asked, list[str]] = {}
 
     def __iter__(self) -> Iterator[Entry]:
         """Yield the entries in order."""
@@ -111,11 +119,15 @@ class ClaimLine:
         return self._waited_for(claim, self._meeting(claim, comparison))
 
     def ask(self, entry: Entry, comparison: Comparison) -> Deadlock | None:
-        """Grant a request, or put it in line; return the circle that it would close instead."""
+        """Grant a request, or put it in line; return the circle that it would close instead.
+
+        So it is where the same request has met a circle all of which is still there.
+        """
         meeting = self._meeting(entry.claim, comparison)
         blockers = self._waited_for(entry.claim, meeting)
-        circle = self._circle(entry.claim, blockers)
+        circle = self._refused_before(entry.claim) or self._circle(entry.claim, blockers)
         if circle:
+            self._note_refusal(entry.claim, circle)
             return Deadlock(circle)
         self._line_up(entry, meeting, blockers)
         return None
@@ -183,6 +195,16 @@ class ClaimLine:
             and common(entry.claim, claim, comparison) is not None
         ]
 
+    def _refused_before(self, claim: pb.Claim) -> list[str]:
+        """Return the circle that such a request would have closed, while all of it is there."""
+        circle = self._refused.get(_asked(claim), [])
+        return circle if all(claim_id in self._entries for claim_id in circle) else []
+
+    def _note_refusal(self, claim: pb.Claim, circle: list[str]) -> None:
+        self._refused[_asked(claim)] = circle
+        while len(self._refused) > _REFUSED_MAX:
+            del self._refused[next(iter(self._refused))]
+
     def _circle(self, claim: pb.Claim, blockers: Iterable[Entry]) -> list[str]:
         """Return the way from a request's blockers back to its owner; empty where there is none."""
         came_from = self._reached(blockers)
@@ -210,6 +232,11 @@ class ClaimLine:
         for entry in self.of(claim.holder):
             if entry.blockers and _same_owner(entry.claim, claim):
                 yield from entry.blockers
+
+
+def _asked(claim: pb.Claim) -> _Asked:
+    resources = (one.SerializeToString(deterministic=True) for one in claim.resources)
+    return claim.holder, claim.attempt.fencing_token, tuple(resources)
 
 
 def _same_owner(one: pb.Claim, other: pb.Claim) -> bool:

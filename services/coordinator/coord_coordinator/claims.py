@@ -255,8 +255,8 @@ class Claims:
     def _refuse(self, entry: Entry, deadlock: Deadlock) -> pb.ClaimResult:
         holders = [one.claim.holder for one in map(self._line.get, deadlock.circle) if one]
         message = (
-            f"{entry.claim.holder} would wait for {', which waits for '.join(holders)}, which waits"
-            f" for {entry.claim.holder}; release what you hold and ask for all of it at once"
+            f"{entry.claim.holder} would wait for {', which waits for '.join(holders)}"
+            "; release what you hold and ask for all of it at once"
         )
         metadata = {"circle": " ".join(deadlock.circle[:20])}
         reason = common_pb2.Reason(code="DEADLOCK", message=message, metadata=metadata)
