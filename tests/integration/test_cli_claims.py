@@ -111,6 +111,7 @@ async def test_an_agents_shell_claims_for_its_attempt_and_hears_messages(
     agent = f"""
         {coord} claim 'src/**' >../../claim 2>../../err
         {coord} message send hello --to "$COORD_WORKER" >>../../err 2>&1
+        {coord} message send 'may I?' --to operator >>../../err 2>&1
         while ! {coord} message inbox | grep -q hello; do sleep 0.1; done
         {coord} guard src/a.py 2>>../../err && echo free >a.txt
     """
@@ -120,6 +121,8 @@ async def test_an_agents_shell_claims_for_its_attempt_and_hears_messages(
     assert "a.txt" in served.landed(), (served.folder / "state" / "err").read_text()
     assert await claimed(served) == []
     assert (served.folder / "state" / "claim").read_text().startswith("claim-")
+    assert (await served.call("message", "inbox"))[1] in {"w1: may I?\n", "w2: may I?\n"}
+    assert await served.call("message", "inbox") == (0, "")
 
 
 async def test_a_guarded_agent_cannot_commit_what_somebody_else_has_claimed(

@@ -77,7 +77,7 @@ class Asks:
         """Note what a worker has handled."""
         for message in messages:
             if message.WhichOneof("message") == "worker_message":
-                self._mail.acknowledged(worker, message.worker_message.message_id)
+                self._mail.acknowledged(worker.name, message.worker_message.message_id)
 
     async def stop(self) -> None:
         """Stop asking the limiter."""
