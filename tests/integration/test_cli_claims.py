@@ -125,6 +125,24 @@ async def test_an_agents_shell_claims_for_its_attempt_and_hears_messages(
     assert await served.call("message", "inbox") == (0, "")
 
 
+async def test_an_agents_shell_reads_and_has_no_say_over_others(served: Project) -> None:
+    coord, where = (" ".join(f"'{part}'" for part in parts) for parts in (COORD, served.where))
+    agent = f"""
+        try() {{ {coord} "$@" {where} >>../../told 2>&1; echo "status $?" >>../../told; }}
+        try status --json; try stop; try task add x --id stray
+        echo x >a.txt
+    """
+    status, told = await served.run(served.plan("id = 'a'"), agent=agent)
+    assert status == 0, told
+    said = (served.folder / "state" / "told").read_text()
+    assert [line for line in said.splitlines() if line.startswith("status")] == [
+        "status 0",
+        "status 1",
+        "status 1",
+    ], said
+    assert said.count("NOT_FOR_WORKERS") == 2, said
+
+
 async def test_a_guarded_agent_cannot_commit_what_somebody_else_has_claimed(
     served: Project,
 ) -> None:
