@@ -7,15 +7,15 @@ import time
 from pathlib import Path
 
 from coord_cli.guard_hooks import guard_command, make_hooks
+from coord_coordinator.guard_file import guard_text
 from coord_host.places import Place
-from coord_runtime.globs import written_down
 
 from bench.report import Row, row
 from bench.rounds import Side, in_turns
 
 _LOOKS = 5
 _MS_MAX = 30.0
-_CLAIMS = (1, 100, 1_000)
+_CLAIMS = (1, 100, 1_000, 10_000)
 _EDITED = "src/pkg0/a.py"
 _EDIT = {"file_path": str(Path(_EDITED).absolute()), "new_string": "y" * 4_096}
 
@@ -51,11 +51,11 @@ def _place(state: Path, claims: int) -> Place:
     place = Place("p", None, state)
     make_hooks(place)
     held = [
-        (f"w{number}", 0, f"c{number}", written_down(f"src/pkg{number}/**/*.md"), "src")
+        (f"w{number}", 0, f"c{number}", f"src/pkg{number}/**/*.md", "src")
         for number in range(claims)
     ]
-    told = {"stopped": "", "newest": 9, "live": list(range(9)), "claims": held}
-    (state / "guard.json").write_text(json.dumps(told))
+    standing = {"stopped": "", "newest": 9, "live": list(range(9))}
+    (state / "guard.json").write_text(guard_text(standing, held))
     return place
 
 

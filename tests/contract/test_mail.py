@@ -40,6 +40,29 @@ async def test_a_message_of_the_operator_reaches_names_roles_and_everybody(
         assert list(answer.workers) == ["two"]  # Not the sender, which is who has the token.
 
 
+async def test_the_operator_reads_what_workers_send_until_it_is_said_to_be_read(
+    tmp_path: Path,
+) -> None:
+    async with served(SERVICES, tmp_path, "grpc", flags=FLAGS) as running:
+        fleet = Fleet(running)
+        worker = await fleet.worker("w")
+        for number in ("1", "2"):
+            asked = pb.WorkerMessage(message_id=number, worker="operator", body="may I?")
+            await worker.acknowledgement(await worker.say(worker_message=asked))
+        await send(fleet, "3", everybody=True)
+        read = fleet.coordinator.ReadMessages
+        found = (await read(pb.ReadMessagesRequest(project=PROJECT))).messages
+        assert [(one.message_id, one.sender, one.body) for one in found] == [
+            ("1", "w", "may I?"),
+            ("2", "w", "may I?"),
+        ]
+        left = (await read(pb.ReadMessagesRequest(project=PROJECT, read_ids=["1", "3"]))).messages
+        assert [one.message_id for one in left] == ["2"]
+        stub: Any = CoordinatorServiceStub(running.channel(Kind.WORKER, "w"))
+        error = await refusal(stub.ReadMessages(pb.ReadMessagesRequest(project=PROJECT)))
+        assert error.code is grpc.StatusCode.PERMISSION_DENIED
+
+
 async def test_a_name_that_was_never_seen_and_a_role_that_none_has_are_refused(
     tmp_path: Path,
 ) -> None:

@@ -177,3 +177,10 @@ async def test_a_cycle_of_ten_thousand_is_found_and_told_by_its_ends(stub: Any) 
     assert (error.reason, error.metadata["length"]) == ("CYCLE", str(_CHAIN))
     assert len(error.metadata["first"].split()) == len(error.metadata["last"].split()) == 10
     assert await stored(stub) == before
+
+
+@pytest.mark.parametrize("paths", [["a"] * 101, ["a" * 1_025]])
+async def test_a_task_declares_no_more_than_a_claim_takes(stub: Any, paths: list[str]) -> None:
+    error = await refusal(add(stub, pb.TaskSpec(id="t", paths=paths)))
+    assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+    assert "task t: paths" in error.message

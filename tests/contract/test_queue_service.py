@@ -288,12 +288,23 @@ async def test_the_next_attempt_knows_how_the_last_one_ended(queue: Queue, clock
     assert lease.previous.progress.summary == "half way"
 
 
-async def test_lost_workers_use_up_no_attempt_but_five_are_enough(queue: Queue) -> None:
+async def test_a_task_that_has_lost_its_worker_lets_others_go_first(queue: Queue) -> None:
+    await queue.add(spec("a", priority=1), spec("b"))
+    result = await queue.fail(await queue.attempt(), pb.FAILURE_REASON_WORKER_LOST)
+    assert result.state == PENDING
+    assert [lease.spec.id for lease in await queue.lease()] == ["b"]
+    assert await queue.lease() == []
+
+
+async def test_lost_workers_use_up_no_attempt_but_five_are_enough(
+    queue: Queue, clock: Clock
+) -> None:
     await queue.add(spec("a", retry_policy=pb.RetryPolicy(max_attempts=1)))
     for _ in range(4):
         assert (await queue.fail(await queue.attempt(), pb.FAILURE_REASON_WORKER_LOST)).state == (
             PENDING
         )
+        clock.pass_ns(60 * SECOND)
     task = await queue.task("a")
     assert (task.attempts_used, task.workers_lost) == (0, 4)
     result = await queue.fail(await queue.attempt(), pb.FAILURE_REASON_WORKER_LOST)

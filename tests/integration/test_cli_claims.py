@@ -83,6 +83,17 @@ async def test_stop_halts_everything_and_resume_lets_it_go_on(served: Project) -
     assert "a.txt" in served.landed()
 
 
+async def test_a_stop_and_a_pause_of_merging_end_each_by_itself(served: Project) -> None:
+    assert (await served.call("merge", "pause", "--message", "frozen"))[0] == 0
+    assert (await served.call("stop", "--message", "lunch"))[0] == 0
+    assert "frozen; lunch" in (await served.call("merge", "status"))[1]
+    told = "tasks begin again, and merging is still paused: frozen\n"
+    assert await served.call("resume") == (0, told)
+    assert (await served.call("stop", "--message", "dinner"))[0] == 0
+    assert await served.call("merge", "resume") == (0, "merging is still paused: dinner\n")
+    assert await served.call("resume") == (0, "tasks begin again, and changes land again\n")
+
+
 async def test_a_strategy_is_told_and_chosen(served: Project) -> None:
     assert await served.call("strategy") == (0, "capability\n")
     assert (await served.call("strategy", "round_robin"))[0] == 0
@@ -100,6 +111,7 @@ async def test_an_agents_shell_claims_for_its_attempt_and_hears_messages(
     agent = f"""
         {coord} claim 'src/**' >../../claim 2>../../err
         {coord} message send hello --to "$COORD_WORKER" >>../../err 2>&1
+        {coord} message send 'may I?' --to operator >>../../err 2>&1
         while ! {coord} message inbox | grep -q hello; do sleep 0.1; done
         {coord} guard src/a.py 2>>../../err && echo free >a.txt
     """
@@ -109,6 +121,26 @@ async def test_an_agents_shell_claims_for_its_attempt_and_hears_messages(
     assert "a.txt" in served.landed(), (served.folder / "state" / "err").read_text()
     assert await claimed(served) == []
     assert (served.folder / "state" / "claim").read_text().startswith("claim-")
+    assert (await served.call("message", "inbox"))[1] in {"w1: may I?\n", "w2: may I?\n"}
+    assert await served.call("message", "inbox") == (0, "")
+
+
+async def test_an_agents_shell_reads_and_has_no_say_over_others(served: Project) -> None:
+    coord, where = (" ".join(f"'{part}'" for part in parts) for parts in (COORD, served.where))
+    agent = f"""
+        try() {{ {coord} "$@" {where} >>../../told 2>&1; echo "status $?" >>../../told; }}
+        try status --json; try stop; try task add x --id stray
+        echo x >a.txt
+    """
+    status, told = await served.run(served.plan("id = 'a'"), agent=agent)
+    assert status == 0, told
+    said = (served.folder / "state" / "told").read_text()
+    assert [line for line in said.splitlines() if line.startswith("status")] == [
+        "status 0",
+        "status 1",
+        "status 1",
+    ], said
+    assert said.count("NOT_FOR_WORKERS") == 2, said
 
 
 async def test_a_guarded_agent_cannot_commit_what_somebody_else_has_claimed(
@@ -125,6 +157,22 @@ async def test_a_guarded_agent_cannot_commit_what_somebody_else_has_claimed(
     assert status == 0, told
     assert served.landed() >= {"told.txt"}
     assert "secret" not in served.landed()
+
+
+async def test_a_change_waits_while_somebody_else_claims_what_it_touches(served: Project) -> None:
+    claim_id = (await served.call("claim", "a.txt", "--as", "ann"))[1].strip()
+    run = await served.start(*served.command(served.plan("id = 'a'", "id = 'b'")))
+    async with asyncio.timeout(60):
+        while "b.txt" not in served.landed():
+            await asyncio.sleep(0.1)
+        while "ann claims a.txt" not in (await served.call("task", "explain", "a"))[1]:
+            await asyncio.sleep(0.1)
+    assert "CLAIMED" in (await served.call("merge", "explain", "a"))[1]
+    assert "a.txt" not in served.landed()
+    assert (await served.call("claims", "release", claim_id))[0] == 0
+    output, _ = await asyncio.wait_for(run.communicate(), 60)
+    assert run.returncode == 0, output.decode()
+    assert "a.txt" in served.landed()
 
 
 async def test_a_run_takes_its_own_tasks_unless_it_helps_others(served: Project) -> None:

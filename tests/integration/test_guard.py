@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from coord import guard
 from coord_cli.guard_hooks import guard_command, make_hooks
+from coord_coordinator.guard_file import guard_text
 from coord_host.places import Place
-from coord_runtime.globs import written_down
 
 from tests.integration.repositories import ENVIRONMENT, git, make_repository
 
@@ -27,15 +27,19 @@ class Guarded:
         self.repo = make_repository(folder / "repo")
         self.place = Place("p", self.repo, folder / "state")
         make_hooks(self.place)
-        self.told: dict[str, Any] = {"stopped": "", "newest": 9, "live": [7, 8], "claims": []}
+        self.told: dict[str, Any] = {"stopped": "", "newest": 9, "live": [7, 8]}
+        self.claims: list[tuple[str, int, str, str, str]] = []
 
     def claim(self, holder: str, glob: str, token: int = 0) -> None:
-        self.told["claims"].append((holder, token, "c1", written_down(glob), glob))
+        self.claims.append((holder, token, "c1", glob, glob))
+
+    def tell(self) -> None:
+        (self.place.state / "guard.json").write_text(guard_text(self.told, self.claims))
 
     def ask(
         self, *arguments: str, said: str = "", cwd: Path | None = None, **variables: str
     ) -> "subprocess.CompletedProcess[str]":
-        (self.place.state / "guard.json").write_text(json.dumps(self.told))
+        self.tell()
         return subprocess.run(
             [*guard_command(self.place), *arguments],
             input=said,
@@ -48,7 +52,7 @@ class Guarded:
 
     def commit(self, *files: str, **variables: str) -> "subprocess.CompletedProcess[str]":
         """Commit files as the agent of a worker does, with the variables that it gets."""
-        (self.place.state / "guard.json").write_text(json.dumps(self.told))
+        self.tell()
         for file in files:
             path = self.repo / file
             path.parent.mkdir(parents=True, exist_ok=True)

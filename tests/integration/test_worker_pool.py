@@ -14,7 +14,7 @@ import psutil
 import pytest
 from coord.errors import CoordError
 from coord.v1 import coordinator_pb2, integrator_pb2, queue_pb2
-from coord_worker.config import WorkerConfig
+from coord_worker.config import WorkerConfig, proof_of_work
 from coord_worker.names import claim
 from coord_worker.pool import PoolSettings, Restarts, WorkerPool, WorkerState, worker_names
 
@@ -111,6 +111,33 @@ async def test_a_worker_that_keeps_crashing_is_given_up(tmp_path: Path) -> None:
     assert "set COORD_PROJECT" in workers.errors["w1"]
 
 
+async def test_a_worker_that_dies_again_and_again_is_given_up_in_a_sentence(tmp_path: Path) -> None:
+    async with fake_coordinator() as fake, pool(fake, tmp_path, "true") as workers:
+        for lives in range(1, QUICK.crashes_max + 1):
+            await fake.until_hellos(lives)
+            os.kill(worker_pids()[0], signal.SIGKILL)
+        await asyncio.wait_for(workers.wait(), 20)
+    assert "its process ended by SIGKILL, 3 times before any task was done" in workers.errors["w1"]
+
+
+async def test_a_worker_that_does_tasks_survives_others_that_kill_it(tmp_path: Path) -> None:
+    async with fake_coordinator() as fake, pool(fake, tmp_path, "true") as workers:
+        lives = 0
+        for token in (1, 2):
+            for _ in range(QUICK.crashes_max - 2):
+                lives += 1
+                await fake.until_hellos(lives)
+                assert workers.states == {"w1": WorkerState.RUNNING}
+                os.kill(worker_pids()[0], signal.SIGKILL)
+            lives += 1
+            await fake.until_hellos(lives)
+            assign(fake, tmp_path, token)
+            await until(proof_of_work(tmp_path / "state", "w1").exists)
+            os.kill(worker_pids()[0], signal.SIGKILL)
+        await fake.until_hellos(lives + 1)
+        assert workers.states == {"w1": WorkerState.RUNNING}
+
+
 async def test_a_refused_worker_is_not_started_again(tmp_path: Path) -> None:
     refusal = CoordError(grpc.StatusCode.PERMISSION_DENIED, "OTHER_WORKER", "not yours")
     async with fake_coordinator() as fake:
@@ -135,7 +162,7 @@ async def test_a_crash_is_answered_by_a_bounded_number_of_restarts(tmp_path: Pat
 POOL = """
 import asyncio, json, sys
 from pathlib import Path
-from coord_worker.config import WorkerConfig
+from coord_worker.config import WorkerConfig, proof_of_work
 from coord_worker.pool import PoolSettings, WorkerPool
 
 async def main():

@@ -17,6 +17,7 @@ from coord.v1 import coordinator_pb2 as pb
 from coord.v1.queue_pb2_grpc import QueueServiceStub
 from coord_coordinator.resources import common
 from coord_runtime.event_log import events_after
+from coord_runtime.globs import Comparison
 from coord_runtime.peers import insist
 
 from tests.simulation.checkers import HistoryChecker
@@ -146,4 +147,4 @@ def check_claims(events: Iterable[pb.CoordinatorEvent]) -> None:
             last_token, held[claim.claim_id] = claim.fencing_token, claim
             for one, other in combinations(held.values(), 2):
                 same = one.holder == other.holder
-                assert same or common(one, other) is None, f"{one} and {other}"
+                assert same or common(one, other, Comparison()) is None, f"{one} and {other}"

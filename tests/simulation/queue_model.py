@@ -213,7 +213,9 @@ class Model:
             self._abort_dependents(task.spec.id)
             return
         task.state = PENDING
-        nominal_ns = 0 if reason in _FREE else min(SECOND << (task.used - 1), 60 * SECOND)
+        doublings = 2 * (task.lost - 1) if reason == _LOST else task.used - 1
+        waits = reason == _LOST or reason not in _FREE
+        nominal_ns = min(SECOND << doublings, 60 * SECOND) if waits else 0
         earliest_ns, latest_ns = since.wall_ns + nominal_ns // 2, now.wall_ns + nominal_ns
         if nominal_ns or wait_until_ns > now.wall_ns:
             task.backoff_ns = max(earliest_ns, wait_until_ns), max(latest_ns, wait_until_ns)

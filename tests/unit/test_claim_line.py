@@ -6,6 +6,7 @@ from coord.v1 import claims_pb2 as pb
 from coord.v1 import common_pb2
 from coord_coordinator.claim_line import ClaimLine, Deadlock, Entry
 from coord_coordinator.resources import common
+from coord_runtime.globs import Comparison
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,16 +23,20 @@ def entry(claim_id: str, holder: str, *paths: str, shared: bool = False, token: 
     return Entry(claim)
 
 
+def ask(line: ClaimLine, one: Entry) -> Deadlock | None:
+    return line.ask(one, Comparison())
+
+
 def held(line: ClaimLine) -> set[str]:
     return {one.claim_id for one in line if one.held}
 
 
 def test_one_that_meets_an_earlier_one_waits_behind_it() -> None:
     line = ClaimLine()
-    line.ask(entry("a", "w1", "src/a.py"))
-    line.ask(entry("all", "w2", "src/**"))
-    line.ask(entry("b", "w3", "src/b.py"))
-    line.ask(entry("docs", "w3", "/docs/"))
+    ask(line, entry("a", "w1", "src/a.py"))
+    ask(line, entry("all", "w2", "src/**"))
+    ask(line, entry("b", "w3", "src/b.py"))
+    ask(line, entry("docs", "w3", "/docs/"))
     assert held(line) == {"a", "docs"}
     assert [one.claim_id for one in line.remove("a")] == ["all"]
     assert [one.claim_id for one in line.remove("all")] == ["b"]
@@ -39,9 +44,9 @@ def test_one_that_meets_an_earlier_one_waits_behind_it() -> None:
 
 def test_shared_claims_are_held_together_and_an_exclusive_one_waits_for_all() -> None:
     line = ClaimLine()
-    line.ask(entry("one", "w1", "src/", shared=True))
-    line.ask(entry("two", "w2", "src/", shared=True))
-    line.ask(entry("mine", "w3", "src/a.py"))
+    ask(line, entry("one", "w1", "src/", shared=True))
+    ask(line, entry("two", "w2", "src/", shared=True))
+    ask(line, entry("mine", "w3", "src/a.py"))
     assert held(line) == {"one", "two"}
     assert line.remove("one") == []
     assert [one.claim_id for one in line.remove("two")] == ["mine"]
@@ -49,21 +54,36 @@ def test_shared_claims_are_held_together_and_an_exclusive_one_waits_for_all() ->
 
 def test_a_request_that_closes_a_circle_is_refused_and_names_it() -> None:
     line = ClaimLine()
-    line.ask(entry("a1", "w1", "/a"))
-    line.ask(entry("b2", "w2", "/b"))
-    line.ask(entry("c3", "w3", "/c"))
-    line.ask(entry("b1", "w1", "/b"))
-    line.ask(entry("c2", "w2", "/c"))
-    refused = line.ask(entry("a3", "w3", "/a"))
+    ask(line, entry("a1", "w1", "/a"))
+    ask(line, entry("b2", "w2", "/b"))
+    ask(line, entry("c3", "w3", "/c"))
+    ask(line, entry("b1", "w1", "/b"))
+    ask(line, entry("c2", "w2", "/c"))
+    refused = ask(line, entry("a3", "w3", "/a"))
     assert refused == Deadlock(["a1", "b2", "c3"])
     assert line.get("a3") is None
 
 
+def test_who_was_refused_stays_so_until_a_claim_of_the_circle_has_ended() -> None:
+    line = ClaimLine()
+    ask(line, entry("a1", "w1", "/a"))
+    ask(line, entry("b2", "w2", "/b"))
+    ask(line, entry("b1", "w1", "/b"))
+    circle = Deadlock(["a1", "b2"])
+    assert ask(line, entry("a2", "w2", "/a")) == circle
+    line.remove("b1")
+    assert ask(line, entry("a2 again", "w2", "/a")) == circle
+    assert ask(line, entry("b1 again", "w1", "/b")) is None
+    line.remove("b2")
+    assert ask(line, entry("a2 at last", "w2", "/a")) is None
+    assert held(line) == {"a1", "b1 again"}
+
+
 def test_a_holder_passes_who_waits_for_it() -> None:
     line = ClaimLine()
-    line.ask(entry("x1", "w1", "/x"))
-    line.ask(entry("xy2", "w2", "/x", "/y"))
-    assert line.ask(entry("y1", "w1", "/y")) is None
+    ask(line, entry("x1", "w1", "/x"))
+    ask(line, entry("xy2", "w2", "/x", "/y"))
+    assert ask(line, entry("y1", "w1", "/y")) is None
     assert held(line) == {"x1", "y1"}
     line.remove("x1")
     assert [one.claim_id for one in line.remove("y1")] == ["xy2"]
@@ -71,9 +91,9 @@ def test_a_holder_passes_who_waits_for_it() -> None:
 
 def test_two_attempts_of_one_worker_are_two_owners_but_its_own_claims_are_of_both() -> None:
     line = ClaimLine()
-    line.ask(entry("first", "w1", "src/**", token=1))
-    line.ask(entry("second", "w1", "src/a.py", token=2))
-    line.ask(entry("hers", "w1", "src/b.py"))
+    ask(line, entry("first", "w1", "src/**", token=1))
+    ask(line, entry("second", "w1", "src/a.py", token=2))
+    ask(line, entry("hers", "w1", "src/b.py"))
     assert held(line) == {"first", "hers"}
 
 
@@ -84,7 +104,7 @@ class Reading:
     asked: list[pb.Claim] = field(default_factory=list)
 
     def meets(self, one: pb.Claim, other: pb.Claim) -> bool:
-        return one.holder != other.holder and common(one, other) is not None
+        return one.holder != other.holder and common(one, other, Comparison()) is not None
 
 
 _asks = st.tuples(
@@ -107,7 +127,7 @@ def test_in_every_history_no_two_held_meet_tokens_grow_and_all_is_granted_in_the
                 line.remove(ids[step % len(ids)])
         else:
             holder, paths, shared = step
-            line.ask(entry(str(number), holder, *paths, shared=shared))
+            ask(line, entry(str(number), holder, *paths, shared=shared))
         _check(line, reading)
         assert line.last_token >= last
         last = line.last_token
@@ -138,7 +158,7 @@ def _check(line: ClaimLine, reading: Reading) -> None:
 def test_a_restart_finds_the_same_line(asks: list[tuple[str, list[str], bool]]) -> None:
     line = ClaimLine()
     for number, (holder, paths, shared) in enumerate(asks):
-        line.ask(entry(str(number), holder, *paths, shared=shared))
+        ask(line, entry(str(number), holder, *paths, shared=shared))
     again = ClaimLine(line.last_token)
     granted = again.restore(Entry(one.claim) for one in line)
     assert granted == []

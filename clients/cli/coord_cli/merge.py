@@ -91,7 +91,8 @@ def resume(*, place: Place, as_json: bool) -> None:
         async with looking(place) as services:
             request = integrator_pb2.ResumeMergingRequest(project=place.project)
             await services.integrator.ResumeMerging(request)
-        _done("changes land again", as_json=as_json)
+            lands = await landing_line(services)
+        _done(lands, as_json=as_json)
 
     run_async(body)
 
@@ -115,6 +116,14 @@ def first(*, change: str, place: Place, as_json: bool) -> None:
             click.echo(f"{answer.change.change_id} goes first")
 
     run_async(body)
+
+
+async def landing_line(services: Services) -> str:
+    """Say whether changes land again, or what else keeps them from it."""
+    queue = (await _listed(services)).merge_queue
+    if queue.HasField("paused"):
+        return f"merging is still paused: {queue.paused.message}"
+    return "changes land again"
 
 
 def _done(message: str, *, as_json: bool) -> None:

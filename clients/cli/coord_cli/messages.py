@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,9 @@ import click
 from coord.environment import SYSTEM
 from coord.times import duration
 from coord.v1 import coordinator_pb2
-from coord_worker.inbox import INBOX
+from coord_worker.inbox import INBOX, as_line
 
-from coord_cli.command import UsageProblem, friendly_errors, json_option, run_async
+from coord_cli.command import json_option, run_async
 from coord_cli.output import print_json
 from coord_cli.parameters import LENGTH
 from coord_cli.party import Opening, party_options
@@ -79,13 +79,28 @@ def send(
 
 
 @message.command()
+@party_options
+@click.option("--keep", is_flag=True, help="Show the operator's again the next time.")
 @json_option
-def inbox(*, as_json: bool) -> None:
-    """Print what this agent's worker was sent, oldest first; for the shell of an agent."""
-    with friendly_errors():
-        if not os.environ.get(INBOX):
-            raise UsageProblem("this is no agent's shell; messages go to workers")
-        found = list(_read(Path(os.environ[INBOX])))
+def inbox(*, open_party: Opening, keep: bool, as_json: bool) -> None:
+    """Print messages, oldest first: the operator's once, in an agent's shell its worker's."""
+    if os.environ.get(INBOX):
+        _show(list(_read(Path(os.environ[INBOX]))), as_json=as_json)
+        return
+
+    async def read_them() -> None:
+        async with open_party() as party:
+            request = coordinator_pb2.ReadMessagesRequest(project=party.project)
+            found = (await party.coordinator.ReadMessages(request)).messages
+            _show(list(map(as_line, found)), as_json=as_json)
+            if found and not keep:
+                request.read_ids.extend(one.message_id for one in found)
+                await party.coordinator.ReadMessages(request)
+
+    run_async(read_them)
+
+
+def _show(found: Sequence[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return

@@ -42,6 +42,7 @@ _MESSAGES = {
     "model_type": "must be a table",
     "string_too_long": "must have at most {max_length} characters",
     "string_type": "must be text; put it in quotes",
+    "too_long": "must name at most {max_length}",
     "too_short": "must not be empty",
 }
 

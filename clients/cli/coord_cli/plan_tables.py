@@ -50,6 +50,7 @@ def _length(value: object) -> object:
 
 
 Text = Annotated[str, AfterValidator(check_text)]
+Glob = Annotated[Text, StringConstraints(max_length=1_024)]
 Id = Annotated[str, StringConstraints(pattern=_ID)]
 Name = Annotated[str, StringConstraints(pattern=_NAME)]
 Money = Annotated[int, BeforeValidator(_money), Field(gt=0)]
@@ -76,7 +77,7 @@ class TaskFields(Table):
     priority: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] | None = None
     category: Name | None = None
     capabilities: list[Name] | None = None
-    paths: list[Text] | None = None
+    paths: Annotated[list[Glob], Field(max_length=100)] | None = None
     timeout: Length | None = None
     retries: Annotated[int, Field(ge=0, le=99)] | None = None
     budget: Money | None = None

@@ -6,6 +6,7 @@ from coord_coordinator.strategies import STRATEGIES
 from coord_host.places import Place
 
 from coord_cli.command import json_option, looking, place_options, run_async
+from coord_cli.merge import landing_line
 from coord_cli.output import as_dict, print_json
 
 
@@ -40,8 +41,11 @@ def resume(*, place: Place, as_json: bool) -> None:
         async with looking(place) as services:
             request = coordinator_pb2.ResumeProjectRequest(project=place.project)
             answer = await services.coordinator.ResumeProject(request)
+            lands = await landing_line(services)
         if as_json:
             print_json(as_dict(answer))
+        else:
+            click.echo(f"tasks begin again, and {lands}")
 
     run_async(body)
 

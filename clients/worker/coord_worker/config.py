@@ -64,6 +64,11 @@ class WorkerConfig:
             raise ValueError(f"{path} is not a worker's configuration: {error}") from error
 
 
+def proof_of_work(folder: Path, worker: str) -> Path:
+    """Return the file that is there once a worker's process has brought an attempt to its end."""
+    return folder / "workers" / f"{worker}.proof"
+
+
 def clean_environment() -> dict[str, str]:
     """Return the process's environment without what would mislead a child.
 

@@ -37,7 +37,7 @@ class Inbox:
         if self._path.exists() and self._path.stat().st_size > _BYTES_MAX:
             self._path.replace(self._path.with_suffix(".old.jsonl"))
         with self._path.open("a") as file:
-            file.write(json.dumps(_as_line(message)) + "\n")
+            file.write(json.dumps(as_line(message)) + "\n")
             file.flush()
             os.fsync(file.fileno())
         self._seen.add(message.message_id)
@@ -58,7 +58,8 @@ class Inbox:
             draft.replace(self._path)
 
 
-def _as_line(message: coordinator_pb2.WorkerMessage) -> dict[str, object]:
+def as_line(message: coordinator_pb2.WorkerMessage) -> dict[str, object]:
+    """Return a message as it is written down."""
     return {
         "id": message.message_id,
         "sender": message.sender,

@@ -17,7 +17,13 @@ from coord.identity import ADDRESS, PROJECT, TOKEN, WORKER
 from coord.room import full_disk
 from coord.times import from_seconds
 
-from coord_worker.config import CONFIG, PARENT, WorkerConfig, clean_environment
+from coord_worker.config import (
+    CONFIG,
+    PARENT,
+    WorkerConfig,
+    clean_environment,
+    proof_of_work,
+)
 from coord_worker.leftovers import end_leftovers
 
 _EXIT_BROKEN, _EXIT_USAGE, _EXIT_REFUSED = 1, 2, 3
@@ -44,7 +50,8 @@ class Restarts:
     Attributes:
         backoff_initial_s: Wait before the first restart; doubled for each further one.
         backoff_max_s: Longest wait.
-        healthy_after_s: A worker that lived so long begins anew with the shortest wait.
+        healthy_after_s: A worker that lived so long, or has brought a task's attempt to its end,
+            begins anew with the shortest wait.
         crashes_max: After so many crashes in a row the worker is given up.
     """
 
@@ -157,7 +164,8 @@ class _Keeper:
                 self.state = WorkerState.LEFT
                 return
             age_ns = self._environment.monotonic_ns() - born_ns
-            if age_ns > from_seconds(self._settings.restarts.healthy_after_s):
+            healthy = age_ns > from_seconds(self._settings.restarts.healthy_after_s)
+            if healthy or proof_of_work(self._config.folder, self._name).exists():
                 self._crashes = 0
             self._crashes += 1
             _log.warning("worker died", worker=self._name, status=status, crashes=self._crashes)
@@ -186,10 +194,19 @@ class _Keeper:
         return self._crashes >= restarts.crashes_max and not full_disk(self._config.folder)
 
     async def _give_up(self, status: int) -> None:
-        self.error = _last_line(self._log_path) or f"it exited with status {status}"
+        self.error = self._why(status)
         self.state = WorkerState.GIVEN_UP
         _log.error("worker given up", worker=self._name, error=self.error)
         await self.end_agents()
+
+    def _why(self, status: int) -> str:
+        if status in {_EXIT_USAGE, _EXIT_REFUSED} and (said := _last_line(self._log_path)):
+            return said
+        how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
+        return (
+            f"its process ended {how}, {self._crashes} times before any task was done;"
+            f" its log is {self._log_path}"
+        )
 
     async def _back_off(self) -> None:
         self.state = WorkerState.RESTARTING
@@ -210,6 +227,7 @@ class _Keeper:
     async def _live(self) -> int:
         """Run one process of the worker to its end; return its exit status."""
         self._write_config()
+        proof_of_work(self._config.folder, self._name).unlink(missing_ok=True)
         with self._open_log() as log:
             self._process = process = await asyncio.create_subprocess_exec(
                 sys.executable,

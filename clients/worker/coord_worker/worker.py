@@ -14,7 +14,7 @@ from coord.v1 import common_pb2, coordinator_pb2, queue_pb2
 
 from coord_worker.agents import agent_of
 from coord_worker.attempt import Attempt, Setting, Stop
-from coord_worker.config import WorkerConfig
+from coord_worker.config import WorkerConfig, proof_of_work
 from coord_worker.conflicts import SENDER, THREAD, as_message
 from coord_worker.inbox import Inbox, inbox_path
 from coord_worker.leftovers import Leftovers, end_leftovers, remove_unbegun
@@ -156,6 +156,8 @@ class Worker:
             self._ended.set()
         if report is not None:
             await self._session.send(report)
+            with contextlib.suppress(OSError):  # On a full disk nobody is given up, either.
+                proof_of_work(self._config.folder, self._identity.worker).touch()
         attempt.clean_up()
         del self._attempts[attempt.ref.fencing_token]
         self._leave_if_done()

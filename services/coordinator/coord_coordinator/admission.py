@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 import structlog
-from coord.errors import CoordError
 from coord.times import SECOND, duration
 from coord.v1 import admission_pb2, common_pb2, ledger_pb2, limiter_pb2
 from coord.v1 import coordinator_pb2 as pb
@@ -19,13 +18,11 @@ from coord.v1 import coordinator_pb2 as pb
 from coord_coordinator.fleet import Fleet
 from coord_coordinator.metrics import CoordinatorMetrics
 from coord_coordinator.services import Services
+from coord_coordinator.turns import TURN_NS, Answer, Question, Turns
 from coord_coordinator.workers import Purse, Worker, WorkerAttempt
 
 # A call of which nothing was told by then is posted at its estimate; a later word corrects that.
 _TTL = duration(3600 * SECOND)
-# The limiter is asked again after this time; the place in line is kept.
-_TURN_NS = 30 * SECOND
-_WAITS_MAX = 1_000
 _TOO_MANY_REQUESTS = 429
 
 log = structlog.get_logger(__name__)
@@ -41,7 +38,7 @@ class Admission:
         self._services = services
         self._purse = purse
         self._metrics = metrics
-        self._waits: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._turns = Turns()
 
     async def admit(
         self, worker: str, request: admission_pb2.CallRequest, wait_ns: int
@@ -68,46 +65,24 @@ class Admission:
 
     async def hear(self, worker: Worker, request: admission_pb2.CallRequest) -> None:
         """Answer a request on a stream; on return the answer, or that it waits, is on its way."""
-        key = (worker.name, request.call_id)
-        if key in self._waits:
-            return
-        response = await self.admit(worker.name, request, 0)
-        if not response.HasField("wait"):
-            _tell(worker, request, response)
-        elif len(self._waits) >= _WAITS_MAX:
-            _tell(worker, request, _refused("TOO_MANY", "too many calls wait; ask later"))
-        else:
-            worker.session.await_answer(request.call_id, call_request=request)
-            worker.session.push(call_wait=response.wait)
-            self._waits[key] = waiting = asyncio.create_task(self._wait(worker, request))
-            waiting.add_done_callback(lambda _: self._waits.pop(key))
+
+        async def ask(wait_ns: int) -> Answer:
+            return _answer(request, await self.admit(worker.name, request, wait_ns))
+
+        await self._turns.hear(worker, Question(request.call_id, {"call_request": request}, ask))
 
     async def hear_settlement(
         self, worker: Worker, settlement: admission_pb2.CallSettlement
     ) -> None:
         """Settle a call as its worker says on a stream; a request that waits is taken back."""
-        if waiting := self._waits.get((worker.name, settlement.call_id)):
-            waiting.cancel()
-        worker.session.answered(settlement.call_id)
+        self._turns.end(worker, settlement.call_id)
         (result,) = await self.settle(worker.name, [settlement])
         if result.HasField("error"):
             log.warning("call not settled", worker=worker.name, error=result.error.message)
 
     async def stop(self) -> None:
         """Stop waiting for calls."""
-        for wait in self._waits.values():
-            wait.cancel()
-        await asyncio.gather(*self._waits.values(), return_exceptions=True)
-
-    async def _wait(self, worker: Worker, request: admission_pb2.CallRequest) -> None:
-        while worker.lifecycle != pb.LIFECYCLE_STOPPED:
-            try:
-                response = await self.admit(worker.name, request, _TURN_NS)
-            except CoordError as error:
-                response = _refused(error.reason, error.message)
-            if not response.HasField("wait"):
-                _tell(worker, request, response)
-                return
+        await self._turns.stop()
 
     async def _decide(
         self, worker: str, request: admission_pb2.CallRequest, wait_ns: int
@@ -209,10 +184,10 @@ class Admission:
                 project=self._fleet.project,
                 worker=worker,
                 requests=[wanted],
-                wait=duration(max(0, min(left_ns, _TURN_NS))),
+                wait=duration(max(0, min(left_ns, TURN_NS))),
             )
             response = await self._services.insist(self._services.limiter.AcquireGrants, asking)
-            if not response.results[0].HasField("wait") or left_ns <= _TURN_NS:
+            if not response.results[0].HasField("wait") or left_ns <= TURN_NS:
                 return response.results[0]
 
     def _buckets(self, worker: str, named: Iterable[str], model: str) -> list[str]:
@@ -353,14 +328,9 @@ def _refused(code: str, message: str) -> admission_pb2.AdmitResponse:
     return admission_pb2.AdmitResponse(refusal=reason)
 
 
-def _tell(
-    worker: Worker,
-    request: admission_pb2.CallRequest,
-    response: admission_pb2.AdmitResponse,
-) -> None:
+def _answer(request: admission_pb2.CallRequest, response: admission_pb2.AdmitResponse) -> Answer:
     if response.HasField("admission"):
-        worker.session.push(call_admission=response.admission)
-    else:
-        refusal = pb.Refusal(id=request.call_id, reason=response.refusal)
-        worker.session.push(refusal=refusal)
-    worker.session.answered(request.call_id)
+        return Answer({"call_admission": response.admission})
+    if response.HasField("wait"):
+        return Answer({"call_wait": response.wait}, waits=True)
+    return Answer({"refusal": pb.Refusal(id=request.call_id, reason=response.refusal)})

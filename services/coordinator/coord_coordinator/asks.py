@@ -15,9 +15,9 @@ from coord_coordinator.claims import Claims
 from coord_coordinator.fleet import Fleet
 from coord_coordinator.mail import Mail
 from coord_coordinator.services import Services
+from coord_coordinator.turns import Answer, Question, Turns
 from coord_coordinator.workers import Worker
 
-_RATE_WAITS_MAX = 1_000
 # A limiter that answers in bursts is not asked more often.
 _RATE_RETRY_S_MIN = 0.01
 
@@ -42,7 +42,7 @@ class Asks:
         self._claims = claims
         self._mail = mail
         self._has_repository = has_repository
-        self._rate_waits: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._turns = Turns()
         self._again: dict[asyncio.Task[None], None] = {}
         self._handlers: dict[str, Callable[[Worker, Any], Awaitable[None]]] = {
             "call_request": admission.hear,
@@ -77,14 +77,13 @@ class Asks:
         """Note what a worker has handled."""
         for message in messages:
             if message.WhichOneof("message") == "worker_message":
-                self._mail.acknowledged(worker, message.worker_message.message_id)
+                self._mail.acknowledged(worker.name, message.worker_message.message_id)
 
     async def stop(self) -> None:
         """Stop asking the limiter."""
-        waits = [*self._rate_waits.values(), *self._again]
-        for wait in waits:
-            wait.cancel()
-        await asyncio.gather(*waits, return_exceptions=True)
+        for again in self._again:
+            again.cancel()
+        await asyncio.gather(self._turns.stop(), *self._again, return_exceptions=True)
 
     async def _ask_again(self, worker: Worker, request: pb.ConnectRequest) -> None:
         """Take up what an earlier coordinator has left unanswered."""
@@ -111,33 +110,20 @@ class Asks:
         await self._claims.release(worker.name, [release.claim_id])
 
     async def _rate_request(self, worker: Worker, request: pb.RateRequest) -> None:
-        key = (worker.name, request.rate_id)
-        if key in self._rate_waits:
-            return
-        wait_ns = await self._acquire(worker, request, first=True)
-        if wait_ns is None:
-            worker.session.answered(request.rate_id)
-            return
-        if len(self._rate_waits) >= _RATE_WAITS_MAX:
-            _refuse(worker, request.rate_id, "TOO_MANY", "too many calls wait; ask later")
-            return
-        worker.session.await_answer(request.rate_id, rate_request=request)
-        self._rate_waits[key] = waiting = asyncio.create_task(self._wait(worker, request, wait_ns))
-        waiting.add_done_callback(lambda _: self._rate_waits.pop(key))
+        retry_s = 0.0
 
-    async def _wait(self, worker: Worker, request: pb.RateRequest, wait_ns: int) -> None:
-        left: int | None = wait_ns
-        while left is not None and worker.lifecycle != pb.LIFECYCLE_STOPPED:
-            await asyncio.sleep(max(left / SECOND, _RATE_RETRY_S_MIN))
-            try:
-                left = await self._acquire(worker, request, first=False)
-            except CoordError as error:
-                log.warning("limiter did not answer", worker=worker.name, error=str(error))
-                left = SECOND
-        worker.session.answered(request.rate_id)
+        async def ask(wait_ns: int) -> Answer:
+            nonlocal retry_s
+            if wait_ns:
+                # Not in the limiter's line: there it would hold up the worker's next task.
+                await asyncio.sleep(max(retry_s, _RATE_RETRY_S_MIN))
+            result = await self._acquire(worker, request)
+            retry_s = duration_ns(result.wait.retry_after) / SECOND
+            return _rate_answer(request.rate_id, result)
 
-    async def _acquire(self, worker: Worker, request: pb.RateRequest, *, first: bool) -> int | None:
-        """Ask the limiter and tell the worker; return how long to wait, None for a decision."""
+        await self._turns.hear(worker, Question(request.rate_id, {"rate_request": request}, ask))
+
+    async def _acquire(self, worker: Worker, request: pb.RateRequest) -> limiter_pb2.GrantResult:
         wanted = limiter_pb2.GrantRequest(
             grant_id=request.rate_id,
             buckets=request.buckets or worker.hello.buckets,
@@ -149,28 +135,10 @@ class Asks:
                 project=self._fleet.project, worker=worker.name, requests=[wanted]
             ),
         )
-        result = response.results[0]
-        if result.HasField("grant"):
-            grant = pb.RateGrant(rate_id=request.rate_id, expires_at=result.grant.expires_at)
-            worker.session.push(rate_grant=grant)
-        elif result.HasField("refusal"):
-            refusal = pb.Refusal(id=request.rate_id, reason=result.refusal.reason)
-            worker.session.push(refusal=refusal)
-        else:
-            wait = result.wait
-            if first:
-                worker.session.push(
-                    rate_wait=pb.RateWait(
-                        rate_id=request.rate_id, retry_after=wait.retry_after, reason=wait.reason
-                    )
-                )
-            return duration_ns(wait.retry_after)
-        return None
+        return response.results[0]
 
     async def _rate_settlement(self, worker: Worker, settlement: pb.RateSettlement) -> None:
-        if waiting := self._rate_waits.get((worker.name, settlement.rate_id)):
-            waiting.cancel()
-        worker.session.answered(settlement.rate_id)
+        self._turns.end(worker, settlement.rate_id)
         project, limiter = self._fleet.project, self._services.limiter
         if not settlement.HasField("actual"):
             await self._services.insist(
@@ -220,3 +188,14 @@ class Asks:
 def _refuse(worker: Worker, asked: str, code: str, message: str) -> None:
     reason = common_pb2.Reason(code=code, message=message)
     worker.session.push(refusal=pb.Refusal(id=asked, reason=reason))
+
+
+def _rate_answer(rate_id: str, result: limiter_pb2.GrantResult) -> Answer:
+    if result.HasField("grant"):
+        grant = pb.RateGrant(rate_id=rate_id, expires_at=result.grant.expires_at)
+        return Answer({"rate_grant": grant})
+    if result.HasField("refusal"):
+        return Answer({"refusal": pb.Refusal(id=rate_id, reason=result.refusal.reason)})
+    wait = result.wait
+    told = pb.RateWait(rate_id=rate_id, retry_after=wait.retry_after, reason=wait.reason)
+    return Answer({"rate_wait": told}, waits=True)

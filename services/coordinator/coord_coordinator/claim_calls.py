@@ -41,6 +41,9 @@ class ClaimCalls:
         check_resources(request.resources)
         size, after = page_size(request.page_size), [*page_start(request), 0][0]
         found = self._claims.find(request.holder, request.resources, after)
+        if request.keeps_changes:
+            keeping = self._claims.keeping_changes()
+            found = [entry for entry in found if entry.claim_id in keeping]
         more = len(found) > size
         return claims_pb2.ListClaimsResponse(
             claims=[entry.claim for entry in found[:size]],

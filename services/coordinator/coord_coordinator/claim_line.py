@@ -3,15 +3,23 @@
 Served in the order of asking: a request waits for all before it that it meets, holders and waiting
 ones alike. So whom a request waits for never grows, but for who passes it (see `ask`), and a circle
 of waiting owners can only be closed by a new request: looking for one then is enough. The wait-for
-graph is that of Coffman, Elphick and Shoshani, "System Deadlocks", 1971.
+graph is that of Coffman, Elphick and Shoshani, "System Deadlocks", 1971. Who was refused so stays
+refused until a claim of that circle has ended, be it one of its own: not by asking again at the
+moment at which another one's patience ends does it come to its turn.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from coord.v1 import claims_pb2 as pb
+from coord_runtime.globs import Comparison
 
 from coord_coordinator.resources import ResourceIndex, common
+
+_REFUSED_MAX = 1_000
+
+# Who asks, for which attempt, and what for.
+_Asked = tuple[str, int, tuple[bytes, ...]]
 
 
 @dataclass(slots=True)
@@ -71,6 +79,7 @@ class ClaimLine:
         self._of: dict[str, dict[str, Entry]] = {}
         self._index = ResourceIndex()
         self._asked = 0
+        self._refused: dict[_Asked, list[str]] = {}
 
     def __iter__(self) -> Iterator[Entry]:
         """Yield the entries in order."""
@@ -98,28 +107,35 @@ class ClaimLine:
             else:
                 waiting.append(entry)
         for entry in waiting:
-            self._line_up(entry)
+            meeting = self._meeting(entry.claim, Comparison())
+            self._line_up(entry, meeting, self._waited_for(entry.claim, meeting))
         return [entry for entry in waiting if entry.held]
 
-    def blockers(self, claim: pb.Claim) -> list[Entry]:
+    def blockers(self, claim: pb.Claim, comparison: Comparison) -> list[Entry]:
         """Return what a request would have to wait for now.
 
         Who waits already, and for the asker itself, is passed: it cannot go first.
         """
-        owned = [entry for entry in self.of(claim.holder) if _same_owner(entry.claim, claim)]
-        return [
-            entry
-            for entry in self._meeting(claim)
-            if entry.held or not self._waits_for(entry, owned)
-        ]
+        return self._waited_for(claim, self._meeting(claim, comparison))
 
-    def ask(self, entry: Entry) -> Deadlock | None:
-        """Grant a request, or put it in line; return the circle that it would close instead."""
-        circle = self._circle(entry.claim, self.blockers(entry.claim))
+    def ask(self, entry: Entry, comparison: Comparison) -> Deadlock | None:
+        """Grant a request, or put it in line; return the circle that it would close instead.
+
+        So it is where the same request has met a circle all of which is still there.
+        """
+        meeting = self._meeting(entry.claim, comparison)
+        blockers = self._waited_for(entry.claim, meeting)
+        circle = self._refused_before(entry.claim) or self._circle(entry.claim, blockers)
         if circle:
+            self._note_refusal(entry.claim, circle)
             return Deadlock(circle)
-        self._line_up(entry)
+        self._line_up(entry, meeting, blockers)
         return None
+
+    def waits_for(self, entry: Entry, owned: Iterable[Entry]) -> bool:
+        """Tell whether an entry waits, however indirectly, for one of `owned`."""
+        wanted = {one.claim_id for one in owned}
+        return any(reached in wanted for reached in self._reached([entry]))
 
     def remove(self, claim_id: str) -> list[Entry]:
         """Take a claim out; return those that are granted by that, in order."""
@@ -140,10 +156,8 @@ class ClaimLine:
                 freed.append(waiting)
         return freed
 
-    def _line_up(self, entry: Entry) -> None:
+    def _line_up(self, entry: Entry, meeting: list[Entry], blockers: list[Entry]) -> None:
         """Put a request behind its blockers and before those that it passes, or grant it."""
-        meeting = self._meeting(entry.claim)
-        blockers = self.blockers(entry.claim)
         self._insert(entry, blockers)
         for passed in meeting:
             if passed.claim_id not in entry.blockers:
@@ -167,19 +181,29 @@ class ClaimLine:
         entry.claim.state = pb.CLAIM_STATE_GRANTED
         entry.claim.fencing_token = self.last_token
 
-    def _meeting(self, claim: pb.Claim) -> list[Entry]:
+    def _waited_for(self, claim: pb.Claim, meeting: list[Entry]) -> list[Entry]:
+        owned = [entry for entry in self.of(claim.holder) if _same_owner(entry.claim, claim)]
+        return [entry for entry in meeting if entry.held or not self.waits_for(entry, owned)]
+
+    def _meeting(self, claim: pb.Claim, comparison: Comparison) -> list[Entry]:
         """Return what a claim cannot be held beside, in no certain order."""
         found = (self._entries[claim_id] for claim_id in self._index.near(claim))
         return [
             entry
             for entry in found
-            if not _same_owner(entry.claim, claim) and common(entry.claim, claim) is not None
+            if not _same_owner(entry.claim, claim)
+            and common(entry.claim, claim, comparison) is not None
         ]
 
-    def _waits_for(self, entry: Entry, owned: Iterable[Entry]) -> bool:
-        """Tell whether an entry waits, however indirectly, for one of `owned`."""
-        wanted = {one.claim_id for one in owned}
-        return any(reached in wanted for reached in self._reached([entry]))
+    def _refused_before(self, claim: pb.Claim) -> list[str]:
+        """Return the circle that such a request would have closed, while all of it is there."""
+        circle = self._refused.get(_asked(claim), [])
+        return circle if all(claim_id in self._entries for claim_id in circle) else []
+
+    def _note_refusal(self, claim: pb.Claim, circle: list[str]) -> None:
+        self._refused[_asked(claim)] = circle
+        while len(self._refused) > _REFUSED_MAX:
+            del self._refused[next(iter(self._refused))]
 
     def _circle(self, claim: pb.Claim, blockers: Iterable[Entry]) -> list[str]:
         """Return the way from a request's blockers back to its owner; empty where there is none."""
@@ -208,6 +232,11 @@ class ClaimLine:
         for entry in self.of(claim.holder):
             if entry.blockers and _same_owner(entry.claim, claim):
                 yield from entry.blockers
+
+
+def _asked(claim: pb.Claim) -> _Asked:
+    resources = (one.SerializeToString(deterministic=True) for one in claim.resources)
+    return claim.holder, claim.attempt.fencing_token, tuple(resources)
 
 
 def _same_owner(one: pb.Claim, other: pb.Claim) -> bool:

@@ -9,6 +9,7 @@ import structlog
 from coord.times import SECOND, duration_ns, timestamp
 from coord.v1 import claims_pb2 as pb
 from coord.v1 import common_pb2, coordinator_pb2
+from coord_runtime.globs import Comparison
 from coord_runtime.wakeups import Wakeups
 
 from coord_coordinator.batches import Batches
@@ -46,7 +47,7 @@ class Claims:
 
     def __init__(self, fleet: Fleet, store: CoordinatorStore, metrics: CoordinatorMetrics) -> None:
         self.on_change: Callable[[], None] = lambda: None
-        self.obstacles: list[Callable[[pb.Claim], common_pb2.Reason | None]] = []
+        self.obstacles: list[Callable[[pb.Claim, Comparison], common_pb2.Reason | None]] = []
         self._fleet = fleet
         self._store = store
         self._line = ClaimLine()
@@ -88,7 +89,13 @@ class Claims:
         return bool(entry.lease_ns) and entry.expires_ns <= self._now_ns()
 
     async def ask(
-        self, holder: str, request: pb.ClaimRequest, *, wait_ns: int = 0, told: bool = False
+        self,
+        holder: str,
+        request: pb.ClaimRequest,
+        *,
+        wait_ns: int = 0,
+        told: bool = False,
+        comparison: Comparison | None = None,
     ) -> pb.ClaimResult:
         """Ask for a claim.
 
@@ -98,8 +105,11 @@ class Claims:
             wait_ns: How long its place in the line is kept; 0 for none.
             told: Whether the holder is to be told on its stream when the claim is granted or lost;
                 it then lives as long as the holder's session.
+            comparison: Of the call, where it asks for others as well.
         """
-        return await self._apply(lambda change: self._ask(change, holder, request, wait_ns, told))
+        entry = self._new(holder, request, told=told)
+        compared = comparison or Comparison()
+        return await self._apply(lambda change: self._ask(change, entry, wait_ns, compared))
 
     async def acquire(
         self, holder: str, requests: Iterable[pb.ClaimRequest], wait_ns: int
@@ -110,8 +120,12 @@ class Claims:
         while True:
             seen = self._changed.seen()
             left_ns = until_ns - self._fleet.environment.monotonic_ns()
+            place_ns, comparison = wait_ns and max(left_ns, 1), Comparison()
             results = await asyncio.gather(
-                *(self.ask(holder, one, wait_ns=wait_ns and max(left_ns, 1)) for one in requests)
+                *(
+                    self.ask(holder, one, wait_ns=place_ns, comparison=comparison)
+                    for one in requests
+                )
             )
             if left_ns <= 0 or not any(result.HasField("wait") for result in results):
                 return results
@@ -173,44 +187,59 @@ class Claims:
             resources: Only those that meet one of these; empty for all.
             after: Only those that were asked for after the one of this number.
         """
-        wanted = pb.Claim(resources=resources)
+        wanted, comparison = pb.Claim(resources=resources), Comparison()
         entries = self._line.of(holder) if holder else list(self._line)
         return [
             one
             for one in entries
             if one.number > after
-            and (not wanted.resources or common(one.claim, wanted) is not None)
+            and (not wanted.resources or common(one.claim, wanted, comparison) is not None)
         ]
 
-    def obstacle(self, claim: pb.Claim) -> common_pb2.Reason | None:
+    def keeping_changes(self) -> set[str]:
+        """Return the ids of the claims that keep changes of others from landing.
+
+        Who waits for what a change claims does not keep it waiting in turn.
+        """
+        at_work = {token for one in self._fleet.workers.values() for token in one.attempts}
+        left = [one for one in self._line if one.claim.attempt.fencing_token not in {0, *at_work}]
+        kept_by = {one.claim_id for one in left}
+        return {
+            one.claim_id
+            for one in self._line
+            if one.held and (one.claim_id in kept_by or not self._line.waits_for(one, left))
+        }
+
+    def obstacle(self, claim: pb.Claim, comparison: Comparison) -> common_pb2.Reason | None:
         """Return what a task with such a claim would wait for now; None for nothing."""
-        blockers = self._line.blockers(claim)
+        blockers = self._line.blockers(claim, comparison)
         if blockers:
-            return _claimed(claim, blockers[0].claim)
-        return next(filter(None, (obstacle(claim) for obstacle in self.obstacles)), None)
+            return _claimed(claim, blockers[0].claim, Comparison())
+        found = (obstacle(claim, comparison) for obstacle in self.obstacles)
+        return next(filter(None, found), None)
 
     def _ask(
-        self, change: ClaimChange, holder: str, request: pb.ClaimRequest, wait_ns: int, told: bool
+        self, change: ClaimChange, asked: Entry, wait_ns: int, comparison: Comparison
     ) -> pb.ClaimResult:
-        entry = self._line.get(request.claim_id)
-        known = entry.claim if entry is not None else self._ended.get(request.claim_id)
-        if known is not None and (refusal := _other(known, holder, request)):
-            return pb.ClaimResult(claim_id=request.claim_id, refusal=refusal)
-        if entry is None:
-            entry = self._new(holder, request, told)
-            if not wait_ns and not told and (blockers := self._line.blockers(entry.claim)):
-                return _wait(entry.claim, blockers)
-            deadlock = self._line.ask(entry)
+        entry = self._line.get(asked.claim_id) or asked
+        known = entry.claim if entry is not asked else self._ended.get(asked.claim_id)
+        if known is not None and (refusal := _other(known, asked.claim)):
+            return pb.ClaimResult(claim_id=asked.claim_id, refusal=refusal)
+        if entry is asked:
+            in_line = asked.told or wait_ns > 0
+            if not in_line and (blockers := self._line.blockers(asked.claim, comparison)):
+                return _wait(asked.claim, blockers)
+            deadlock = self._line.ask(asked, comparison)
             if deadlock is not None:
-                return self._refuse(entry, deadlock)
-            if entry.held:
-                self._begin(entry)
-            change.save(stored(entry))
+                return self._refuse(asked, deadlock)
+            if asked.held:
+                self._begin(asked)
+            change.save(stored(asked))
         if not entry.held and wait_ns:
             entry.expires_ns = self._now_ns() + wait_ns + _PLACE_NS
         return self._result(entry)
 
-    def _new(self, holder: str, request: pb.ClaimRequest, told: bool) -> Entry:
+    def _new(self, holder: str, request: pb.ClaimRequest, *, told: bool) -> Entry:
         claim = pb.Claim(
             claim_id=request.claim_id,
             holder=holder,
@@ -226,8 +255,8 @@ class Claims:
     def _refuse(self, entry: Entry, deadlock: Deadlock) -> pb.ClaimResult:
         holders = [one.claim.holder for one in map(self._line.get, deadlock.circle) if one]
         message = (
-            f"{entry.claim.holder} would wait for {', which waits for '.join(holders)}, which waits"
-            f" for {entry.claim.holder}; release what you hold and ask for all of it at once"
+            f"{entry.claim.holder} would wait for {', which waits for '.join(holders)}"
+            "; release what you hold and ask for all of it at once"
         )
         metadata = {"circle": " ".join(deadlock.circle[:20])}
         reason = common_pb2.Reason(code="DEADLOCK", message=message, metadata=metadata)
@@ -328,7 +357,11 @@ class Claims:
         """Take steps in one commit; one that fails undoes them all, in memory too."""
         change = ClaimChange()
         try:
-            results = [step(change) for step in steps]
+            results = []
+            for step in steps:
+                results.append(step(change))
+                # Many that compare a lot must not hold up what is no claim.
+                await asyncio.sleep(0)
             change.last_token = self._line.last_token
             if change.saved:
                 await self._store.change_claims(self._fleet.project, change)
@@ -349,25 +382,26 @@ def stored(entry: Entry) -> StoredClaim:
     return StoredClaim(entry.claim, entry.lease_ns, entry.told)
 
 
-def _other(known: pb.Claim, holder: str, request: pb.ClaimRequest) -> common_pb2.Reason | None:
-    """Return why a request is not the one that a known claim was asked for with, if it is not."""
-    if known.holder != holder or list(known.resources) != list(request.resources):
-        message = f"claim id {request.claim_id!r} was used for another request; choose a new one"
+def _other(known: pb.Claim, asked: pb.Claim) -> common_pb2.Reason | None:
+    """Return why a claim is not the known one that was asked for under its id, if it is not."""
+    if known.holder != asked.holder or list(known.resources) != list(asked.resources):
+        message = f"claim id {asked.claim_id!r} was used for another request; choose a new one"
         return common_pb2.Reason(code="CLAIM_ID_USED", message=message)
     if known.state > pb.CLAIM_STATE_GRANTED:
-        message = f"claim {request.claim_id!r} has ended; ask under a new id"
+        message = f"claim {asked.claim_id!r} has ended; ask under a new id"
         return common_pb2.Reason(code="CLAIM_ENDED", message=message)
     return None
 
 
 def _wait(claim: pb.Claim, blockers: list[Entry]) -> pb.ClaimResult:
-    reasons = [_claimed(claim, one.claim) for one in blockers[:_REASONS_MAX]]
+    comparison = Comparison()
+    reasons = [_claimed(claim, one.claim, comparison) for one in blockers[:_REASONS_MAX]]
     wait = pb.ClaimWait(place=len(blockers), reasons=reasons)
     return pb.ClaimResult(claim_id=claim.claim_id, wait=wait)
 
 
-def _claimed(claim: pb.Claim, other: pb.Claim) -> common_pb2.Reason:
-    resource = common(other, claim)
+def _claimed(claim: pb.Claim, other: pb.Claim, comparison: Comparison) -> common_pb2.Reason:
+    resource = common(other, claim, comparison)
     text = "" if resource is None else resource_text(resource)
     does = "holds" if other.state == pb.CLAIM_STATE_GRANTED else "waits for"
     return common_pb2.Reason(

@@ -7,6 +7,7 @@ import structlog
 from coord.errors import CoordError
 from coord.v1 import claims_pb2, common_pb2, integrator_pb2
 from coord.v1 import coordinator_pb2 as pb
+from coord_runtime.globs import Comparison
 
 from coord_coordinator.claims import Claims
 from coord_coordinator.fleet import Fleet
@@ -41,13 +42,13 @@ class Conflicts:
         if self._has_repository:
             await asyncio.gather(self._follow(), self._sweep())
 
-    def obstacle(self, claim: claims_pb2.Claim) -> common_pb2.Reason | None:
+    def obstacle(self, claim: claims_pb2.Claim, comparison: Comparison) -> common_pb2.Reason | None:
         """Return the conflict that is going on about what a task declares; None without one."""
         for conflict in self._live:
             if not self._is_fought_out(conflict):
                 continue
             paths = [claims_pb2.Resource(path=f"/{path}") for path in conflict.other.paths]
-            met = common(claims_pb2.Claim(resources=paths), claim)
+            met = common(claims_pb2.Claim(resources=paths), claim, comparison)
             if met is not None:
                 other = conflict.other.worker or "the target"
                 message = f"{conflict.worker} and {other} conflict in {met.path[1:]}"

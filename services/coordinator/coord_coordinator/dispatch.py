@@ -9,6 +9,7 @@ from coord.errors import CoordError
 from coord.times import SECOND, timestamp_ns
 from coord.v1 import claims_pb2, common_pb2, integrator_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
+from coord_runtime.globs import Comparison
 from coord_runtime.peers import insist
 
 from coord_coordinator.batches import Batches
@@ -199,11 +200,12 @@ class Dispatch:
 
     async def _claimed(self, claim: claims_pb2.Claim, round_: _Round) -> common_pb2.Reason | None:
         """Return who has what a task declares, those included who were chosen in this round."""
-        if any(common(claim, one) is not None for one in round_.declared):
+        comparison = Comparison()
+        if any(common(claim, one, comparison) is not None for one in round_.declared):
             # These paths are claimed once the task before has its attempt.
             await self._assign_all(round_.chosen)
             round_.declared.clear()
-        reason = self._claims.obstacle(claim)
+        reason = self._claims.obstacle(claim, comparison)
         if reason is None:
             round_.declared.append(claim)
         return reason

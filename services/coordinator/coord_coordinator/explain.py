@@ -5,6 +5,7 @@ from collections.abc import Callable
 from coord.errors import CoordError
 from coord.v1 import common_pb2, integrator_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
+from coord_runtime.globs import Comparison
 
 from coord_coordinator.claims import Claims
 from coord_coordinator.dispatch import Dispatch, declared
@@ -115,9 +116,9 @@ class Explainer:
         """
         strategy = self._dispatch.strategy
         held = next((one for one in reasons if one.code != "READY"), None)
-        found = []
+        found, comparison = [], Comparison()
         for worker in strategy.ranked(spec, self._fleet.workers.values()):
-            why_not = self._why_not(worker, spec) or held
+            why_not = self._why_not(worker, spec, comparison) or held
             why = why_not or common_pb2.Reason(code="ELIGIBLE", message=strategy.why(spec, worker))
             score = strategy.score(spec, worker)
             found.append(
@@ -125,11 +126,13 @@ class Explainer:
             )
         return sorted(found, key=lambda one: not one.eligible)[:_CANDIDATES_MAX]
 
-    def _why_not(self, worker: Worker, spec: queue_pb2.TaskSpec) -> common_pb2.Reason | None:
+    def _why_not(
+        self, worker: Worker, spec: queue_pb2.TaskSpec, comparison: Comparison
+    ) -> common_pb2.Reason | None:
         return (
             misfit(worker, spec)
             or hindrance(self._fleet, worker, queues=self._dispatch.strategy.queues)
-            or (self._claims.obstacle(declared(spec, worker)) if spec.paths else None)
+            or (self._claims.obstacle(declared(spec, worker), comparison) if spec.paths else None)
         )
 
     async def _merging(self, task_id: str) -> list[common_pb2.Reason]:
@@ -146,13 +149,14 @@ class Explainer:
             )
         try:
             found = await self._services.ask(
-                integrator.GetChange,
-                integrator_pb2.GetChangeRequest(
+                integrator.ExplainChange,
+                integrator_pb2.ExplainChangeRequest(
                     project=self._project, change_id=f"{task_id}@{token}"
                 ),
             )
         except CoordError as error:
             return [*reasons, common_pb2.Reason(code="MERGING", message=error.message)]
+        reasons += [one for one in found.reasons if one.code == "CLAIMED"]
         code, message = _CHANGE_CODES.get(found.change.state, ("MERGING", found.change.message))
         return [*reasons, common_pb2.Reason(code=code, message=message)]
 

@@ -2,11 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import structlog
-from coord_runtime.globs import written_down
+from coord.guard import folder_key
+from coord_runtime.globs import folders, written_down
 
 from coord_coordinator.claims import Claims
 from coord_coordinator.fleet import Fleet
@@ -17,7 +19,31 @@ NAME = "guard.json"
 # Attempts that come and go are written down together.
 _PAUSE_S = 0.2
 
+# Holder, fencing token or 0, claim id, glob, and the glob as people write it.
+_Claimed = tuple[str, int, str, str, str]
+
 log = structlog.get_logger(__name__)
+
+
+def guard_text(standing: Mapping[str, object], claims: Iterable[_Claimed]) -> str:
+    """Return what the guard's file says, see `coord.guard`.
+
+    Args:
+        standing: `stopped`, `newest` and `live`.
+        claims: Holder, fencing token or 0, claim id, glob, and what people call that, for each.
+    """
+    lines = [_json(standing), *(_line(*claim) for claim in claims)]
+    return "".join(f"{line}\n" for line in lines)
+
+
+@lru_cache(maxsize=16_384)
+def _line(holder: str, token: int, claim_id: str, glob: str, text: str) -> str:
+    claim = (holder, token, claim_id, written_down(glob), text)
+    return f"{folder_key(folders(glob))}\t{_json(claim)}"
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 class GuardFile:
@@ -40,7 +66,7 @@ class GuardFile:
 
     def write(self) -> None:
         """Replace the file, if it would say something new."""
-        text = json.dumps(self._content(), separators=(",", ":"))
+        text = guard_text(self._standing(), self._claimed())
         if text == self._written:
             return
         draft = self._path.with_suffix(".draft")
@@ -64,20 +90,18 @@ class GuardFile:
         """Let everything be edited: nobody is left to say otherwise."""
         self._path.unlink(missing_ok=True)
 
-    def _content(self) -> dict[str, object]:
+    def _standing(self) -> dict[str, object]:
         workers = self._fleet.workers.values()
         reason = self._halt.reason
         return {
             "stopped": "" if reason is None else reason.message,
             "newest": self._fleet.newest_token if self._knows_attempts else 0,
             "live": [token for worker in workers for token in worker.attempts],
-            "claims": list(self._claimed()),
         }
 
-    def _claimed(self) -> Iterator[tuple[object, ...]]:
+    def _claimed(self) -> Iterator[_Claimed]:
         for claim in self._claims.held():
             for resource in claim.resources:
                 if resource.path:
-                    glob, text = written_down(resource.path), resource_text(resource)
-                    token = claim.attempt.fencing_token
-                    yield claim.holder, token, claim.claim_id, glob, text
+                    token, text = claim.attempt.fencing_token, resource_text(resource)
+                    yield claim.holder, token, claim.claim_id, resource.path, text

@@ -15,6 +15,8 @@ from coord_coordinator.workers import Worker
 
 OPERATOR = "operator"
 _TIME_TO_LIVE_NS = 3600 * SECOND
+# People are not always there.
+_OPERATORS_NS = 7 * 24 * 3600 * SECOND
 _WAITING_MAX = 10_000
 _SWEEP_S = 30.0
 
@@ -64,7 +66,8 @@ class Mail:
         kept.CopyFrom(message)
         kept.sender = sender
         kept.sent_at.CopyFrom(timestamp(now_ns))
-        expires_ns = now_ns + (duration_ns(message.time_to_live) or _TIME_TO_LIVE_NS)
+        default_ns = _OPERATORS_NS if recipients == [OPERATOR] else _TIME_TO_LIVE_NS
+        expires_ns = now_ns + (duration_ns(message.time_to_live) or default_ns)
         # To the end also where the sender goes away: what is stored is not delivered a second time.
         return await asyncio.shield(self._post(Letter(kept, tuple(recipients), expires_ns)))
 
@@ -91,18 +94,22 @@ class Mail:
             if message_id not in on_its_way:
                 self._push(worker, message)
 
-    def acknowledged(self, worker: Worker, message_id: str) -> None:
+    def unread(self, recipient: str) -> list[pb.WorkerMessage]:
+        """Return what waits for somebody, oldest first."""
+        return list(self._waiting.get(recipient, {}).values())
+
+    def acknowledged(self, recipient: str, message_id: str) -> None:
         """Forget a message that its recipient has handled.
 
         That is stored soon, many at a time: a crash before it only sends the message again.
         """
-        waiting = self._waiting.get(worker.name, {})
+        waiting = self._waiting.get(recipient, {})
         if waiting.pop(message_id, None) is None:
             return
         if not waiting:
-            del self._waiting[worker.name]
+            del self._waiting[recipient]
         self._routed.inc()
-        self._receipts.put((worker.name, message_id))
+        self._receipts.put((recipient, message_id))
 
     async def close(self) -> None:
         """Store what has been handled; where the disk refuses, it is sent again after a restart."""
@@ -119,7 +126,7 @@ class Mail:
     def _recipients(self, sender: str, message: pb.WorkerMessage) -> list[str]:
         kind, workers = message.WhichOneof("recipient"), self._fleet.workers
         if kind == "worker":
-            known = message.worker in workers or message.worker in self._fleet.gone
+            known = message.worker in {OPERATOR, *workers, *self._fleet.gone}
             found = [message.worker] if known else []
         elif kind == "role":
             found = [one.name for one in workers.values() if message.role in one.hello.roles]

@@ -8,8 +8,10 @@ from coord.v1 import admission_pb2, claims_pb2, common_pb2, limiter_pb2, queue_p
 from coord.v1 import coordinator_pb2 as pb
 from coord_runtime.checks import (
     DETAIL_BYTES_MAX,
+    GLOB_BYTES_MAX,
     ITEMS_MAX,
     MESSAGE_BYTES_MAX,
+    RESOURCES_MAX,
     check_attempt,
     check_id,
     check_ids,
@@ -21,13 +23,12 @@ from coord_runtime.checks import (
     check_worker,
     invalid_field,
 )
+from coord_runtime.globs import trimmed
 from google.protobuf.duration_pb2 import Duration
 
 _USED_MAX = 10**12
 _CALL_ID_MAX = 56
-_RESOURCES_MAX = 100
 _WAIT_NS_MAX = 60 * SECOND
-_GLOB_BYTES_MAX = 1_024
 _LEASE_NS_MAX = 24 * 3600 * SECOND
 _TIME_TO_LIVE_NS_MAX = 7 * 24 * 3600 * SECOND
 
@@ -98,7 +99,7 @@ def check_claim_request(request: claims_pb2.ClaimRequest) -> None:
     check_id("claim_id", request.claim_id)
     if request.HasField("attempt"):
         check_attempt("attempt", request.attempt)
-    check_range("resources", len(request.resources), 1, _RESOURCES_MAX)
+    check_range("resources", len(request.resources), 1, RESOURCES_MAX)
     check_range("lease", duration_ns(request.lease), 0, _LEASE_NS_MAX)
     check_resources(request.resources)
 
@@ -108,11 +109,11 @@ def check_resources(resources: Iterable[claims_pb2.Resource]) -> None:
     for resource in resources:
         if resource.HasField("name"):
             check_id("resources.name", resource.name)
-        elif not resource.path.strip() or resource.path.startswith("!"):
+        elif not trimmed(resource.path) or resource.path.startswith("!"):
             raise invalid_field(
                 "resources.path", f"a glob that matches something, not {resource.path[:64]!r}"
             )
-        check_text("resources.path", resource.path, _GLOB_BYTES_MAX)
+        check_text("resources.path", resource.path, GLOB_BYTES_MAX)
 
 
 def check_worker_message(message: pb.WorkerMessage) -> None:

@@ -1,18 +1,21 @@
 """Which claims may meet: resources compared, and an index that finds the few worth comparing."""
 
-import re
 from collections.abc import Iterator
 
 from coord.v1 import claims_pb2 as pb
-from coord_runtime.globs import may_meet
-
-_SPECIAL = re.compile(r"[*?\[\\]")
+from coord_runtime.globs import Comparison, folders
 
 
-def common(one: pb.Claim, other: pb.Claim) -> pb.Resource | None:
-    """Return a resource of `one` that cannot be held beside one of `other`; None without one."""
+def common(one: pb.Claim, other: pb.Claim, comparison: Comparison) -> pb.Resource | None:
+    """Return a resource of `one` that cannot be held beside one of `other`; None without one.
+
+    Args:
+        one: A claim.
+        other: Another.
+        comparison: Of the request that asks: it bounds how long that may take.
+    """
     for resource in one.resources:
-        if any(_meet(resource, theirs) for theirs in other.resources):
+        if any(_meet(resource, theirs, comparison) for theirs in other.resources):
             return resource
     return None
 
@@ -23,12 +26,12 @@ def resource_text(resource: pb.Resource) -> str:
     return f"{text} (shared)" if resource.shared else text
 
 
-def _meet(one: pb.Resource, other: pb.Resource) -> bool:
+def _meet(one: pb.Resource, other: pb.Resource, comparison: Comparison) -> bool:
     if one.shared and other.shared:
         return False
     if one.name or other.name:
         return one.name == other.name
-    return may_meet(one.path, other.path)
+    return comparison.may_meet(one.path, other.path)
 
 
 class ResourceIndex:
@@ -49,7 +52,7 @@ class ResourceIndex:
                 self._names.setdefault(resource.name, {})[claim.claim_id] = None
             else:
                 folder = self._top
-                for name in _folders(resource.path):
+                for name in folders(resource.path):
                     folder = folder.inner.setdefault(name, _Folder())
                 folder.claims[claim.claim_id] = None
 
@@ -62,7 +65,7 @@ class ResourceIndex:
                 if not at_name:
                     self._names.pop(resource.name, None)
             else:
-                _remove(self._top, _folders(resource.path), claim.claim_id)
+                _remove(self._top, folders(resource.path), claim.claim_id)
 
     def near(self, claim: pb.Claim) -> dict[str, None]:
         """Return the ids of the claims that are worth a comparison; itself may be among them."""
@@ -76,7 +79,7 @@ class ResourceIndex:
 
     def _near_path(self, glob: str) -> Iterator[str]:
         folder = self._top
-        for name in _folders(glob):
+        for name in folders(glob):
             yield from folder.claims
             if name not in folder.inner:
                 return
@@ -112,17 +115,3 @@ def _remove(top: _Folder, names: list[str], claim_id: str) -> None:
         if folder.claims or folder.inner:
             return
         del above.inner[name]
-
-
-def _folders(glob: str) -> list[str]:
-    """Return the names that every path that a glob matches begins with."""
-    path = glob.strip().rstrip("/")
-    names: list[str] = []
-    if "/" not in path:  # It matches at any depth.
-        return names
-    for name in path.split("/"):
-        if _SPECIAL.search(name):
-            break
-        if name not in ("", "."):
-            names.append(name)
-    return names

@@ -12,8 +12,10 @@ from coord.v1 import admission_pb2, common_pb2
 from coord.v1 import coordinator_pb2 as pb
 from coord_runtime.calls import Call, Stream
 from coord_runtime.checks import (
+    ITEMS_MAX,
     MESSAGE_BYTES_MAX,
     check_id,
+    check_ids,
     check_text,
     check_worker,
 )
@@ -265,6 +267,16 @@ class CoordinatorService(ClaimCalls, Service):
             check_call_settlement(settlement)
         results = await self._admission.settle(request.worker, request.settlements)
         return admission_pb2.SettleCallsResponse(results=results)
+
+    async def read_messages(
+        self, request: pb.ReadMessagesRequest, call: Call
+    ) -> pb.ReadMessagesResponse:
+        """Return the operator's messages."""
+        del call
+        check_ids("read_ids", request.read_ids)
+        for message_id in request.read_ids:
+            self._mail.acknowledged(OPERATOR, message_id)
+        return pb.ReadMessagesResponse(messages=self._mail.unread(OPERATOR)[:ITEMS_MAX])
 
     async def send_message(
         self, request: pb.SendMessageRequest, call: Call

@@ -24,6 +24,7 @@ from coord_runtime.wakeups import Wakeups
 from coord_coordinator.adoption import Adoption
 from coord_coordinator.asks import Asks
 from coord_coordinator.fleet import Fleet
+from coord_coordinator.mail import OPERATOR
 from coord_coordinator.messages import check_request
 from coord_coordinator.reports import Reports
 from coord_coordinator.session import protocol_error
@@ -324,6 +325,8 @@ def _hello(first: pb.ConnectRequest | None, call: Call) -> pb.Hello:
     _check_version(hello)
     check_project(hello.project)
     check_worker("worker", hello.worker)
+    if hello.worker == OPERATOR:
+        raise invalid_field("worker", f"{OPERATOR!r} is not a worker")
     check_own_project(call.principal, hello.project)
     check_own_worker(call.principal, hello.worker)
     check_id("instance", hello.instance)

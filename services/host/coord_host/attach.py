@@ -1,5 +1,6 @@
 """The services of a project, wherever they run: those that run already, or in this process."""
 
+import os
 import pkgutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,6 +9,7 @@ from typing import Protocol
 import grpc.aio
 from coord.client import connect
 from coord.errors import CoordError
+from coord.identity import PROJECT, TOKEN, WORKER
 from coord_runtime.tokens import Kind, Principal, TokenMint, load_key
 
 from coord_host.endpoint import Endpoint, find
@@ -58,13 +60,15 @@ class Operator:
         self._channels: dict[str, grpc.aio.Channel] = {}
 
     def channel(self, service: str) -> grpc.aio.Channel:
-        """Return a channel to a service, with the operator's token."""
+        """Return a channel to a service, with the operator's token or that of an agent's shell."""
         address = self.addresses[service]
         if address not in self._channels:
-            mint = self._mints.get(service, self._mint)
-            operator = Principal(Kind.OPERATOR, "operator", self.place.project)
-            self._channels[address] = connect(address, mint.mint(operator))
+            self._channels[address] = connect(address, self._token(service))
         return self._channels[address]
+
+    def _token(self, service: str) -> str:
+        operator = Principal(Kind.OPERATOR, "operator", self.place.project)
+        return self._mints.get(service, self._mint).mint(operator)
 
     def mint_worker(self, name: str) -> str:
         """Return a token that acts for one worker."""
@@ -83,6 +87,11 @@ class Attached(Operator):
 
     async def drain(self, deadline_s: float) -> None:
         """Do nothing: the services are not ours to end."""
+
+    def _token(self, service: str) -> str:
+        """Return the worker's token in the shell of an agent: what it may do is enough there."""
+        in_shell = os.environ.get(PROJECT) == self.place.project and os.environ.get(WORKER)
+        return (in_shell and os.environ.get(TOKEN)) or super()._token(service)
 
 
 @asynccontextmanager

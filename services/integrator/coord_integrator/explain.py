@@ -22,6 +22,7 @@ class Situation:
         trials: The runs under way.
         slots: How many there may be.
         paused: Why nothing lands; None where it does.
+        held: Why changes are held back, by id.
     """
 
     line: Sequence[Entry]
@@ -30,6 +31,7 @@ class Situation:
     trials: Sequence[integrator_pb2.TrialUnderWay]
     slots: int
     paused: Reason | None
+    held: Mapping[str, Reason]
 
     def position(self, change_id: str) -> int:
         """Return a change's place in the line, from 1 on; 0 where it is not in it."""
@@ -52,7 +54,7 @@ def _reasons(row: ChangeRow, situation: Situation) -> Iterator[Reason]:
     change_id = row.change.change_id
     if situation.paused is not None:
         yield situation.paused
-    if not row.handed_over:
+    elif not row.handed_over:
         yield Reason(code="NOT_HANDED_OVER", message="its lease is on its way to the merge queue")
     elif row.change.state == integrator_pb2.CHANGE_STATE_LANDING:
         yield Reason(code="NEXT", message="it is green and on its way to the target")
@@ -64,6 +66,8 @@ def _reasons(row: ChangeRow, situation: Situation) -> Iterator[Reason]:
 
 def _place(change_id: str, situation: Situation) -> Reason:
     first = situation.line[0] if situation.line else None
+    if held := situation.held.get(change_id):
+        return held
     if other := situation.behind.get(change_id):
         message = f"it conflicts with {other}, which is served first"
         return Reason(code="BEHIND", message=message, metadata={"change_id": other})

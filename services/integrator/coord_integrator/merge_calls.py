@@ -20,10 +20,12 @@ from coord_runtime.checks import (
 )
 from coord_runtime.paging import next_page_token, page_start
 from coord_runtime.service import Service
+from coord_runtime.tokens import Kind
 
 from coord_integrator.explain import explain
 from coord_integrator.git import GitError
 from coord_integrator.loops import Loop
+from coord_integrator.pauses import OPERATOR, STOP
 from coord_integrator.rooms import Rooms
 from coord_integrator.settings import IntegratorSettings
 from coord_integrator.store import UNFINISHED, ChangeRow
@@ -138,9 +140,9 @@ class MergeCalls(Service):
         self, request: pb.PauseMergingRequest, call: Call
     ) -> pb.PauseMergingResponse:
         """Let nothing land."""
-        del call
         check_text("message", request.message, MESSAGE_BYTES_MAX)
-        await self._to_its_end(self._pause(request.message or "paused by the operator"))
+        message = request.message or "paused by the operator"
+        await self._to_its_end(self._pause(_holder(call), message))
         return pb.PauseMergingResponse()
 
     async def reprioritize_change(
@@ -164,8 +166,8 @@ class MergeCalls(Service):
         self, request: pb.ResumeMergingRequest, call: Call
     ) -> pb.ResumeMergingResponse:
         """Let changes land again."""
-        del request, call
-        await self._rooms.merging.pauses.let_go()
+        del request
+        await self._rooms.merging.pauses.let_go(_holder(call))
         self._merging.wake()
         return pb.ResumeMergingResponse()
 
@@ -190,10 +192,10 @@ class MergeCalls(Service):
         row.change.runs.extend(self._rooms.store.runs(row.change.change_id))
         return row.change
 
-    async def _pause(self, message: str) -> None:
+    async def _pause(self, by: str, message: str) -> None:
         """Cut off the step that is under way, so that none lands after the answer."""
         runs = await self._merging.stop()
-        await self._rooms.merging.pauses.hold(message)
+        await self._rooms.merging.pauses.hold(by, message)
         if runs:
             self._merging.start()
 
@@ -244,6 +246,11 @@ class MergeCalls(Service):
     async def _report(self) -> float:
         await self._rooms.reporter.send()
         return self._settings.renew_s
+
+
+def _holder(call: Call) -> str:
+    """Return who pauses: the coordinator does so with a stop, people for themselves."""
+    return STOP if call.principal.kind is Kind.SERVICE else OPERATOR
 
 
 def _tell_failure(task: asyncio.Task[Any]) -> None:

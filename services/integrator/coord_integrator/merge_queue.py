@@ -5,12 +5,12 @@ all that wait are QUEUED, and are tested anew.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from coord.environment import Environment
 from coord.times import SECOND, timestamp_ns
-from coord.v1 import common_pb2
+from coord.v1 import common_pb2, integrator_pb2
 
 from coord_integrator.chains import Chain, Chains
 from coord_integrator.checkout import CheckoutFollower
@@ -31,6 +31,13 @@ from coord_integrator.trials import Decision, Entry, decide
 from coord_integrator.verdicts import Judge, how
 
 _ENDINGS_LOOKED_AT = 500
+
+Held = Mapping[str, common_pb2.Reason]
+
+
+async def _nothing(changes: Sequence[integrator_pb2.Change], tip: str) -> Held:
+    del changes, tip
+    return {}
 
 
 @dataclass(frozen=True)
@@ -59,15 +66,25 @@ class MergeQueue:
         environment: Time.
         slots: How many trials may be under way.
         ageing_ns: How much older makes up for one level of priority, in nanoseconds.
+        hold_back: Tells of changes that wait, in order, and the newest landed commit, which are not
+            to be tested for now, and why.
     """
 
     def __init__(
-        self, parts: Parts, environment: Environment, *, slots: int, ageing_ns: int
+        self,
+        parts: Parts,
+        environment: Environment,
+        *,
+        slots: int,
+        ageing_ns: int,
+        hold_back: Callable[[Sequence[integrator_pb2.Change], str], Awaitable[Held]] = _nothing,
     ) -> None:
         self._parts = parts
         self._environment = environment
         self._slots = slots
         self._ageing_ns = ageing_ns
+        self._hold_back = hold_back
+        self._held: Held = {}
         self._evidence: Evidence | None = None
         # The change that each of these conflicts with, and waits for.
         self._behind: dict[str, str] = {}
@@ -113,6 +130,7 @@ class MergeQueue:
             self._parts.slots.told(),
             self._slots,
             self._parts.store.paused(),
+            dict(self._held),
         )
 
     async def _step(self) -> bool:
@@ -131,6 +149,8 @@ class MergeQueue:
         evidence = await self._evidence_on(standing)
         for trial, run in parts.slots.harvest():
             evidence.ended(trial, passed=run.passed)
+        changes = [row.change for row in self._waiting().values()]
+        self._held = await self._hold_back(changes, standing.tip)
         return await self._advance(evidence, standing)
 
     async def _evidence_on(self, standing: Standing) -> Evidence:
@@ -268,7 +288,7 @@ class MergeQueue:
                 estimates.risk(change.category),
                 urgent=change.urgent,
                 barrier=change.barrier,
-                held=change.change_id in self._behind,
+                held=change.change_id in self._behind or change.change_id in self._held,
             )
             for change in changes
         ]

@@ -1,5 +1,6 @@
 """Why nothing lands for now, and when to look again."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -13,6 +14,8 @@ from coord_integrator.store import IntegratorStore
 from coord_integrator.target import Standing
 
 _HELD = "PAUSED"
+# Who holds it: kept apart, so that nobody ends what another has begun.
+OPERATOR, STOP = "operator", "stop"
 _RECHECK_S_MIN, _RECHECK_S_MAX = 5, 600
 
 log = structlog.get_logger(__name__)
@@ -51,15 +54,19 @@ class Pauses:
         """Whether nothing lands because the target is red."""
         return self._code() == "TARGET_RED"
 
-    async def hold(self, message: str) -> None:
-        """Let nothing land until `let_go`."""
+    async def hold(self, by: str, message: str) -> None:
+        """Let nothing land until `let_go` by the same: OPERATOR or STOP."""
         self._blockage = None
-        await self._store.pause(common_pb2.Reason(code=_HELD, message=message))
-        log.info("merging is paused", why=message)
+        await self._store.pause(_held_by(self._holds() | {by: message}))
+        log.info("merging is paused", by=by, why=message)
 
-    async def let_go(self) -> None:
-        """End a `hold`."""
-        if self.is_held:
+    async def let_go(self, by: str) -> None:
+        """End a `hold`; while there is another, nothing lands."""
+        holds = self._holds()
+        holds.pop(by, None)
+        if holds:
+            await self._store.pause(_held_by(holds))
+        elif self.is_held:
             await self.end()
 
     def is_blocked(self, standing: Standing) -> bool:
@@ -92,6 +99,18 @@ class Pauses:
         if await self._store.pause(None):
             log.info("merging goes on")
 
+    def _holds(self) -> dict[str, str]:
+        """Return why nothing lands, by who wants it so."""
+        paused = self._store.paused()
+        return {} if paused is None or paused.code != _HELD else dict(paused.metadata)
+
     def _code(self) -> str:
         paused = self._store.paused()
         return "" if paused is None else paused.code
+
+
+def _held_by(holds: Mapping[str, str]) -> common_pb2.Reason:
+    message = "; ".join(holds[by] for by in sorted(holds))
+    return common_pb2.Reason(
+        code=_HELD, message=clip(message, MESSAGE_BYTES_MAX), metadata=dict(holds)
+    )

@@ -12,6 +12,7 @@ from coord_integrator.branch_table import BranchTable
 from coord_integrator.chains import Chains
 from coord_integrator.checkout import CheckoutFollower
 from coord_integrator.checks import Checker, environment_digest
+from coord_integrator.claimed import Claimed
 from coord_integrator.conflict_table import ConflictTable
 from coord_integrator.endings import Endings
 from coord_integrator.history import History
@@ -183,10 +184,13 @@ async def _merging(ground: Ground) -> Merging:
         readiness,
         slots,
     )
+    context = ground.context
+    claimed = Claimed(context.channel("coordinator"), context.project, repository, merger)
     queue = MergeQueue(
         parts,
         environment,
         slots=settings.check_slots,
         ageing_ns=from_seconds(settings.ageing_s),
+        hold_back=claimed.hold_back,
     )
     return Merging(queue, endings, lander, pauses, readiness, slots)

@@ -52,7 +52,16 @@ class IntegratorService(MergeCalls, RadarCalls):
     NAME: ClassVar[str] = "integrator"
     DESCRIPTOR = pb.DESCRIPTOR.services_by_name["IntegratorService"]
     WORKER_METHODS: ClassVar[frozenset[str]] = frozenset(
-        {"CheckConflicts", "GetChange", "ListChanges", "WatchIntegratorEvents"}
+        {
+            "CheckConflicts",
+            "ExplainChange",
+            "GetChange",
+            "GetConflictMatrix",
+            "ListChanges",
+            "ListTargetRuns",
+            "ListWorktrees",
+            "WatchIntegratorEvents",
+        }
     )
 
     def __init__(self, rooms: Rooms, settings: IntegratorSettings) -> None:

@@ -33,7 +33,7 @@ class Entry:
         risk: How likely it is to fail alone, before any run.
         urgent: Whether it is tested apart from others, so that none of them holds it up.
         barrier: Whether it may land only by itself.
-        held: Whether it is not to be tested for now: it conflicts with another one.
+        held: Whether it is not to be tested for now.
     """
 
     change_id: str

@@ -16,7 +16,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from coord.v1 import queue_pb2 as pb
-from coord_runtime.globs import may_meet
+from coord_runtime.globs import Comparison
 
 from coord_queue.rows import TASKS, full_spec, ids_json
 from coord_queue.schema import HEAD_COLUMNS, IN_BACKOFF, RANKED, Head
@@ -105,7 +105,8 @@ def ready_tasks(sql: sqlite3.Connection, project: str, wish: Wish) -> list[Candi
             found.append(map(_candidate, cursors.enter_context(closing(rows))))
         merged = found[0] if len(found) == 1 else heapq.merge(*found, key=_order)
         looked_at = islice(merged, _LOOKED_AT_MAX) if wish.excluded else merged
-        allowed = (one for one in looked_at if not _meets(one, wish.excluded))
+        comparison = Comparison()
+        allowed = (one for one in looked_at if not _meets(one, wish.excluded, comparison))
         return list(islice(allowed, wish.limit))
 
 
@@ -160,8 +161,8 @@ def _candidate(row: tuple[Any, ...]) -> Candidate:
     return Candidate(Head(*row[:_HEAD_FIELDS]), *row[_HEAD_FIELDS:])
 
 
-def _meets(task: Candidate, globs: Sequence[str]) -> bool:
+def _meets(task: Candidate, globs: Sequence[str], comparison: Comparison) -> bool:
     if not globs:
         return False
     paths = pb.TaskSpec.FromString(task.spec).paths
-    return any(may_meet(path, glob) for path in paths for glob in globs)
+    return any(comparison.may_meet(path, glob) for path in paths for glob in globs)

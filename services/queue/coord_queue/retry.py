@@ -48,7 +48,9 @@ def after_failure(
     """Decide what follows an attempt that ended for `reason`.
 
     The wait doubles with each attempt that counts, up to the policy's longest, and is drawn evenly
-    from its upper half ("equal jitter", Brooker, "Exponential Backoff And Jitter", AWS, 2015).
+    from its upper half ("equal jitter", Brooker, "Exponential Backoff And Jitter", AWS, 2015). With
+    each worker that the task loses it is four times as long: a task that kills its workers is to
+    let others go first.
 
     Args:
         policy: The task's policy.
@@ -63,12 +65,16 @@ def after_failure(
         return Verdict(again=False, attempts_used=used, workers_lost=lost)
     if used >= (policy.max_attempts or _ATTEMPTS_DEFAULT):
         return Verdict(again=False, attempts_used=used, workers_lost=lost)
-    wait_ns = 0 if reason in _FREE else _backoff_ns(policy, used, chance)
+    wait_ns = 0
+    if reason == pb.FAILURE_REASON_WORKER_LOST:
+        wait_ns = _backoff_ns(policy, 2 * (lost - 1), chance)
+    elif reason not in _FREE:
+        wait_ns = _backoff_ns(policy, used - 1, chance)
     return Verdict(again=True, attempts_used=used, workers_lost=lost, wait_ns=wait_ns)
 
 
-def _backoff_ns(policy: pb.RetryPolicy, used: int, chance: Random) -> int:
+def _backoff_ns(policy: pb.RetryPolicy, doublings: int, chance: Random) -> int:
     first_ns = duration_ns(policy.initial_backoff) or _BACKOFF_FIRST_NS
     longest_ns = duration_ns(policy.max_backoff) or _BACKOFF_MAX_NS
-    nominal_ns = min(first_ns << (used - 1), longest_ns)
+    nominal_ns = min(first_ns << doublings, longest_ns)
     return nominal_ns // 2 + chance.randrange(nominal_ns // 2 + 1)

@@ -7,7 +7,9 @@ from coord.times import duration_ns
 from coord.v1 import queue_pb2 as pb
 from coord_runtime.checks import (
     DETAIL_BYTES_MAX,
+    GLOB_BYTES_MAX,
     MESSAGE_BYTES_MAX,
+    RESOURCES_MAX,
     check_attempts,
     check_id,
     check_ids,
@@ -52,7 +54,7 @@ def check_failure(failure: pb.Failure) -> None:
 def check_paths(field: str, paths: Iterable[str]) -> None:
     """Check globs of files."""
     for path in paths:
-        check_text(field, path, MESSAGE_BYTES_MAX)
+        check_text(field, path, GLOB_BYTES_MAX)
 
 
 def _check_fields(spec: pb.TaskSpec) -> None:
@@ -65,6 +67,7 @@ def _check_fields(spec: pb.TaskSpec) -> None:
             raise invalid_field("deps", "names a task twice")
     if spec.required_capabilities:
         check_ids("required_capabilities", spec.required_capabilities)
+    check_range("paths", len(spec.paths), 0, RESOURCES_MAX)
     if spec.category:
         check_id("category", spec.category)
     if labels := spec.labels:

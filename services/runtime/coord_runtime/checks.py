@@ -12,6 +12,9 @@ from google.protobuf.message import Message
 ITEMS_MAX = 1_000
 MESSAGE_BYTES_MAX = 4_096
 DETAIL_BYTES_MAX = 64 * 2**10
+GLOB_BYTES_MAX = 1_024
+# What one claim may name, so what one task may declare.
+RESOURCES_MAX = 100
 PAGE_SIZE_DEFAULT = 100
 _NANOS_MAX = 2**62
 

@@ -27,15 +27,15 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x63oord/v1/claims.proto\x12\x08\x63oord.v1\x1a\x15\x63oord/v1/common.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"B\n\x08Resource\x12\x0e\n\x04path\x18\x01 \x01(\tH\x00\x12\x0e\n\x04name\x18\x02 \x01(\tH\x00\x12\x0e\n\x06shared\x18\x03 \x01(\x08\x42\x06\n\x04kind\"\x98\x01\n\x0c\x43laimRequest\x12\x10\n\x08\x63laim_id\x18\x01 \x01(\t\x12%\n\tresources\x18\x02 \x03(\x0b\x32\x12.coord.v1.Resource\x12%\n\x07\x61ttempt\x18\x03 \x01(\x0b\x32\x14.coord.v1.AttemptRef\x12(\n\x05lease\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xc1\x02\n\x05\x43laim\x12\x10\n\x08\x63laim_id\x18\x01 \x01(\t\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12%\n\x07\x61ttempt\x18\x03 \x01(\x0b\x32\x14.coord.v1.AttemptRef\x12%\n\tresources\x18\x04 \x03(\x0b\x32\x12.coord.v1.Resource\x12#\n\x05state\x18\x05 \x01(\x0e\x32\x14.coord.v1.ClaimState\x12\x15\n\rfencing_token\x18\x06 \x01(\x03\x12,\n\x08\x61sked_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ngranted_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"=\n\tClaimWait\x12\r\n\x05place\x18\x01 \x01(\x05\x12!\n\x07reasons\x18\x02 \x03(\x0b\x32\x10.coord.v1.Reason\"\x96\x01\n\x0b\x43laimResult\x12\x10\n\x08\x63laim_id\x18\x01 \x01(\t\x12 \n\x05\x63laim\x18\x02 \x01(\x0b\x32\x0f.coord.v1.ClaimH\x00\x12#\n\x04wait\x18\x03 \x01(\x0b\x32\x13.coord.v1.ClaimWaitH\x00\x12#\n\x07refusal\x18\x04 \x01(\x0b\x32\x10.coord.v1.ReasonH\x00\x42\t\n\x07outcome\"\x8a\x01\n\x14\x41\x63quireClaimsRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12(\n\x08requests\x18\x03 \x03(\x0b\x32\x16.coord.v1.ClaimRequest\x12\'\n\x04wait\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"?\n\x15\x41\x63quireClaimsResponse\x12&\n\x07results\x18\x01 \x03(\x0b\x32\x15.coord.v1.ClaimResult\"\x82\x01\n\x11ListClaimsRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12%\n\tresources\x18\x02 \x03(\x0b\x32\x12.coord.v1.Resource\x12\x0e\n\x06holder\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"N\n\x12ListClaimsResponse\x12\x1f\n\x06\x63laims\x18\x01 \x03(\x0b\x32\x0f.coord.v1.Claim\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"J\n\x14ReleaseClaimsRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12\x11\n\tclaim_ids\x18\x03 \x03(\t\"E\n\x15ReleaseClaimsResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.coord.v1.ClaimReportResult\"H\n\x12RenewClaimsRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12\x11\n\tclaim_ids\x18\x03 \x03(\t\"C\n\x13RenewClaimsResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.coord.v1.ClaimReportResult\"y\n\x11\x43laimReportResult\x12\x10\n\x08\x63laim_id\x18\x01 \x01(\t\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x13.coord.v1.ItemError*\xa7\x01\n\nClaimState\x12\x1b\n\x17\x43LAIM_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43LAIM_STATE_WAITING\x10\x01\x12\x17\n\x13\x43LAIM_STATE_GRANTED\x10\x02\x12\x18\n\x14\x43LAIM_STATE_RELEASED\x10\x03\x12\x17\n\x13\x43LAIM_STATE_EXPIRED\x10\x04\x12\x17\n\x13\x43LAIM_STATE_REFUSED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x63oord/v1/claims.proto\x12\x08\x63oord.v1\x1a\x15\x63oord/v1/common.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"B\n\x08Resource\x12\x0e\n\x04path\x18\x01 \x01(\tH\x00\x12\x0e\n\x04name\x18\x02 \x01(\tH\x00\x12\x0e\n\x06shared\x18\x03 \x01(\x08\x42\x06\n\x04kind\"\x98\x01\n\x0c\x43laimRequest\x12\x10\n\x08\x63laim_id\x18\x01 \x01(\t\x12%\n\tresources\x18\x02 \x03(\x0b\x32\x12.coord.v1.Resource\x12%\n\x07\x61ttempt\x18\x03 \x01(\x0b\x32\x14.coord.v1.AttemptRef\x12(\n\x05lease\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xc1\x02\n\x05\x43laim\x12\x10\n\x08\x63laim_id\x18\x01 \x01(\t\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12%\n\x07\x61ttempt\x18\x03 \x01(\x0b\x32\x14.coord.v1.AttemptRef\x12%\n\tresources\x18\x04 \x03(\x0b\x32\x12.coord.v1.Resource\x12#\n\x05state\x18\x05 \x01(\x0e\x32\x14.coord.v1.ClaimState\x12\x15\n\rfencing_token\x18\x06 \x01(\x03\x12,\n\x08\x61sked_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ngranted_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"=\n\tClaimWait\x12\r\n\x05place\x18\x01 \x01(\x05\x12!\n\x07reasons\x18\x02 \x03(\x0b\x32\x10.coord.v1.Reason\"\x96\x01\n\x0b\x43laimResult\x12\x10\n\x08\x63laim_id\x18\x01 \x01(\t\x12 \n\x05\x63laim\x18\x02 \x01(\x0b\x32\x0f.coord.v1.ClaimH\x00\x12#\n\x04wait\x18\x03 \x01(\x0b\x32\x13.coord.v1.ClaimWaitH\x00\x12#\n\x07refusal\x18\x04 \x01(\x0b\x32\x10.coord.v1.ReasonH\x00\x42\t\n\x07outcome\"\x8a\x01\n\x14\x41\x63quireClaimsRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12(\n\x08requests\x18\x03 \x03(\x0b\x32\x16.coord.v1.ClaimRequest\x12\'\n\x04wait\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"?\n\x15\x41\x63quireClaimsResponse\x12&\n\x07results\x18\x01 \x03(\x0b\x32\x15.coord.v1.ClaimResult\"\x99\x01\n\x11ListClaimsRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12%\n\tresources\x18\x02 \x03(\x0b\x32\x12.coord.v1.Resource\x12\x0e\n\x06holder\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\x12\x15\n\rkeeps_changes\x18\x06 \x01(\x08\"N\n\x12ListClaimsResponse\x12\x1f\n\x06\x63laims\x18\x01 \x03(\x0b\x32\x0f.coord.v1.Claim\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"J\n\x14ReleaseClaimsRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12\x11\n\tclaim_ids\x18\x03 \x03(\t\"E\n\x15ReleaseClaimsResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.coord.v1.ClaimReportResult\"H\n\x12RenewClaimsRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12\x11\n\tclaim_ids\x18\x03 \x03(\t\"C\n\x13RenewClaimsResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.coord.v1.ClaimReportResult\"y\n\x11\x43laimReportResult\x12\x10\n\x08\x63laim_id\x18\x01 \x01(\t\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x13.coord.v1.ItemError*\xa7\x01\n\nClaimState\x12\x1b\n\x17\x43LAIM_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43LAIM_STATE_WAITING\x10\x01\x12\x17\n\x13\x43LAIM_STATE_GRANTED\x10\x02\x12\x18\n\x14\x43LAIM_STATE_RELEASED\x10\x03\x12\x17\n\x13\x43LAIM_STATE_EXPIRED\x10\x04\x12\x17\n\x13\x43LAIM_STATE_REFUSED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'coord.v1.claims_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CLAIMSTATE']._serialized_start=1719
-  _globals['_CLAIMSTATE']._serialized_end=1886
+  _globals['_CLAIMSTATE']._serialized_start=1742
+  _globals['_CLAIMSTATE']._serialized_end=1909
   _globals['_RESOURCE']._serialized_start=123
   _globals['_RESOURCE']._serialized_end=189
   _globals['_CLAIMREQUEST']._serialized_start=192
@@ -51,17 +51,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACQUIRECLAIMSRESPONSE']._serialized_start=1027
   _globals['_ACQUIRECLAIMSRESPONSE']._serialized_end=1090
   _globals['_LISTCLAIMSREQUEST']._serialized_start=1093
-  _globals['_LISTCLAIMSREQUEST']._serialized_end=1223
-  _globals['_LISTCLAIMSRESPONSE']._serialized_start=1225
-  _globals['_LISTCLAIMSRESPONSE']._serialized_end=1303
-  _globals['_RELEASECLAIMSREQUEST']._serialized_start=1305
-  _globals['_RELEASECLAIMSREQUEST']._serialized_end=1379
-  _globals['_RELEASECLAIMSRESPONSE']._serialized_start=1381
-  _globals['_RELEASECLAIMSRESPONSE']._serialized_end=1450
-  _globals['_RENEWCLAIMSREQUEST']._serialized_start=1452
-  _globals['_RENEWCLAIMSREQUEST']._serialized_end=1524
-  _globals['_RENEWCLAIMSRESPONSE']._serialized_start=1526
-  _globals['_RENEWCLAIMSRESPONSE']._serialized_end=1593
-  _globals['_CLAIMREPORTRESULT']._serialized_start=1595
-  _globals['_CLAIMREPORTRESULT']._serialized_end=1716
+  _globals['_LISTCLAIMSREQUEST']._serialized_end=1246
+  _globals['_LISTCLAIMSRESPONSE']._serialized_start=1248
+  _globals['_LISTCLAIMSRESPONSE']._serialized_end=1326
+  _globals['_RELEASECLAIMSREQUEST']._serialized_start=1328
+  _globals['_RELEASECLAIMSREQUEST']._serialized_end=1402
+  _globals['_RELEASECLAIMSRESPONSE']._serialized_start=1404
+  _globals['_RELEASECLAIMSRESPONSE']._serialized_end=1473
+  _globals['_RENEWCLAIMSREQUEST']._serialized_start=1475
+  _globals['_RENEWCLAIMSREQUEST']._serialized_end=1547
+  _globals['_RENEWCLAIMSRESPONSE']._serialized_start=1549
+  _globals['_RENEWCLAIMSRESPONSE']._serialized_end=1616
+  _globals['_CLAIMREPORTRESULT']._serialized_start=1618
+  _globals['_CLAIMREPORTRESULT']._serialized_end=1739
 # @@protoc_insertion_point(module_scope)

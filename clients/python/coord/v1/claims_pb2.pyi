@@ -110,18 +110,20 @@ class AcquireClaimsResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[ClaimResult, _Mapping]]] = ...) -> None: ...
 
 class ListClaimsRequest(_message.Message):
-    __slots__ = ("project", "resources", "holder", "page_size", "page_token")
+    __slots__ = ("project", "resources", "holder", "page_size", "page_token", "keeps_changes")
     PROJECT_FIELD_NUMBER: _ClassVar[int]
     RESOURCES_FIELD_NUMBER: _ClassVar[int]
     HOLDER_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    KEEPS_CHANGES_FIELD_NUMBER: _ClassVar[int]
     project: str
     resources: _containers.RepeatedCompositeFieldContainer[Resource]
     holder: str
     page_size: int
     page_token: str
-    def __init__(self, project: _Optional[str] = ..., resources: _Optional[_Iterable[_Union[Resource, _Mapping]]] = ..., holder: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    keeps_changes: bool
+    def __init__(self, project: _Optional[str] = ..., resources: _Optional[_Iterable[_Union[Resource, _Mapping]]] = ..., holder: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., keeps_changes: _Optional[bool] = ...) -> None: ...
 
 class ListClaimsResponse(_message.Message):
     __slots__ = ("claims", "next_page_token")

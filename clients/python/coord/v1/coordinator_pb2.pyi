@@ -585,6 +585,20 @@ class PollResponse(_message.Message):
     messages: _containers.RepeatedCompositeFieldContainer[ConnectResponse]
     def __init__(self, messages: _Optional[_Iterable[_Union[ConnectResponse, _Mapping]]] = ...) -> None: ...
 
+class ReadMessagesRequest(_message.Message):
+    __slots__ = ("project", "read_ids")
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    READ_IDS_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    read_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, project: _Optional[str] = ..., read_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ReadMessagesResponse(_message.Message):
+    __slots__ = ("messages",)
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    messages: _containers.RepeatedCompositeFieldContainer[WorkerMessage]
+    def __init__(self, messages: _Optional[_Iterable[_Union[WorkerMessage, _Mapping]]] = ...) -> None: ...
+
 class ResumeProjectRequest(_message.Message):
     __slots__ = ("project",)
     PROJECT_FIELD_NUMBER: _ClassVar[int]

@@ -87,6 +87,11 @@ class CoordinatorServiceStub:
                 request_serializer=coord_dot_v1_dot_coordinator__pb2.PollRequest.SerializeToString,
                 response_deserializer=coord_dot_v1_dot_coordinator__pb2.PollResponse.FromString,
                 _registered_method=True)
+        self.ReadMessages = channel.unary_unary(
+                '/coord.v1.CoordinatorService/ReadMessages',
+                request_serializer=coord_dot_v1_dot_coordinator__pb2.ReadMessagesRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_coordinator__pb2.ReadMessagesResponse.FromString,
+                _registered_method=True)
         self.ReleaseClaims = channel.unary_unary(
                 '/coord.v1.CoordinatorService/ReleaseClaims',
                 request_serializer=coord_dot_v1_dot_claims__pb2.ReleaseClaimsRequest.SerializeToString,
@@ -215,6 +220,13 @@ class CoordinatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadMessages(self, request, context):
+        """The messages to the operator that were not said to be read yet, oldest first; not for workers.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReleaseClaims(self, request, context):
         """Gives claims back, held or waiting.
         """
@@ -327,6 +339,11 @@ def add_CoordinatorServiceServicer_to_server(servicer, server):
                     servicer.Poll,
                     request_deserializer=coord_dot_v1_dot_coordinator__pb2.PollRequest.FromString,
                     response_serializer=coord_dot_v1_dot_coordinator__pb2.PollResponse.SerializeToString,
+            ),
+            'ReadMessages': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReadMessages,
+                    request_deserializer=coord_dot_v1_dot_coordinator__pb2.ReadMessagesRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_coordinator__pb2.ReadMessagesResponse.SerializeToString,
             ),
             'ReleaseClaims': grpc.unary_unary_rpc_method_handler(
                     servicer.ReleaseClaims,
@@ -640,6 +657,33 @@ class CoordinatorService:
             '/coord.v1.CoordinatorService/Poll',
             coord_dot_v1_dot_coordinator__pb2.PollRequest.SerializeToString,
             coord_dot_v1_dot_coordinator__pb2.PollResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadMessages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.CoordinatorService/ReadMessages',
+            coord_dot_v1_dot_coordinator__pb2.ReadMessagesRequest.SerializeToString,
+            coord_dot_v1_dot_coordinator__pb2.ReadMessagesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -112,6 +112,8 @@ class CoordinatorServiceStub:
     every call. Answers as soon as there is something to say, or when `wait` is over. The errors are
     those of Connect.
     """
+    ReadMessages: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ReadMessagesRequest, _coordinator_pb2.ReadMessagesResponse]
+    """The messages to the operator that were not said to be read yet, oldest first; not for workers."""
     ReleaseClaims: _grpc.UnaryUnaryMultiCallable[_claims_pb2.ReleaseClaimsRequest, _claims_pb2.ReleaseClaimsResponse]
     """Gives claims back, held or waiting."""
     RenewClaims: _grpc.UnaryUnaryMultiCallable[_claims_pb2.RenewClaimsRequest, _claims_pb2.RenewClaimsResponse]
@@ -179,6 +181,8 @@ class CoordinatorServiceAsyncStub(CoordinatorServiceStub):
     every call. Answers as soon as there is something to say, or when `wait` is over. The errors are
     those of Connect.
     """
+    ReadMessages: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ReadMessagesRequest, _coordinator_pb2.ReadMessagesResponse]  # type: ignore[assignment]
+    """The messages to the operator that were not said to be read yet, oldest first; not for workers."""
     ReleaseClaims: _aio.UnaryUnaryMultiCallable[_claims_pb2.ReleaseClaimsRequest, _claims_pb2.ReleaseClaimsResponse]  # type: ignore[assignment]
     """Gives claims back, held or waiting."""
     RenewClaims: _aio.UnaryUnaryMultiCallable[_claims_pb2.RenewClaimsRequest, _claims_pb2.RenewClaimsResponse]  # type: ignore[assignment]
@@ -303,6 +307,14 @@ class CoordinatorServiceServicer(metaclass=_abc_1.ABCMeta):
         every call. Answers as soon as there is something to say, or when `wait` is over. The errors are
         those of Connect.
         """
+
+    @_abc_1.abstractmethod
+    def ReadMessages(
+        self,
+        request: _coordinator_pb2.ReadMessagesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.ReadMessagesResponse, _abc.Awaitable[_coordinator_pb2.ReadMessagesResponse]]:
+        """The messages to the operator that were not said to be read yet, oldest first; not for workers."""
 
     @_abc_1.abstractmethod
     def ReleaseClaims(

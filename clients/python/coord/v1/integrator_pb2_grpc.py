@@ -203,7 +203,8 @@ class IntegratorServiceServicer:
 
     def PauseMerging(self, request, context):
         """Lets nothing land until ResumeMerging, also across restarts. A check under way is cut off, and its
-        change waits. Repeating it replaces the message.
+        change waits. Repeating it replaces the message. What a stop of the coordinator pauses and what people
+        do is kept apart: each ends by itself.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -70,7 +70,8 @@ class IntegratorServiceStub:
     """The worktrees by worker, those included whose set-up is under way or has failed."""
     PauseMerging: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.PauseMergingRequest, _integrator_pb2.PauseMergingResponse]
     """Lets nothing land until ResumeMerging, also across restarts. A check under way is cut off, and its
-    change waits. Repeating it replaces the message.
+    change waits. Repeating it replaces the message. What a stop of the coordinator pauses and what people
+    do is kept apart: each ends by itself.
     """
     ReprioritizeChange: _grpc.UnaryUnaryMultiCallable[_integrator_pb2.ReprioritizeChangeRequest, _integrator_pb2.ReprioritizeChangeResponse]
     """Changes when a waiting change is served. NOT_FOUND with reason CHANGE_NOT_FOUND;
@@ -144,7 +145,8 @@ class IntegratorServiceAsyncStub(IntegratorServiceStub):
     """The worktrees by worker, those included whose set-up is under way or has failed."""
     PauseMerging: _aio.UnaryUnaryMultiCallable[_integrator_pb2.PauseMergingRequest, _integrator_pb2.PauseMergingResponse]  # type: ignore[assignment]
     """Lets nothing land until ResumeMerging, also across restarts. A check under way is cut off, and its
-    change waits. Repeating it replaces the message.
+    change waits. Repeating it replaces the message. What a stop of the coordinator pauses and what people
+    do is kept apart: each ends by itself.
     """
     ReprioritizeChange: _aio.UnaryUnaryMultiCallable[_integrator_pb2.ReprioritizeChangeRequest, _integrator_pb2.ReprioritizeChangeResponse]  # type: ignore[assignment]
     """Changes when a waiting change is served. NOT_FOUND with reason CHANGE_NOT_FOUND;
@@ -275,7 +277,8 @@ class IntegratorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_integrator_pb2.PauseMergingResponse, _abc.Awaitable[_integrator_pb2.PauseMergingResponse]]:
         """Lets nothing land until ResumeMerging, also across restarts. A check under way is cut off, and its
-        change waits. Repeating it replaces the message.
+        change waits. Repeating it replaces the message. What a stop of the coordinator pauses and what people
+        do is kept apart: each ends by itself.
         """
 
     @_abc_1.abstractmethod
