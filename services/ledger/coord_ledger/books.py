@@ -40,8 +40,8 @@ class Books:
     posted: list[ledger_pb2.LedgerEntry] = field(default_factory=list)
     events: list[ledger_pb2.LedgerEvent] = field(default_factory=list)
     corrections: list[common_pb2.Money] = field(default_factory=list)
-    changed_accounts: set[Key] = field(default_factory=set)
-    changed_reservations: set[str] = field(default_factory=set)
+    changed_accounts: dict[Key, Account] = field(default_factory=dict)
+    changed_reservations: dict[str, Held] = field(default_factory=dict)
 
     def account(self, key: Key) -> Account:
         """Return a scope's account."""
@@ -50,24 +50,31 @@ class Books:
             found = self.accounts[key] = Account(key)
         return found
 
-    def reserve(self, request: ledger_pb2.ReservationRequest) -> ledger_pb2.ReservationResult:
-        """Reserve money in all scopes of a request, or in none."""
+    def reserve(
+        self, request: ledger_pb2.ReservationRequest, scopes: tuple[Key, ...]
+    ) -> ledger_pb2.ReservationResult:
+        """Reserve money in all scopes of a request, or in none.
+
+        Args:
+            request: What is asked for.
+            scopes: Its scopes, in order.
+        """
         held = self.reservations.get(request.reservation_id)
         if held is not None:
             return _again(held, request)
         if request.within:
             return self._reserve_within(request)
-        accounts = [self.account(key) for key in keys(request.scopes)]
-        if not _take(accounts, request.amount.currency):
+        accounts, asked = [self.account(key) for key in scopes], request.amount
+        if not _take(accounts, asked.currency):
             return refusals.not_reserved(request.reservation_id, "CURRENCY_DIFFERS")
-        tightest = min(accounts, key=lambda account: account.left)
-        amount = min(request.amount.nanos, tightest.left)
+        tightest = min(accounts, key=_left)
+        amount = min(asked.nanos, tightest.left)
         if amount >= _least(request):
             for account in accounts:
-                account.currency = request.amount.currency
+                account.currency = asked.currency
                 account.pending += amount
-                self.changed_accounts.add(account.key)
-            return self._hold(request, amount)
+                self.changed_accounts[account.key] = account
+            return self._hold(request, scopes, amount)
         cap = tightest.tightest
         if cap is None:
             return refusals.not_reserved(request.reservation_id, "AMOUNT_OVERFLOW")
@@ -122,7 +129,7 @@ class Books:
         if not held.live:
             return refusals.not_ended(reservation_id, "RESERVATION_ENDED")
         held.expires_ns = max(held.expires_ns, expires_ns)
-        self.changed_reservations.add(reservation_id)
+        self.changed_reservations[reservation_id] = held
         return ledger_pb2.ReservationReportResult(reservation_id=reservation_id)
 
     def release(self, reservation_id: str) -> ledger_pb2.ReservationReportResult:
@@ -148,32 +155,28 @@ class Books:
                 self._post_rest(held, held.held, common_pb2.Usage())
             self._end(held, "EXPIRED")
 
-    def set_budget(self, key: Key, currency: str, cap: Cap) -> Account | None:
-        """Cap a scope; None where its money is of another currency.
+    def set_budget(self, account: Account, currency: str, cap: Cap) -> None:
+        """Cap a scope.
 
         Args:
-            key: The scope.
+            account: The scope; it takes the currency.
             currency: The cap's.
             cap: The cap, with what was posted in its window.
         """
-        account = self.account(key)
-        if not account.takes(currency):
-            return None
         account.currency = currency
         present = account.caps.setdefault(cap.window, cap)
         if present is cap or present.change(cap.most, cap.thresholds):
-            self.changed_accounts.add(key)
+            self.changed_accounts[account.key] = account
             budget_set = ledger_pb2.BudgetSet(balance=account.balance())
             self.events.append(ledger_pb2.LedgerEvent(budget_set=budget_set))
             self.events += account.crossings()
-        return account
 
     def _reserve_within(
         self, request: ledger_pb2.ReservationRequest
     ) -> ledger_pb2.ReservationResult:
         """Reserve money out of another reservation: no scope is promised any more by it."""
         outer = self.reservations.get(request.within)
-        if outer is None or outer.asked.within:
+        if outer is None or outer.within:
             return refusals.not_reserved(request.reservation_id, "WITHIN_NOT_FOUND")
         if not outer.live:
             return refusals.not_reserved(request.reservation_id, "WITHIN_ENDED")
@@ -183,17 +186,30 @@ class Books:
         if amount < _least(request):
             return refusals.within_spent(request, outer)
         outer.held -= amount
-        self.changed_reservations.add(outer.reservation_id)
-        request.scopes.extend(outer.asked.scopes)
-        return self._hold(request, amount)
+        self.changed_reservations[outer.reservation_id] = outer
+        request.scopes.extend(map(scope, outer.keys))
+        return self._hold(request, outer.keys, amount)
 
     def _hold(
-        self, request: ledger_pb2.ReservationRequest, amount: int
+        self, request: ledger_pb2.ReservationRequest, scopes: tuple[Key, ...], amount: int
     ) -> ledger_pb2.ReservationResult:
         ttl_ns = duration_ns(request.ttl) if request.HasField("ttl") else TTL_DEFAULT_NS
-        held = Held(request.reservation_id, request, amount, amount, 0, self.now_ns + ttl_ns)
+        expires_ns = self.now_ns + ttl_ns
+        # Plain values: a message that is kept would keep the whole batch that it came in.
+        asked, currency = request.SerializeToString(), request.amount.currency
+        held = Held(
+            request.reservation_id,
+            asked,
+            scopes,
+            currency,
+            request.within,
+            amount,
+            held=amount,
+            drawn=0,
+            expires_ns=expires_ns,
+        )
         self.reservations[held.reservation_id] = held
-        self.changed_reservations.add(held.reservation_id)
+        self.changed_reservations[held.reservation_id] = held
         return _reserved(held)
 
     def _post(self, entry: ledger_pb2.LedgerEntry, held: Held | None) -> str | None:
@@ -213,7 +229,7 @@ class Books:
             account.currency = currency
             account.post(nanos)
             account.pending -= drawn
-            self.changed_accounts.add(account.key)
+            self.changed_accounts[account.key] = account
             self.events += account.crossings()
         self.entries[entry.entry_id] = entry
         self.posted.append(entry)
@@ -223,7 +239,7 @@ class Books:
         """Return the reservation that money is taken from, and the one that it is within."""
         if held is None:
             return []
-        outer = self.reservations.get(held.asked.within)
+        outer = self.reservations.get(held.within)
         return [held] if outer is None else [held, outer]
 
     def _draw(self, holders: Iterable[Held], nanos: int) -> None:
@@ -234,7 +250,7 @@ class Books:
             one.held -= taken
             one.drawn += nanos
             left -= taken
-            self.changed_reservations.add(one.reservation_id)
+            self.changed_reservations[one.reservation_id] = one
 
     def _post_rest(self, held: Held, nanos: int, usage: common_pb2.Usage) -> str | None:
         """Post what is missing to a reservation's total, or too much in it."""
@@ -246,16 +262,16 @@ class Books:
 
     def _end(self, held: Held, state: str) -> None:
         """End a reservation; what it holds goes back to where it was taken from."""
-        outer = self.reservations.get(held.asked.within)
+        outer = self.reservations.get(held.within)
         if outer is not None and outer.live:
             outer.held += held.held
-            self.changed_reservations.add(outer.reservation_id)
+            self.changed_reservations[outer.reservation_id] = outer
         else:
             for key in held.keys if held.held else ():
-                self.account(key).pending -= held.held
-                self.changed_accounts.add(key)
+                account = self.changed_accounts[key] = self.account(key)
+                account.pending -= held.held
         held.held, held.state = 0, state
-        self.changed_reservations.add(held.reservation_id)
+        self.changed_reservations[held.reservation_id] = held
 
     def _entry(
         self,
@@ -289,6 +305,10 @@ class Books:
         return [account.balance() for account in accounts]
 
 
+def _left(account: Account) -> int:
+    return account.left
+
+
 def _take(accounts: Iterable[Account], currency: str) -> bool:
     return all(account.takes(currency) for account in accounts)
 
@@ -312,7 +332,7 @@ def _as_asked(request: ledger_pb2.ReservationRequest) -> ledger_pb2.ReservationR
 
 
 def _again(held: Held, request: ledger_pb2.ReservationRequest) -> ledger_pb2.ReservationResult:
-    if _as_asked(held.asked) != _as_asked(request):
+    if _as_asked(ledger_pb2.ReservationRequest.FromString(held.asked)) != _as_asked(request):
         return refusals.not_reserved(request.reservation_id, "RESERVATION_EXISTS")
     if held.state != "HELD":
         return refusals.not_reserved(request.reservation_id, "RESERVATION_ENDED")

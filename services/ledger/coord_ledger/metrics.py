@@ -1,6 +1,7 @@
 """What the ledger counts. Amounts are in units of their currency, since the process began."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from coord.v1 import common_pb2, ledger_pb2
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -68,7 +69,9 @@ class LedgerMetrics(Collector):
         """Take note of how scopes stand."""
         for account in accounts:
             if account.key[0] != ledger_pb2.SCOPE_KIND_TASK:
-                self._shown[account.key] = account
+                # A copy: what is at work may be ahead of what is on disk.
+                caps = {window: replace(cap) for window, cap in account.caps.items()}
+                self._shown[account.key] = replace(account, caps=caps)
 
     def count_corrections(self, corrections: Iterable[common_pb2.Money]) -> None:
         """Count by how much settlements were above what was reserved."""

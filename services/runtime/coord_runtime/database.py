@@ -16,11 +16,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import structlog
 from coord.environment import Environment
-from coord.errors import invalid_argument
+from coord.errors import CoordError, invalid_argument
 from coord.times import SECOND, timestamp
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -125,6 +125,20 @@ class _Group:
     items: list[_Item[Any]] = field(default_factory=list)
 
 
+class WorkingSet(Protocol):
+    """What operations keep and change in memory; all that share a commit are written at once.
+
+    An operation on it writes nothing itself. It raises `CoordError` before it changes anything; any
+    other error leaves the memory half changed, and takes all operations of its commit with it.
+    """
+
+    def flush(self, sql: sqlite3.Connection) -> None:
+        """Write what was changed; a commit follows."""
+
+    def forget(self) -> None:
+        """Drop everything: what was changed is not on disk."""
+
+
 @dataclass
 class Options:
     """How a database is opened.
@@ -156,6 +170,7 @@ class Database:
             f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
         )
         self._events = EventLog(self._sql)
+        self._working_set: WorkingSet | None = None
         # A dict, not a set: a simulation wakes them in the same order each time.
         self._watchers: dict[asyncio.Event, None] = {}
         self._swept_ns = 0
@@ -167,6 +182,10 @@ class Database:
         self._thread = threading.Thread(target=self._work, name=f"commit-{path.stem}", daemon=True)
         if not self._inline:
             self._thread.start()
+
+    def attach(self, working_set: WorkingSet) -> None:
+        """Have operations change this, rather than write themselves."""
+        self._working_set = working_set
 
     async def write(self, operation: Callable[[Transaction], T], once: Once | None = None) -> T:
         """Run `operation` in a transaction and return its result once that is on disk.
@@ -260,17 +279,20 @@ class Database:
     def _run_group(self) -> None:
         if not self._waiting:  # Only after a crash.
             return
-        group = _Group(self._events.mark())
+        group, written = _Group(self._events.mark()), self._sql.total_changes
         try:
             self._sql.execute("BEGIN IMMEDIATE")
             self._run_items(group)
+            if self._working_set:
+                self._working_set.flush(self._sql)
             self._events.store()
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are to hear of it.
             if not group.items:
                 self._take(group)
             self._committed(group, error)
             return
-        if self._inline:
+        # What was only looked at waits for no disk.
+        if self._inline or self._sql.total_changes == written:
             self._committed(group, self._commit())
         else:
             self._commits.put(group)
@@ -290,6 +312,16 @@ class Database:
 
     def _run_item(self, item: _Item[Any]) -> None:
         transaction = Transaction(self._sql, self._environment.now_ns(), self._events)
+        if self._working_set is None:
+            self._run_in_savepoint(item, transaction)
+            return
+        try:
+            item.result = self._perform(item, transaction)
+            item.committed = transaction.committed
+        except CoordError as error:
+            item.error = error
+
+    def _run_in_savepoint(self, item: _Item[Any], transaction: Transaction) -> None:
         mark = self._events.mark()
         self._sql.execute("SAVEPOINT operation")
         try:
@@ -357,6 +389,8 @@ class Database:
     def _undo(self, group: _Group, error: Exception) -> None:
         log.error("commit failed", operations=len(group.items), error=str(error))
         self._events.reset(group.mark)
+        if self._working_set:
+            self._working_set.forget()
         with suppress(sqlite3.Error):
             if self._sql.in_transaction:
                 self._sql.execute("ROLLBACK")
