@@ -4,10 +4,11 @@ The store loads that part, the methods here change it item by item, and the stor
 has changed, all in one transaction.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from coord.times import SECOND, duration_ns, timestamp
+from coord.times import SECOND, duration_ns, set_timestamp
 from coord.v1 import common_pb2, ledger_pb2
 
 from coord_ledger import refusals
@@ -29,7 +30,7 @@ class Books:
         entries: By id.
         posted: The entries that were added.
         events: What has to be told, in order.
-        corrections: By how much settlements were above what was reserved.
+        corrections: By how much settlements were above what was reserved, in nanos by currency.
     """
 
     now_ns: int
@@ -39,7 +40,7 @@ class Books:
     entries: dict[str, ledger_pb2.LedgerEntry] = field(default_factory=dict)
     posted: list[ledger_pb2.LedgerEntry] = field(default_factory=list)
     events: list[ledger_pb2.LedgerEvent] = field(default_factory=list)
-    corrections: list[common_pb2.Money] = field(default_factory=list)
+    corrections: Counter[str] = field(default_factory=Counter)
     changed_accounts: dict[Key, Account] = field(default_factory=dict)
     changed_reservations: dict[str, Held] = field(default_factory=dict)
 
@@ -89,7 +90,7 @@ class Books:
         entry = self._entry(cost.entry_id, spent, cost.amount, cost.usage, cost.reservation_id)
         stored = self.entries.get(cost.entry_id)
         if stored is None:
-            reason = self._post(entry, held)
+            reason = self._post(entry, spent, held)
         else:
             reason = None if _same(stored, entry) else "ENTRY_EXISTS"
         if reason:
@@ -117,8 +118,7 @@ class Books:
             return refusals.not_ended(held.reservation_id, reason)
         self._end(held, "SETTLED")
         held.actual = actual.nanos
-        above = common_pb2.Money(currency=held.currency, nanos=actual.nanos - held.amount)
-        self.corrections.append(above)
+        self.corrections[held.currency] += actual.nanos - held.amount
         return result
 
     def extend(self, reservation_id: str, expires_ns: int) -> ledger_pb2.ReservationReportResult:
@@ -212,10 +212,12 @@ class Books:
         self.changed_reservations[held.reservation_id] = held
         return _reserved(held)
 
-    def _post(self, entry: ledger_pb2.LedgerEntry, held: Held | None) -> str | None:
+    def _post(
+        self, entry: ledger_pb2.LedgerEntry, scopes: Iterable[Key], held: Held | None
+    ) -> str | None:
         """Add an entry, out of a reservation if there is one; return the reason why not, if not."""
         nanos, currency = entry.amount.nanos, entry.amount.currency
-        accounts = [self.account(key) for key in keys(entry.scopes)]
+        accounts = [self.account(key) for key in scopes]
         if not _take(accounts, currency):
             return "CURRENCY_DIFFERS"
         holders = self._holders(held)
@@ -223,14 +225,16 @@ class Books:
         if not all(account.fits(nanos - drawn) for account in accounts):
             return "AMOUNT_OVERFLOW"
         self._draw(holders, nanos)
-        posted = ledger_pb2.LedgerEvent(cost_posted=ledger_pb2.CostPosted(entry=entry))
-        self.events.append(posted)
+        event = ledger_pb2.LedgerEvent()
+        event.cost_posted.entry.CopyFrom(entry)
+        self.events.append(event)
         for account in accounts:
             account.currency = currency
             account.post(nanos)
             account.pending -= drawn
             self.changed_accounts[account.key] = account
-            self.events += account.crossings()
+            if account.caps:
+                self.events += account.crossings()
         self.entries[entry.entry_id] = entry
         self.posted.append(entry)
         return None
@@ -258,7 +262,7 @@ class Books:
             return None
         amount = common_pb2.Money(currency=held.currency, nanos=nanos)
         entry = self._entry(self.new_id(), held.keys, amount, usage, held.reservation_id)
-        return self._post(entry, held)
+        return self._post(entry, held.keys, held)
 
     def _end(self, held: Held, state: str) -> None:
         """End a reservation; what it holds goes back to where it was taken from."""
@@ -281,14 +285,15 @@ class Books:
         usage: common_pb2.Usage,
         reservation_id: str,
     ) -> ledger_pb2.LedgerEntry:
-        return ledger_pb2.LedgerEntry(
-            entry_id=entry_id,
-            scopes=[scope(key) for key in scopes],
-            amount=amount,
-            usage=usage if usage.ByteSize() else None,
-            reservation_id=reservation_id,
-            posted_at=timestamp(self.now_ns),
-        )
+        # Field by field, which takes half the time of making the parts and copying them.
+        entry = ledger_pb2.LedgerEntry(entry_id=entry_id, reservation_id=reservation_id)
+        for kind, name in scopes:
+            entry.scopes.add(kind=kind, id=name)
+        entry.amount.CopyFrom(amount)
+        if usage.ByteSize():
+            entry.usage.CopyFrom(usage)
+        set_timestamp(entry.posted_at, self.now_ns)
+        return entry
 
     def _exceeded(self, spent: Iterable[Key], held: Held | None) -> list[ledger_pb2.Balance]:
         """Return the scopes on which the spender should stop, the most pressing first.
@@ -340,12 +345,12 @@ def _again(held: Held, request: ledger_pb2.ReservationRequest) -> ledger_pb2.Res
 
 
 def _reserved(held: Held) -> ledger_pb2.ReservationResult:
-    reservation = ledger_pb2.Reservation(
-        reservation_id=held.reservation_id,
-        amount=common_pb2.Money(currency=held.currency, nanos=held.amount),
-        expires_at=timestamp(held.expires_ns),
-    )
-    return ledger_pb2.ReservationResult(reservation_id=held.reservation_id, reservation=reservation)
+    result = ledger_pb2.ReservationResult(reservation_id=held.reservation_id)
+    reservation = result.reservation
+    reservation.reservation_id = held.reservation_id
+    reservation.amount.currency, reservation.amount.nanos = held.currency, held.amount
+    set_timestamp(reservation.expires_at, held.expires_ns)
+    return result
 
 
 def _same(stored: ledger_pb2.LedgerEntry, repeated: ledger_pb2.LedgerEntry) -> bool:

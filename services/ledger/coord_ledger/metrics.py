@@ -1,6 +1,7 @@
 """What the ledger counts. Amounts are in units of their currency, since the process began."""
 
-from collections.abc import Iterable
+from collections import Counter as Tally
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from coord.v1 import common_pb2, ledger_pb2
@@ -73,25 +74,32 @@ class LedgerMetrics(Collector):
                 caps = {window: replace(cap) for window, cap in account.caps.items()}
                 self._shown[account.key] = replace(account, caps=caps)
 
-    def count_corrections(self, corrections: Iterable[common_pb2.Money]) -> None:
+    def count_corrections(self, corrections: Mapping[str, int]) -> None:
         """Count by how much settlements were above what was reserved."""
-        for money in corrections:
-            self._corrected.labels(money.currency).inc(money.nanos / _NANOS)
+        for currency, nanos in corrections.items():
+            self._corrected.labels(currency).inc(nanos / _NANOS)
 
-    def count_posted(self, entries: Iterable[ledger_pb2.LedgerEntry]) -> None:
+    def count_posted(self, entries: Sequence[ledger_pb2.LedgerEntry]) -> None:
         """Count entries that were added."""
-        for entry in entries:
-            self._entries.inc()
-            self._posted.labels(entry.amount.currency).inc(entry.amount.nanos / _NANOS)
+        self._entries.inc(len(entries))
+        for currency, nanos in _sums(entry.amount for entry in entries).items():
+            self._posted.labels(currency).inc(nanos / _NANOS)
 
-    def count_reserved(self, results: Iterable[ledger_pb2.ReservationResult]) -> None:
+    def count_reserved(self, results: Sequence[ledger_pb2.ReservationResult]) -> None:
         """Count what came of requests to reserve."""
-        for result in results:
-            outcome = result.WhichOneof("outcome")
-            self._reservations.labels(outcome).inc()
-            if outcome == "reservation":
-                amount = result.reservation.amount
-                self._reserved.labels(amount.currency).inc(amount.nanos / _NANOS)
+        outcomes = Tally(result.WhichOneof("outcome") for result in results)
+        for outcome, number in outcomes.items():
+            self._reservations.labels(outcome).inc(number)
+        reserved = [one.reservation.amount for one in results if one.HasField("reservation")]
+        for currency, nanos in _sums(reserved).items():
+            self._reserved.labels(currency).inc(nanos / _NANOS)
+
+
+def _sums(amounts: Iterable[common_pb2.Money]) -> Mapping[str, int]:
+    found: Tally[str] = Tally()
+    for amount in amounts:
+        found[amount.currency] += amount.nanos
+    return found
 
 
 def _kind_name(kind: int) -> str:

@@ -60,7 +60,9 @@ def check_reservation(field: str, project: str, request: ledger_pb2.ReservationR
         check_range(f"{field}.min_amount.nanos", request.min_amount.nanos, 1, request.amount.nanos)
     if request.HasField("ttl"):
         check_ttl(f"{field}.ttl", request.ttl)
-    request.scopes.sort(key=lambda scope: (scope.kind, scope.id))
+    present = [(scope.kind, scope.id) for scope in request.scopes]
+    if present != sorted(present):
+        request.scopes.sort(key=lambda scope: (scope.kind, scope.id))
 
 
 def check_cost(field: str, project: str, cost: ledger_pb2.Cost) -> None:

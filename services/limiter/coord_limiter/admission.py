@@ -78,20 +78,23 @@ class Admission:
 
     def shortage(self, ask: Ask, named: Iterable[Bucket], now_ns: int) -> Shortage | None:
         """Return the worst reason why a request does not fit, if it does not."""
+        found = []
         for bucket in named:
             bucket.forgive(now_ns)
-        found = (bucket.shortage(ask.estimate, now_ns) for bucket in named)
-        return worst(each for each in found if each is not None)
+            if shortage := bucket.shortage(ask.estimate, now_ns):
+                found.append(shortage)
+        return worst(found) if found else None
 
     def grant(self, ask: Ask, named: Iterable[Bucket], now: Clocks, changes: Changes) -> HeldGrant:
         """Take what is asked for, which fits."""
         expires_ns = now.monotonic_ns + self._ttl_ns
         held = HeldGrant(ask, next(self._serials), now.wall_ns, expires_ns)
-        for gauge in (gauge for bucket in named for gauge in bucket.gauges.values()):
-            units = ask.estimate[gauge.dimension]
-            gauge.meter.charge(held.serial, units, now.monotonic_ns)
-            changes.charge(gauge, units, now.monotonic_ns)
-            held.charged.append(gauge)
+        for bucket in named:
+            for dimension, gauge in bucket.gauges.items():
+                units = ask.estimate[dimension]
+                gauge.meter.charge(held.serial, units, now.monotonic_ns)
+                changes.charge(gauge, units, now.monotonic_ns)
+                held.charged.append(gauge)
         self.grants.add(held)
         changes.granted.append(held)
         return held

@@ -178,10 +178,14 @@ class Bucket:
 
     def shortage(self, estimate: Amounts, now_ns: int) -> Shortage | None:
         """Return the worst reason why an estimate does not fit, if it does not."""
-        found = [gauge.shortage(estimate[key], now_ns) for key, gauge in self.gauges.items()]
-        if pause_ns := self.pause_ns(now_ns):
+        found = []
+        for dimension, gauge in self.gauges.items():
+            if shortage := gauge.shortage(estimate[dimension], now_ns):
+                found.append(shortage)
+        if self.paused_until_ns > now_ns:
+            pause_ns = self.pause_ns(now_ns)
             found.append(Shortage(self.name, "", 0, 0, pause_ns, "BUCKET_PAUSED"))
-        return worst(each for each in found if each is not None)
+        return worst(found) if found else None
 
     def forgive(self, now_ns: int) -> None:
         """Forget the refusal that was told, if there is room for it by now."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from coord.times import duration, timestamp
+from coord.times import duration, set_timestamp, timestamp
 from coord.v1 import common_pb2, limiter_pb2
 from coord_runtime.checks import check_id, check_one_of, check_range, check_worker, invalid_field
 
@@ -88,7 +88,7 @@ def result(
 ) -> limiter_pb2.GrantResult:
     """Return the answer to one request, with its place in line."""
     if isinstance(outcome, HeldGrant):
-        return limiter_pb2.GrantResult(grant_id=grant_id, grant=_grant(outcome, ttl_ns))
+        return _granted(outcome, ttl_ns)
     if outcome.retry_after_ns is None:
         refusal = limiter_pb2.GrantRefusal(reason=_too_large(outcome))
         return limiter_pb2.GrantResult(grant_id=grant_id, refusal=refusal)
@@ -141,12 +141,14 @@ def _limit(message: limiter_pb2.RateLimit) -> Limit:
     return Limit(message.per_minute, message.burst)
 
 
-def _grant(held: HeldGrant, ttl_ns: int) -> limiter_pb2.Grant:
-    return limiter_pb2.Grant(
-        grant_id=held.ask.grant_id,
-        granted_at=timestamp(held.granted_ns),
-        expires_at=timestamp(held.granted_ns + ttl_ns),
-    )
+def _granted(held: HeldGrant, ttl_ns: int) -> limiter_pb2.GrantResult:
+    # Field by field, which takes half the time of making the parts and copying them.
+    result = limiter_pb2.GrantResult(grant_id=held.ask.grant_id)
+    grant = result.grant
+    grant.grant_id = held.ask.grant_id
+    set_timestamp(grant.granted_at, held.granted_ns)
+    set_timestamp(grant.expires_at, held.granted_ns + ttl_ns)
+    return result
 
 
 def _no_room(shortage: Shortage) -> common_pb2.Reason:
