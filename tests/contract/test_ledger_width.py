@@ -1,10 +1,8 @@
 """What the ledger does beside reserving: prices, windows, thresholds, nesting, accounts."""
 
-import asyncio
 import re
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -315,62 +313,6 @@ async def test_reservations_that_make_no_sense_are_refused(
 ) -> None:
     call = reserve(ledger, "a", **({"scopes": [RUN]} | change))
     assert await refused(call) == ("INVALID_ARGUMENT", "INVALID_FIELD")
-
-
-@contextmanager
-def a_disk_that_refuses(folder: Path) -> Iterator[None]:
-    """Let no commit of the ledger succeed that changes a scope."""
-    sql = sqlite3.connect(folder / "ledger" / "ledger.db", isolation_level=None)
-    sql.execute(
-        "CREATE TRIGGER refuse BEFORE INSERT ON scopes BEGIN SELECT RAISE(ABORT, 'refused'); END"
-    )
-    yield
-    sql.execute("DROP TRIGGER refuse")
-    sql.close()
-
-
-async def test_what_the_disk_refuses_has_not_happened(
-    ledger: Ledger, tmp_path: Path, clock: Clock
-) -> None:
-    await ledger.cap(RUN, DOLLAR, window=DAY)
-    await ledger.reserve("held", 40 * CENT)
-    await ledger.reserve("soon", 10 * CENT, ttl=duration(SECOND))
-    with a_disk_that_refuses(tmp_path / "s"):
-        calls = (
-            ledger.reserve("lost", 50 * CENT, RUN, TASK),
-            ledger.settle("held", 40 * CENT),
-            ledger.record("cost", 30 * CENT),
-            ledger.release("soon"),
-            ledger.cap(RUN, 2 * DOLLAR),
-        )
-        refusals = await asyncio.gather(*map(refused, calls))
-        assert set(refusals) == {("UNAVAILABLE", "STORE_FAILED")}
-    assert await ledger.money() == (0, 50 * CENT)
-    assert (await ledger.reserve("more", 51 * CENT)).refusal.available == usd(50 * CENT)
-    assert (await ledger.reserve("lost", 20 * CENT)).HasField("reservation")
-    assert await ledger.settle("held", 30 * CENT) == ""
-    clock.pass_ns(SECOND)
-    await ledger.expire()
-    assert await ledger.entries() == [30 * CENT, 10 * CENT]
-    assert await ledger.money() == (40 * CENT, 20 * CENT)
-    assert await ledger.events() == ["budget_set", "cost_posted", "cost_posted"]
-
-
-async def test_calls_that_share_a_commit_see_each_other(ledger: Ledger) -> None:
-    calls = (
-        ledger.reserve("a", 40 * CENT),
-        ledger.record("e", 20 * CENT),
-        ledger.settle("a", 30 * CENT),
-        ledger.record("e", 20 * CENT),
-        ledger.cap(RUN, DOLLAR, window=DAY),
-        ledger.reserve("b", 51 * CENT),
-        ledger.settle("a", 30 * CENT),
-    )
-    *_, budget, more, again = await asyncio.gather(*calls)
-    assert budget.budgets[0].posted == usd(50 * CENT)
-    assert more.refusal.available == usd(50 * CENT)
-    assert again == ""
-    assert await ledger.entries() == [20 * CENT, 30 * CENT]
 
 
 async def test_a_state_folder_of_before_keeps_its_caps(tmp_path: Path, clock: Clock) -> None:

@@ -30,6 +30,7 @@ class Books:
         entries: By id.
         posted: The entries that were added.
         events: What has to be told, in order.
+        removed: The caps that were taken away.
         corrections: By how much settlements were above what was reserved, in nanos by currency.
     """
 
@@ -41,6 +42,7 @@ class Books:
     posted: list[ledger_pb2.LedgerEntry] = field(default_factory=list)
     events: list[ledger_pb2.LedgerEvent] = field(default_factory=list)
     corrections: Counter[str] = field(default_factory=Counter)
+    removed: list[tuple[Key, ledger_pb2.BudgetWindow]] = field(default_factory=list)
     changed_accounts: dict[Key, Account] = field(default_factory=dict)
     changed_reservations: dict[str, Held] = field(default_factory=dict)
 
@@ -170,6 +172,14 @@ class Books:
             budget_set = ledger_pb2.BudgetSet(balance=account.balance())
             self.events.append(ledger_pb2.LedgerEvent(budget_set=budget_set))
             self.events += account.crossings()
+
+    def remove_budget(self, account: Account, window: ledger_pb2.BudgetWindow) -> None:
+        """Take a scope's cap for a window away, if it has one."""
+        if account.caps.pop(window, None) is not None:
+            self.changed_accounts[account.key] = account
+            self.removed.append((account.key, window))
+            budget_set = ledger_pb2.BudgetSet(balance=account.balance())
+            self.events.append(ledger_pb2.LedgerEvent(budget_set=budget_set))
 
     def _reserve_within(
         self, request: ledger_pb2.ReservationRequest

@@ -95,6 +95,10 @@ WHERE scopes.project = json_extract(wanted.value, '$[0]')
 _SHOWN = """
 SELECT project, kind, id FROM scopes WHERE kind != ?
 """
+_CAPPED = """
+SELECT DISTINCT kind, id FROM budgets
+WHERE project IN ('', ?) AND (kind, id) > (?, ?) ORDER BY kind, id LIMIT ?
+"""
 _NEWEST = """
 SELECT body FROM entry_scopes JOIN entries USING (number)
 WHERE entry_scopes.project = ? AND kind = ? AND id = ? ORDER BY number DESC
@@ -138,6 +142,12 @@ def load_shown(sql: sqlite3.Connection) -> list[Account]:
         for project, kind, name in rows
         for account in load_accounts(sql, project, [(kind, name)])
     ]
+
+
+def load_capped(sql: sqlite3.Connection, project: str, after: Key, count_max: int) -> list[Account]:
+    """Return the scopes with a cap that come after one, by kind and id, those of accounts too."""
+    wanted = [(kind, name) for kind, name in sql.execute(_CAPPED, (project, *after, count_max))]
+    return sorted(load_accounts(sql, project, wanted), key=lambda account: account.key)
 
 
 def owned(project: str, key: Key) -> Owned:
@@ -187,6 +197,12 @@ def save_accounts(sql: sqlite3.Connection, accounts: Mapping[Owned, Account]) ->
     if caps:
         statement = "INSERT OR REPLACE INTO budgets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         sql.executemany(statement, caps)
+
+
+def remove_caps(sql: sqlite3.Connection, removed: Iterable[tuple[Owned, int]]) -> None:
+    """Remove caps, each named by its scope and its window."""
+    statement = "DELETE FROM budgets WHERE project = ? AND kind = ? AND id = ? AND time_window = ?"
+    sql.executemany(statement, [(*key, window) for key, window in removed])
 
 
 def save_reservations(

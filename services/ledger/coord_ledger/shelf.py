@@ -29,6 +29,7 @@ class Shelf:
         self._reservations: dict[tuple[str, str], Held] = {}
         self._changed_accounts: dict[Owned, Account] = {}
         self._changed_reservations: dict[tuple[str, str], Held] = {}
+        self._removed: dict[tuple[Owned, int], None] = {}
         self._posted: dict[tuple[str, str], ledger_pb2.LedgerEntry] = {}
 
     def add_accounts(
@@ -84,11 +85,14 @@ class Shelf:
             self._accounts[place] = self._changed_accounts[place] = account
         for name, held in books.changed_reservations.items():
             self._reservations[project, name] = self._changed_reservations[project, name] = held
+        for key, window in books.removed:
+            self._removed[owned(project, key), window] = None
         for entry in books.posted:
             self._posted[project, entry.entry_id] = entry
 
     def flush(self, sql: sqlite3.Connection) -> None:
         """Write what was changed; keep what is likely to be needed again."""
+        pages.remove_caps(sql, self._removed)
         pages.save_accounts(sql, self._changed_accounts)
         pages.save_reservations(sql, self._changed_reservations)
         pages.append_entries(sql, self._posted)
@@ -96,18 +100,22 @@ class Shelf:
             held.stored = True
             if not held.live:
                 del self._reservations[place]
-        for changed in (self._changed_accounts, self._changed_reservations, self._posted):
-            changed.clear()
+        self._forget_changes()
         for kept in (self._accounts, self._reservations):
             if len(kept) > _KEPT_MAX:
                 kept.clear()
 
     def forget(self) -> None:
         """Drop everything: it is not what is on disk."""
-        for part in (self._accounts, self._reservations):
-            part.clear()
-        for changed in (self._changed_accounts, self._changed_reservations, self._posted):
-            changed.clear()
+        self._accounts.clear()
+        self._reservations.clear()
+        self._forget_changes()
+
+    def _forget_changes(self) -> None:
+        self._changed_accounts.clear()
+        self._changed_reservations.clear()
+        self._removed.clear()
+        self._posted.clear()
 
     def _found(self, sql: sqlite3.Connection, project: str, ids: set[str]) -> list[Held]:
         kept = self._reservations

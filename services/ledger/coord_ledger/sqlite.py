@@ -45,6 +45,13 @@ class SqliteLedgerStore:
         account.roll(self._environment.now_ns())
         return account
 
+    def capped(self, project: str, after: Key, count_max: int) -> list[Account]:
+        """Return the scopes with a cap that come after one, by kind and id."""
+        found = self._database.read(lambda sql: pages.load_capped(sql, project, after, count_max))
+        for account in found:
+            account.roll(self._environment.now_ns())
+        return found
+
     def entries(
         self, project: str, key: Key, after: int, count_max: int
     ) -> list[tuple[int, ledger_pb2.LedgerEntry]]:
@@ -152,16 +159,10 @@ class SqliteLedgerStore:
             books = self._books(transaction.now_ns)
             self._shelf.add_accounts(transaction.sql, request.project, books, [key])
             account = books.account(key)
-            if not account.takes(request.cap.currency):
-                raise failed_precondition(
-                    "CURRENCY_DIFFERS",
-                    f"the scope's money is in {account.currency}, the cap in "
-                    f"{request.cap.currency}; amounts of two currencies are never added",
-                    currency=account.currency,
-                )
-            books.set_budget(
-                account, request.cap.currency, self._cap(transaction, key, request, account.posted)
-            )
+            if request.remove:
+                books.remove_budget(account, request.window or TOTAL)
+            else:
+                self._set_cap(transaction, books, account, request)
             self._keep(transaction, request.project, books)
             return ledger_pb2.SetBudgetResponse(balance=account.balance())
 
@@ -209,25 +210,32 @@ class SqliteLedgerStore:
         self._shelf.add_reservations(transaction.sql, project, books, reservation_ids)
         return books
 
-    def _cap(
+    def _set_cap(
         self,
         transaction: Transaction,
-        key: Key,
+        books: Books,
+        account: Account,
         request: ledger_pb2.SetBudgetRequest,
-        posted: int,
-    ) -> Cap:
-        """Return the cap that is asked for, with what was posted in its present window.
+    ) -> None:
+        currency = request.cap.currency
+        if not account.takes(currency):
+            raise failed_precondition(
+                "CURRENCY_DIFFERS",
+                f"the scope's money is in {account.currency}, the cap in {currency}; "
+                "amounts of two currencies are never added",
+                currency=account.currency,
+            )
+        books.set_budget(account, currency, self._cap(transaction, account, request))
 
-        Args:
-            transaction: Where to look.
-            key: The scope.
-            request: What is asked for.
-            posted: What was ever posted to the scope.
-        """
-        window = request.window or TOTAL
+    def _cap(
+        self, transaction: Transaction, account: Account, request: ledger_pb2.SetBudgetRequest
+    ) -> Cap:
+        """Return the cap that is asked for, with what was posted in its present window."""
+        window, posted = request.window or TOTAL, account.posted
         began_ns = window_start(window, transaction.now_ns)
         if began_ns:
-            posted = self._shelf.posted_since(transaction.sql, request.project, key, began_ns)
+            sql, project = transaction.sql, request.project
+            posted = self._shelf.posted_since(sql, project, account.key, began_ns)
         asked = {*request.thresholds, *([request.warn_at] if request.HasField("warn_at") else [])}
         thresholds = tuple(sorted(asked or {_WARN_AT_DEFAULT}))
         return Cap(window, request.cap.nanos, thresholds, posted, began_ns)

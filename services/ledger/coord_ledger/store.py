@@ -36,6 +36,9 @@ class LedgerStore(Protocol):
     def balance(self, project: str, key: Key) -> Account:
         """Return a scope's account; an empty one where it was never used."""
 
+    def capped(self, project: str, after: Key, count_max: int) -> list[Account]:
+        """Return the scopes with a cap that come after one, by kind and id."""
+
     def entries(
         self, project: str, key: Key, after: int, count_max: int
     ) -> list[tuple[int, ledger_pb2.LedgerEntry]]:
@@ -80,7 +83,7 @@ class LedgerStore(Protocol):
     async def set_budget(
         self, request: ledger_pb2.SetBudgetRequest, once: Once | None
     ) -> ledger_pb2.SetBudgetResponse:
-        """Cap a scope.
+        """Cap a scope, or take its cap away.
 
         Raises:
             CoordError: FAILED_PRECONDITION with reason CURRENCY_DIFFERS.

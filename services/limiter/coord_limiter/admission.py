@@ -76,6 +76,13 @@ class Admission:
             changes.repeat(held)
         return held
 
+    def missing(self, ask: Ask) -> Shortage | None:
+        """Return that a bucket is not there which must be; None where all of them are."""
+        for name in sorted(ask.required):
+            if name not in self.buckets:
+                return Shortage(name, "", 0, 0, None, "BUCKET_NOT_FOUND")
+        return None
+
     def shortage(self, ask: Ask, named: Iterable[Bucket], now_ns: int) -> Shortage | None:
         """Return the worst reason why a request does not fit, if it does not."""
         found = []
@@ -113,6 +120,12 @@ class Admission:
         paused_ns = min(stored.paused_until_ns - now.wall_ns, PAUSE_NS_MAX)
         if stored.paused_until_ns:
             bucket.paused_until_ns = max(bucket.paused_until_ns, now.monotonic_ns + paused_ns)
+
+    def remove(self, name: str) -> None:
+        """Forget a bucket. Who waits for it waits for nothing there any more."""
+        bucket = self.buckets.pop(name, None)
+        if bucket is not None:
+            bucket.retire()
 
     def shrink(self, name: str, observed: Observed, now: Clocks, changes: Changes) -> None:
         """Bring a bucket down to what its provider has left, and pause it if it is to wait."""

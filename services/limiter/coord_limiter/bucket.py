@@ -171,6 +171,13 @@ class Bucket:
         for gauge in self.gauges.values():
             gauge.declared = rules.declared
 
+    def retire(self) -> None:
+        """Limit nothing any more."""
+        for gauge in self.gauges.values():
+            gauge.retired = True
+        self.gauges.clear()
+        self.paused_until_ns = 0
+
     def preview(self, limits: Mapping[str, Limit], now_ns: int) -> dict[str, int]:
         """Return what will be available under new limits: never more than before."""
         now = self.available(now_ns)

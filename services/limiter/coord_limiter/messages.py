@@ -43,7 +43,9 @@ def ask(field: str, worker: str, request: limiter_pb2.GrantRequest) -> Ask:
     estimate = amounts(f"{field}.estimate", request.estimate)
     lane = request.lane or limiter_pb2.LANE_NORMAL
     check_one_of(f"{field}.lane", lane, _LANES)
-    return Ask(request.grant_id, worker, frozenset(request.buckets), estimate, lane)
+    names = frozenset(request.buckets)
+    required = frozenset(request.required) & names
+    return Ask(request.grant_id, worker, names, estimate, lane, required)
 
 
 def rules(request: limiter_pb2.ConfigureBucketRequest) -> Rules:
@@ -90,7 +92,9 @@ def result(
     if isinstance(outcome, HeldGrant):
         return _granted(outcome, ttl_ns)
     if outcome.retry_after_ns is None:
-        refusal = limiter_pb2.GrantRefusal(reason=_too_large(outcome))
+        missing = outcome.code == "BUCKET_NOT_FOUND"
+        reason = _not_found(outcome) if missing else _too_large(outcome)
+        refusal = limiter_pb2.GrantRefusal(reason=reason)
         return limiter_pb2.GrantResult(grant_id=grant_id, refusal=refusal)
     wait = limiter_pb2.GrantWait(
         retry_after=duration(outcome.retry_after_ns), reason=_no_room(outcome), place=place
@@ -162,6 +166,15 @@ def _no_room(shortage: Shortage) -> common_pb2.Reason:
         code=shortage.code,
         message=told[shortage.code],
         metadata=_values(shortage, "available"),
+    )
+
+
+def _not_found(shortage: Shortage) -> common_pb2.Reason:
+    return common_pb2.Reason(
+        code=shortage.code,
+        message=f"there is no bucket {shortage.bucket}: configure it first, with `coord rate set`, "
+        "or name another",
+        metadata={"bucket": shortage.bucket},
     )
 
 
