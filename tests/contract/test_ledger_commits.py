@@ -69,6 +69,11 @@ async def test_what_the_disk_refuses_has_not_happened(
     assert await ledger.events() == ["budget_set", "cost_posted", "cost_posted"]
 
 
+async def gathered(*calls: Any) -> list[Any]:
+    """Make calls at once; return their answers."""
+    return await asyncio.gather(*calls)
+
+
 async def test_calls_that_share_a_commit_see_each_other(ledger: Ledger) -> None:
     calls = (
         ledger.reserve("a", 40 * CENT),
@@ -79,7 +84,7 @@ async def test_calls_that_share_a_commit_see_each_other(ledger: Ledger) -> None:
         ledger.reserve("b", 51 * CENT),
         ledger.settle("a", 30 * CENT),
     )
-    *_, budget, more, again = await asyncio.gather(*calls)
+    *_, budget, more, again = await gathered(*calls)
     assert budget.budgets[0].posted == usd(50 * CENT)
     assert more.refusal.available == usd(50 * CENT)
     assert again == ""

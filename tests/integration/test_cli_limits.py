@@ -96,11 +96,14 @@ async def test_what_is_set_is_said_shown_and_taken_away_again(served: Project) -
     for again in (
         ("rate", "remove", "api"),
         ("rate", "acquire", "gpt-4o", "--output", "1", "--bucket", "api"),
-        ("worker", "run", "--agent", "true", "--bucket", "api"),
     ):
         status, output = await served.call(*again)
         assert status
         assert "there is no bucket api: configure it first" in output
+    process = await served.start("worker", "run", "--agent", "true", "--bucket", "api")
+    printed, _ = await process.communicate()
+    assert process.returncode
+    assert b"there is no bucket api: configure it first" in printed
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,12 @@ def scope(key: Key) -> ledger_pb2.Scope:
     return ledger_pb2.Scope(kind=key[0], id=key[1])  # type: ignore[arg-type]
 
 
+def kind_name(kind: int) -> str:
+    """Return the name of a kind of scope, such as `run`."""
+    name = next(name for name, number in ledger_pb2.ScopeKind.items() if number == kind)
+    return name.removeprefix("SCOPE_KIND_").lower()
+
+
 def keys(scopes: Iterable[ledger_pb2.Scope]) -> tuple[Key, ...]:
     """Return scopes in a fixed order."""
     return tuple(sorted([(each.kind, each.id) for each in scopes]))

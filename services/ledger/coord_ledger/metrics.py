@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from coord_ledger.account import Account, Key
+from coord_ledger.account import Account, Key, kind_name
 
 _NANOS = 1e9
 _WINDOWS = {
@@ -59,7 +59,7 @@ class LedgerMetrics(Collector):
             labels=(*names, "window"),
         )
         for account in list(self._shown.values()):
-            labels = (_kind_name(account.key[0]), account.key[1], account.currency)
+            labels = (kind_name(account.key[0]), account.key[1], account.currency)
             posted.add_metric(labels, account.posted / _NANOS)
             pending.add_metric(labels, account.pending / _NANOS)
             for cap in list(account.caps.values()):
@@ -100,8 +100,3 @@ def _sums(amounts: Iterable[common_pb2.Money]) -> Mapping[str, int]:
     for amount in amounts:
         found[amount.currency] += amount.nanos
     return found
-
-
-def _kind_name(kind: int) -> str:
-    name = next(name for name, number in ledger_pb2.ScopeKind.items() if number == kind)
-    return name.removeprefix("SCOPE_KIND_").lower()

@@ -2,6 +2,8 @@
 
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import TypeVar
 
 from coord.environment import Environment
@@ -11,7 +13,7 @@ from coord_runtime.calls import Once
 from coord_runtime.database import Database, Transaction
 
 from coord_ledger import pages
-from coord_ledger.account import Account, Key, keys
+from coord_ledger.account import Account, Key, keys, kind_name
 from coord_ledger.books import Books
 from coord_ledger.caps import TOTAL, Cap, window_start
 from coord_ledger.shelf import Shelf
@@ -23,8 +25,26 @@ WHERE entry_scopes.project = ? AND kind = ? AND id = ? AND number > ? ORDER BY n
 """
 _IS_DUE = "SELECT EXISTS (SELECT 1 FROM reservations WHERE state = 'HELD' AND expires_ns <= ?)"
 
+_HAS_BUDGETS = "SELECT 1 FROM sqlite_schema WHERE name = 'budgets'"
+
 _WARN_AT_DEFAULT = 0.8
 T = TypeVar("T")
+
+
+def capped_scopes(folder: Path) -> list[str]:
+    """Return the scopes that have a cap in a ledger that is not served, such as `run/a`.
+
+    Args:
+        folder: The ledger's folder, which need not be there.
+    """
+    path = folder / "ledger.db"
+    if not path.exists():
+        return []
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as sql:
+        if not sql.execute(_HAS_BUDGETS).fetchone():  # It is older than they are.
+            return []
+        rows = sql.execute("SELECT DISTINCT kind, id FROM budgets ORDER BY kind, id").fetchall()
+    return [f"{kind_name(kind)}/{name}" for kind, name in rows]
 
 
 class SqliteLedgerStore:
