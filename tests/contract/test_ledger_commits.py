@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from coord.client import connect
 from coord.times import SECOND, duration
 from coord.v1 import ledger_pb2
+from coord.v1.ledger_pb2_grpc import LedgerServiceStub
 from coord_ledger.service import LedgerService
+from coord_runtime.tokens import Kind, Principal
 
 from tests.contract.test_ledger_service import CENT, DOLLAR, RUN, TASK, Ledger, refused, usd
 from tests.serving import PROJECT, Clock, served
@@ -147,3 +150,23 @@ async def test_all_that_has_a_cap_is_listed(ledger: Ledger) -> None:
     assert await capped(ledger) == [ACCOUNT, TASK]
     wrong = ledger_pb2.ListBudgetsRequest(project=PROJECT, page_token="x")
     assert (await refused(ledger.stub.ListBudgets(wrong)))[1] == "INVALID_FIELD"
+
+
+async def test_all_projects_are_told_of_the_caps_of_an_account(tmp_path: Path) -> None:
+    async with served(LedgerService, tmp_path, "grpc") as running:
+        mine = Ledger(running)
+        token = running.node.mint.mint(Principal(Kind.SERVICE, "coordinator", "q"))
+        async with connect(running.node.address, token) as channel:
+            theirs: Any = LedgerServiceStub(channel)
+            cost = ledger_pb2.Cost(entry_id="e", scopes=[ACCOUNT, RUN], amount=usd(CENT))
+            await theirs.RecordCosts(ledger_pb2.RecordCostsRequest(project="q", costs=[cost]))
+            await mine.cap(ACCOUNT, DOLLAR)
+            await mine.record("e", DOLLAR, scopes=[ACCOUNT, RUN])
+            watch = theirs.WatchLedgerEvents(ledger_pb2.WatchLedgerEventsRequest(project="q"))
+            kinds: list[str] = []
+            async with asyncio.timeout(10):
+                async for response in watch:
+                    kinds += [event.WhichOneof("kind") for event in response.events]
+                    if "budget_exceeded" in kinds:
+                        break
+    assert kinds == ["cost_posted", "budget_set", "budget_warned", "budget_exceeded"]

@@ -150,6 +150,11 @@ def load_capped(sql: sqlite3.Connection, project: str, after: Key, count_max: in
     return sorted(load_accounts(sql, project, wanted), key=lambda account: account.key)
 
 
+def projects(sql: sqlite3.Connection) -> list[str]:
+    """Return the projects that have scopes of their own."""
+    return [name for (name,) in sql.execute("SELECT DISTINCT project FROM scopes") if name]
+
+
 def owned(project: str, key: Key) -> Owned:
     """Return a scope with whose it is: an account is no project's alone."""
     return ("" if key[0] == ledger_pb2.SCOPE_KIND_ACCOUNT else project, *key)

@@ -215,7 +215,8 @@ class SqliteLedgerStore:
     def _keep(self, transaction: Transaction, project: str, books: Books) -> None:
         self._shelf.keep(project, books)
         for event in books.events:
-            transaction.emit(project, event)
+            for concerned in _concerned(transaction.sql, project, event):
+                transaction.emit(concerned, event)
 
         def tell() -> None:
             self._watcher.show(books.changed_accounts.values())
@@ -259,6 +260,18 @@ class SqliteLedgerStore:
         asked = {*request.thresholds, *([request.warn_at] if request.HasField("warn_at") else [])}
         thresholds = tuple(sorted(asked or {_WARN_AT_DEFAULT}))
         return Cap(window, request.cap.nanos, thresholds, posted, began_ns)
+
+
+def _concerned(
+    sql: sqlite3.Connection, project: str, event: ledger_pb2.LedgerEvent
+) -> Iterable[str]:
+    """Return the projects that are told of an event: of an account's caps, all that are known."""
+    kind = event.WhichOneof("kind")
+    if kind is None or kind == "cost_posted":
+        return [project]
+    if getattr(event, kind).balance.scope.kind != ledger_pb2.SCOPE_KIND_ACCOUNT:
+        return [project]
+    return sorted({project, *pages.projects(sql)})
 
 
 def _reserve(
