@@ -387,7 +387,7 @@ class Database:
             self._idle.set()
 
     def _undo(self, group: _Group, error: Exception) -> None:
-        log.error("commit failed", operations=len(group.items), error=str(error))
+        log.error("commit failed", operations=len(group.items), exc_info=error)
         self._events.reset(group.mark)
         if self._working_set:
             self._working_set.forget()
