@@ -3,7 +3,8 @@
 import csv
 import math
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from typing import Any
 
 import click
 from coord.environment import SYSTEM
@@ -204,10 +205,16 @@ async def _balance(services: Services, scope: ledger_pb2.Scope) -> ledger_pb2.Ba
 
 async def _capped(services: Services) -> AsyncIterator[ledger_pb2.Balance]:
     request = ledger_pb2.ListBudgetsRequest(project=services.project, page_size=_PAGE)
-    while True:
-        page = await services.ledger.ListBudgets(request)
+    async for page in _pages(services.ledger.ListBudgets, request):
         for balance in page.balances:
             yield balance
+
+
+async def _pages(ask: Callable[[Any], Awaitable[Any]], request: Any) -> AsyncIterator[Any]:
+    """Yield the answers to a request that lists, page by page."""
+    while True:
+        page = await ask(request)
+        yield page
         request.page_token = page.next_page_token
         if not request.page_token:
             return
@@ -251,13 +258,9 @@ async def _entries(
     services: Services, scope: ledger_pb2.Scope
 ) -> AsyncIterator[ledger_pb2.LedgerEntry]:
     request = ledger_pb2.ListEntriesRequest(project=services.project, scope=scope, page_size=_PAGE)
-    while True:
-        page = await services.ledger.ListEntries(request)
+    async for page in _pages(services.ledger.ListEntries, request):
         for entry in page.entries:
             yield entry
-        request.page_token = page.next_page_token
-        if not request.page_token:
-            return
 
 
 def _cells(entry: ledger_pb2.LedgerEntry) -> list[str]:
