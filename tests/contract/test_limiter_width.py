@@ -263,3 +263,50 @@ async def test_663_tokens_do_not_pass_a_limit_of_100(limiter: Limiter) -> None:
     )
     assert [result.HasField("grant") for result in results].count(True) == 1
     assert (await limiter.acquire("large", ["key"], tokens=663)).HasField("refusal")
+
+
+async def remove(limiter: Limiter, name: str = "b", request_id: str = "") -> None:
+    request = limiter_pb2.RemoveBucketRequest(project=PROJECT, name=name, request_id=request_id)
+    await limiter.stub.RemoveBucket(request)
+
+
+async def test_a_removed_bucket_limits_nobody_any_more(tmp_path: Path, clock: Clock) -> None:
+    async with served(LimiterService, tmp_path, "in process", clock) as running:
+        limiter = Limiter(running)
+        await limiter.configure(tokens=(1, 100))
+        await limiter.acquire("a", tokens=100)
+        waiting = asyncio.create_task(standing(limiter, 40, 50))
+        while (await bucket(limiter)).waiting < 2:
+            await asyncio.sleep(0)
+        await remove(limiter, request_id="r")
+        assert await waiting == ["grant", "grant"]
+        assert await limiter.settle("a", tokens=200) == ""
+        assert await refused(bucket(limiter)) == ("NOT_FOUND", "BUCKET_NOT_FOUND")
+        assert await refused(remove(limiter)) == ("NOT_FOUND", "BUCKET_NOT_FOUND")
+        kinds = [one.WhichOneof("kind") for one in await limiter.events()]
+        assert kinds.count("removed") == 1
+        await limiter.configure(tokens=(1, 100))
+        await remove(limiter, request_id="r")
+        assert (await bucket(limiter)).available.tokens == 100
+        await remove(limiter)
+    async with served(LimiterService, tmp_path, "in process", clock) as running:
+        assert (await Limiter(running).acquire("b", tokens=101)).HasField("grant")
+
+
+async def test_a_bucket_that_must_be_there_is_not_passed_over(limiter: Limiter) -> None:
+    await limiter.configure(requests=(60, 10))
+    for required, outcome in (([], "grant"), (["b"], "grant"), (["b", "typo"], "refusal")):
+        request = limiter_pb2.GrantRequest(
+            grant_id=f"g{len(required)}",
+            buckets=["b", "typo"],
+            estimate=limiter_pb2.Quantities(requests=1),
+            required=required,
+        )
+        asking = limiter_pb2.AcquireGrantsRequest(
+            project=PROJECT, worker=limiter.worker, requests=[request]
+        )
+        (result,) = (await limiter.stub.AcquireGrants(asking)).results
+        assert result.WhichOneof("outcome") == outcome
+    assert result.refusal.reason.code == "BUCKET_NOT_FOUND"
+    assert result.refusal.reason.metadata["bucket"] == "typo"
+    assert (await limiter.available()).requests == 8

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from coord_host.split import start_split
 
 QUIET: dict[str, Any] = {"node": {"metrics": ""}}
 SHARED = {"coordinator": {"account": "key"}} | QUIET
+KEY = "account/key"
 SCOPE = ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_ACCOUNT, id="key")
 
 
@@ -34,14 +35,14 @@ def project(state: Path, name: str) -> Place:
     return Place(name, None, state / name)
 
 
-async def admit(host: Host, name: str) -> str:
+async def admit(host: Host, name: str, *buckets: str) -> str:
     """Ask for a call of ten cents; return what was decided."""
     stub: Any = CoordinatorServiceStub(host.channel("coordinator"))
     asked = admission_pb2.CallRequest(
         call_id=name,
         model="gpt-4o",
         max_output_tokens=10_000,
-        buckets=["account/key"],
+        buckets=buckets,
     )
     request = admission_pb2.AdmitRequest(project=host.place.project, request=asked)
     response = await stub.Admit(request)
@@ -56,7 +57,7 @@ async def test_an_account_is_one_for_all_who_attach_to_it(state: Path) -> None:
         await limiter.ConfigureBucket(
             limiter_pb2.ConfigureBucketRequest(
                 project=account.place.project,
-                name="account/key",
+                name=KEY,
                 limits=limiter_pb2.BucketLimits(requests=limit),
             )
         )
@@ -70,16 +71,19 @@ async def test_an_account_is_one_for_all_who_attach_to_it(state: Path) -> None:
             attach_or_start(project(state, "b"), SHARED) as other,
             attach_or_start(project(state, "b"), SHARED) as attached,
         ):
-            assert await admit(one, "1") == "admission"
-            assert await admit(other, "1") == "admission"
-            assert await admit(one, "2") == "account"
-            assert await admit(attached, "2") == "account"
+            assert await admit(one, "1", KEY) == "admission"
+            assert await admit(other, "1", KEY) == "admission"
+            assert await admit(one, "2", KEY) == "account"
+            assert await admit(attached, "2", KEY) == "account"
             settling = admission_pb2.CallSettlement(call_id="1", model="gpt-4o")
             stub: Any = CoordinatorServiceStub(other.channel("coordinator"))
             await stub.SettleCalls(
                 admission_pb2.SettleCallsRequest(project="b", settlements=[settling])
             )
-            assert [await admit(one, str(number)) for number in (3, 4)] == ["admission", "account"]
+            assert [await admit(one, str(number), KEY) for number in (3, 4)] == [
+                "admission",
+                "account",
+            ]
 
 
 async def test_projects_go_on_after_a_restart_of_their_account(state: Path) -> None:
@@ -93,6 +97,22 @@ async def test_projects_go_on_after_a_restart_of_their_account(state: Path) -> N
                 ledger: Any = LedgerServiceStub(account.channel("ledger"))
                 request = ledger_pb2.GetBalanceRequest(project=account.place.project, scope=SCOPE)
                 assert (await ledger.GetBalance(request)).balance.pending.nanos == 2 * 10**8
+
+
+async def test_caps_of_the_projects_own_are_not_left_behind_in_silence(state: Path) -> None:
+    place, scope = project(state, "a"), ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_RUN, id="r")
+    cap = common_pb2.Money(currency="USD", nanos=1)
+    async with start(locate_account("key"), QUIET):
+        for request, then in (
+            (ledger_pb2.SetBudgetRequest(project="a", scope=scope, cap=cap), "which are on run/r"),
+            (ledger_pb2.SetBudgetRequest(project="a", scope=scope, remove=True), ""),
+        ):
+            async with start(place, QUIET) as host:
+                ledger: Any = LedgerServiceStub(host.channel("ledger"))
+                await ledger.SetBudget(request)
+            with pytest.raises(CoordError, match=then) if then else nullcontext():
+                async with start(place, SHARED) as host:
+                    assert await admit(host, "1") == "admission"
 
 
 async def test_what_an_account_needs_is_said(state: Path) -> None:

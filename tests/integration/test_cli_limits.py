@@ -55,6 +55,8 @@ async def test_limits_are_set_shown_and_hit(served: Project) -> None:
 async def test_costs_are_booked_capped_shown_and_exported(served: Project) -> None:
     await told(served, "cost", "budget", "project", "$1", "--per", "day", "--warn-at", "0.5")
     await told(served, "cost", "budget", "task/a", "$0.30")
+    assert (await served.call("cost", "add", "task/a", "$0.25"))[0] != 0
+    await told(served, "task", "add", "p", "--id", "a")
     for _ in range(2):
         await told(served, "cost", "add", "task/a", "$0.25", "--id", "once", "--model", "m")
     status, output = await served.call("rate", "acquire", "gpt-4o", "--output", "80000")
@@ -71,6 +73,39 @@ async def test_costs_are_booked_capped_shown_and_exported(served: Project) -> No
     assert "of $1.00 a day" in (await served.call("events"))[1]
 
 
+async def test_what_is_set_is_said_shown_and_taken_away_again(served: Project) -> None:
+    async def call(*arguments: str) -> str:
+        status, output = await served.call(*arguments)
+        assert status == 0, output
+        return output
+
+    budget = ("cost", "budget", "run/a")
+    assert await call(*budget, "$5") == "run/a: $5.00, $0.00 spent\n"
+    assert await call(*budget, "$1", "--per", "day") == (
+        "run/a: $5.00, $0.00 spent; $1.00 a day, $0.00 spent\n"
+    )
+    assert "run/a" in await call("cost", "show")
+    assert "booked as e1" in await call("cost", "add", "run/a", "$0.25", "--id", "e1")
+    assert await call(*budget, "none") == "run/a: $1.00 a day, $0.25 spent\n"
+    assert await call(*budget, "none", "--per", "day") == "run/a: no cap\n"
+    assert "run/a" not in await call("cost", "show")
+    assert "run a: no cap any more" in await call("events")
+    said = await call("rate", "set", "api", "--requests", "50", "--tokens", "6000:100")
+    assert said == "api: 50 requests a minute, 50 at once; 6000 tokens a minute, 100 at once\n"
+    assert await call("rate", "remove", "api") == "api: removed\n"
+    for again in (
+        ("rate", "remove", "api"),
+        ("rate", "acquire", "gpt-4o", "--output", "1", "--bucket", "api"),
+    ):
+        status, output = await served.call(*again)
+        assert status
+        assert "there is no bucket api: configure it first" in output
+    process = await served.start("worker", "run", "--agent", "true", "--bucket", "api")
+    printed, _ = await process.communicate()
+    assert process.returncode
+    assert b"there is no bucket api: configure it first" in printed
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -81,6 +116,7 @@ async def test_costs_are_booked_capped_shown_and_exported(served: Project) -> No
         ("cost", "show", "project/x"),
         ("cost", "add", "nothing/x", "$1"),
         ("cost", "budget", "project", "one dollar"),
+        ("cost", "budget", "project", "none", "--warn-at", "0.5"),
     ],
 )
 async def test_wrong_usage_is_told(tmp_path: Path, arguments: tuple[str, ...]) -> None:

@@ -98,6 +98,8 @@ async def test_progress_and_costs_are_reported_while_the_agent_runs(tmp_path: Pa
     assert [entry.entry_id for entry in one.fake.said("spent")] == ["t1/1/1", "t1/1/3"]
     summaries = [report.progress.summary for report in one.fake.said("progress")]
     assert summaries == ["reading", "done"]
+    log = log_path(tmp_path / "state", "t1", 1).read_text()
+    assert "COORD_COST_FILE is no cost, and counts as none: 'nonsense'" in log
     assert one.fake.effects[-1].WhichOneof("message") == "complete"
 
 

@@ -1,12 +1,13 @@
 """The group-commit store."""
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from coord.environment import SYSTEM
-from coord.errors import CoordError
+from coord.errors import CoordError, invalid_argument
 from coord.v1 import queue_pb2 as pb
 from coord_runtime.database import Database, Options, Transaction
 
@@ -110,6 +111,57 @@ async def test_a_first_operation_that_fails_after_its_event_holds_up_nobody(
     await database.write(insert(1))
     (event,) = await anext(database.watch("p", 0, pb.QueueEvent))
     assert (event.meta.sequence, event.task_id) == (1, "1")
+    await database.close()
+
+
+class Sum:
+    """A sum that is kept in memory."""
+
+    def __init__(self) -> None:
+        self.total = 0
+
+    def add(self, number: int, error: Exception | None = None) -> Callable[[Transaction], int]:
+        def operation(transaction: Transaction) -> int:
+            if isinstance(error, CoordError):
+                raise error
+            self.total += number
+            transaction.emit("p", pb.QueueEvent(task_id=str(number)))
+            if error is not None:
+                raise error
+            return self.total
+
+        return operation
+
+    def flush(self, sql: sqlite3.Connection) -> None:
+        sql.execute("INSERT INTO numbers VALUES (?)", (self.total,))
+
+    def forget(self) -> None:
+        self.total = 0
+
+
+async def test_what_is_kept_in_memory_is_written_once_a_commit(tmp_path: Path) -> None:
+    database, kept = opened(tmp_path), Sum()
+    database.attach(kept)
+    refused = kept.add(7, invalid_argument("NO", "no"))
+    operations = [kept.add(1), refused, kept.add(2)]
+    first, error, last = await asyncio.gather(
+        *map(database.write, operations), return_exceptions=True
+    )
+    assert (first, last, numbers(database)) == (1, 3, [3])
+    assert isinstance(error, CoordError)
+    await database.close()
+
+
+async def test_memory_that_is_half_changed_is_dropped_with_its_commit(tmp_path: Path) -> None:
+    database, kept = opened(tmp_path), Sum()
+    database.attach(kept)
+    operations = [kept.add(1), kept.add(2, LookupError("broken")), kept.add(4)]
+    results = await asyncio.gather(*map(database.write, operations), return_exceptions=True)
+    assert [type(one) for one in results[:2]] == [CoordError, CoordError]
+    assert results[2] == 4
+    assert numbers(database) == [4]
+    (event,) = await anext(database.watch("p", 0, pb.QueueEvent))
+    assert (event.meta.sequence, event.task_id) == (1, "4")
     await database.close()
 
 

@@ -1,5 +1,6 @@
 """Money, lengths of time, rates and scopes, as people write and read them."""
 
+import math
 import re
 from decimal import Decimal
 
@@ -36,6 +37,15 @@ def parse_money(text: str) -> int:
     if nanos > _NANOS_MAX:
         raise ValueError(f"{text!r} is more than can be counted: $4 billion at most")
     return nanos
+
+
+def parse_cap(text: str) -> float:
+    """Return a cap as billionths of a US dollar; infinity for `none`.
+
+    Raises:
+        ValueError: It is no such amount.
+    """
+    return math.inf if text.strip().lower() == "none" else parse_money(text)
 
 
 def parse_length(text: str) -> int:

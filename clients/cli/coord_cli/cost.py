@@ -1,13 +1,15 @@
 """`coord cost`: what was spent, what may be spent, and on what."""
 
 import csv
+import math
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from typing import Any
 
 import click
 from coord.environment import SYSTEM
 from coord.times import SECOND, timestamp_ns
-from coord.v1 import common_pb2, ledger_pb2
+from coord.v1 import common_pb2, ledger_pb2, queue_pb2
 from coord_host.places import Place
 
 from coord_cli.amounts import CURRENCY, format_money
@@ -20,7 +22,7 @@ from coord_cli.command import (
     run_async,
 )
 from coord_cli.output import as_dict, print_json, print_table
-from coord_cli.parameters import MONEY, SCOPE
+from coord_cli.parameters import CAP, MONEY, SCOPE
 
 _PAGE = 1_000
 _WINDOWS = {
@@ -58,7 +60,8 @@ def cost() -> None:
 def show(*, scopes: Sequence[tuple[int, str]], place: Place, as_csv: bool, as_json: bool) -> None:
     """Show what was spent, what is reserved, and what may be spent.
 
-    SCOPE is `project` (the default), `run/ID`, `task/ID`, `worker/NAME` or `account/NAME`.
+    SCOPE is `project`, `run/ID`, `task/ID`, `worker/NAME` or `account/NAME`. Without one: the
+    project, and all that has a cap.
     """
 
     async def body() -> None:
@@ -68,6 +71,9 @@ def show(*, scopes: Sequence[tuple[int, str]], place: Place, as_csv: bool, as_js
                 await _print_entries(services, wanted)
                 return
             balances = [await _balance(services, scope) for scope in wanted]
+            if not scopes:
+                capped = [one async for one in _capped(services)]
+                balances += [one for one in capped if one.scope not in wanted]
         if as_json:
             print_json([as_dict(balance) for balance in balances])
         else:
@@ -112,12 +118,19 @@ def add(
 
     async def body() -> int:
         async with looking(place, anew=True) as services:
+            if scope[0] == ledger_pb2.SCOPE_KIND_TASK:
+                # One that is not there is an error.
+                task = queue_pb2.GetTaskRequest(project=place.project, task_id=scope[1])
+                await services.queue.GetTask(task)
             request = ledger_pb2.RecordCostsRequest(project=place.project, costs=[booked])
             result = (await services.ledger.RecordCosts(request)).results[0]
         if as_json:
             print_json(as_dict(result))
         elif result.HasField("error"):
             click.echo(f"coord: {result.error.message}", err=True)
+        else:
+            where = _scope_text(booked.scopes[0])
+            click.echo(f"{where}: {format_money(amount)} booked as {booked.entry_id}")
         return EXIT_FAILED if result.HasField("error") else 0
 
     run_async(body)
@@ -125,7 +138,7 @@ def add(
 
 @cost.command()
 @click.argument("scope", type=SCOPE)
-@click.argument("amount", type=MONEY)
+@click.argument("amount", type=CAP)
 @place_options
 @click.option("--per", type=click.Choice(list(_WINDOWS)), default="total", help="For how long.")
 @click.option(
@@ -139,17 +152,24 @@ def add(
 def budget(
     *,
     scope: tuple[int, str],
-    amount: int,
+    amount: float,
     place: Place,
     per: str,
     thresholds: Sequence[float],
     as_json: bool,
 ) -> None:
-    """Let AMOUNT at most be spent on SCOPE: for ever, or in each day or month of UTC."""
+    """Let AMOUNT at most be spent on SCOPE: for ever, or in each day or month of UTC.
+
+    The amount `none` takes that cap away; those for another length of time stay.
+    """
+    remove = amount == math.inf
+    if remove and thresholds:
+        raise click.UsageError("--warn-at does not go with none")
     request = ledger_pb2.SetBudgetRequest(
         project=place.project,
         scope=_scope(place, scope),
-        cap=_usd(amount),
+        cap=None if remove else _usd(int(amount)),
+        remove=remove,
         window=_WINDOWS[per],
         thresholds=thresholds,
     )
@@ -159,6 +179,8 @@ def budget(
             balance = (await services.ledger.SetBudget(request)).balance
         if as_json:
             print_json(as_dict(balance))
+        else:
+            click.echo(_standing(balance))
 
     run_async(body)
 
@@ -181,16 +203,42 @@ async def _balance(services: Services, scope: ledger_pb2.Scope) -> ledger_pb2.Ba
     return (await services.ledger.GetBalance(request)).balance
 
 
+async def _capped(services: Services) -> AsyncIterator[ledger_pb2.Balance]:
+    request = ledger_pb2.ListBudgetsRequest(project=services.project, page_size=_PAGE)
+    async for page in _pages(services.ledger.ListBudgets, request):
+        for balance in page.balances:
+            yield balance
+
+
+async def _pages(ask: Callable[[Any], Awaitable[Any]], request: Any) -> AsyncIterator[Any]:
+    """Yield the answers to a request that lists, page by page."""
+    while True:
+        page = await ask(request)
+        yield page
+        request.page_token = page.next_page_token
+        if not request.page_token:
+            return
+
+
+def _standing(balance: ledger_pb2.Balance) -> str:
+    """Return in one line which caps a scope has now."""
+    caps = [f"{_cap_text(one)}, {format_money(one.posted.nanos)} spent" for one in balance.budgets]
+    return f"{_scope_text(balance.scope)}: {'; '.join(caps) or 'no cap'}"
+
+
+def _cap_text(budget: ledger_pb2.Budget) -> str:
+    window = next(text for text, window in _WINDOWS.items() if window == budget.window)
+    cap = format_money(budget.cap.nanos)
+    return cap if window == "total" else f"{cap} a {window}"
+
+
 def _rows(balance: ledger_pb2.Balance) -> Iterator[tuple[str, ...]]:
     name = _scope_text(balance.scope)
     spent, held = format_money(balance.posted.nanos), format_money(balance.pending.nanos)
     if not balance.budgets:
         yield name, spent, held, "", ""
     for one in balance.budgets:
-        window = next(text for text, window in _WINDOWS.items() if window == one.window)
-        cap = format_money(one.cap.nanos)
-        text = cap if window == "total" else f"{cap} a {window}"
-        yield name, spent, held, text, format_money(one.posted.nanos)
+        yield name, spent, held, _cap_text(one), format_money(one.posted.nanos)
 
 
 def _scope_text(scope: ledger_pb2.Scope) -> str:
@@ -210,13 +258,9 @@ async def _entries(
     services: Services, scope: ledger_pb2.Scope
 ) -> AsyncIterator[ledger_pb2.LedgerEntry]:
     request = ledger_pb2.ListEntriesRequest(project=services.project, scope=scope, page_size=_PAGE)
-    while True:
-        page = await services.ledger.ListEntries(request)
+    async for page in _pages(services.ledger.ListEntries, request):
         for entry in page.entries:
             yield entry
-        request.page_token = page.next_page_token
-        if not request.page_token:
-            return
 
 
 def _cells(entry: ledger_pb2.LedgerEntry) -> list[str]:

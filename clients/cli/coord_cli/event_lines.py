@@ -71,6 +71,9 @@ def _limiter(event: limiter_pb2.LimiterEvent) -> Iterator[str]:
         until = event.paused.until.ToJsonString()
         yield f"its provider wants no calls until {until}; {event.paused.worker} was told so"
         return
+    if event.HasField("removed"):
+        yield "was removed"
+        return
     for dimension, limit in event.configured.limits.ListFields():
         yield f"{limit.per_minute} {dimension.name} a minute, {limit.burst} at once;"
 
@@ -84,6 +87,8 @@ def _ledger(event: ledger_pb2.LedgerEvent) -> Iterator[str]:
             yield f"({tokens} tokens {entry.usage.model})"
         return
     told = getattr(event, event.WhichOneof("kind") or "")
+    if not told.balance.budgets:
+        yield f"{_scope(told.balance.scope)}: no cap any more"
     for budget in told.balance.budgets:
         if event.HasField("budget_set") or budget.window == told.window:
             yield f"{_scope(told.balance.scope)}: {format_money(budget.posted.nanos)} spent of"

@@ -5,7 +5,14 @@ from typing import Any, TypeVar
 
 import click
 
-from coord_cli.amounts import parse_length, parse_money, parse_rate, parse_scope, parse_weight
+from coord_cli.amounts import (
+    parse_cap,
+    parse_length,
+    parse_money,
+    parse_rate,
+    parse_scope,
+    parse_weight,
+)
 
 T = TypeVar("T")
 
@@ -24,9 +31,10 @@ class _Amount(click.ParamType[T]):
             self.fail(str(error), param, ctx)
 
 
-# Nanoseconds, written as `90s`; billionths of a dollar, written as `$0.50`; a rate a minute and a
-# burst, written as `50:10`; kind and id of a scope, written as `task/ID`; a worker's name and
-# weight, written as `NAME=2`.
+# Billionths of a dollar or infinity, written as `$0.50` or `none`; nanoseconds, written as `90s`;
+# billionths of a dollar; a rate a minute and a burst, written as `50:10`; kind and id of a scope,
+# written as `task/ID`; a worker's name and weight, written as `NAME=2`.
+CAP = _Amount("money or none", parse_cap)
 LENGTH = _Amount("length", parse_length)
 MONEY = _Amount("money", parse_money)
 RATE = _Amount("rate", parse_rate)

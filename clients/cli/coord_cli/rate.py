@@ -234,6 +234,27 @@ def set_(
             answer = await services.limiter.ConfigureBucket(request)
         if as_json:
             print_json(as_dict(answer.bucket))
+        else:
+            click.echo(f"{bucket}: {'; '.join(_limit_texts(answer.bucket))}")
+
+    run_async(body)
+
+
+@rate.command()
+@click.argument("bucket")
+@place_options
+@json_option
+def remove(*, bucket: str, place: Place, as_json: bool) -> None:
+    """Take BUCKET away; what counts for it is not limited by it any more."""
+    request = limiter_pb2.RemoveBucketRequest(project=place.project, name=bucket)
+
+    async def body() -> None:
+        async with looking(place) as services:
+            answer = await services.limiter.RemoveBucket(request)
+        if as_json:
+            print_json(as_dict(answer))
+        else:
+            click.echo(f"{bucket}: removed")
 
     run_async(body)
 
@@ -277,6 +298,13 @@ def _headers(path: Path) -> Iterator[tuple[str, str]]:
         name, colon, value = line.partition(":")
         if colon:
             yield name.strip().lower(), value.strip()
+
+
+def _limit_texts(bucket: limiter_pb2.Bucket) -> Iterator[str]:
+    for key in _DIMENSIONS:
+        if bucket.limits.HasField(key):
+            limit, name = getattr(bucket.limits, key), key.replace("_", " ")
+            yield f"{limit.per_minute} {name} a minute, {limit.burst} at once"
 
 
 def _rows(bucket: limiter_pb2.Bucket) -> Iterator[tuple[str, ...]]:

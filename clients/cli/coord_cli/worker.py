@@ -5,7 +5,7 @@ import shlex
 
 import click
 from coord.times import SECOND, duration
-from coord.v1 import coordinator_pb2
+from coord.v1 import coordinator_pb2, limiter_pb2
 from coord_host.attach import attach_or_start
 from coord_host.endpoint import find
 from coord_host.places import Place
@@ -92,6 +92,10 @@ def run(
 async def _run(place: Place, crew: Crew, drain_s: float, *, as_json: bool) -> int:
     async with attach_or_start(place, {}) as host, until_interrupted() as interrupted:
         services = Services.of(place.project, host)
+        for name in crew.buckets:
+            # One that is not there is an error: nothing would be limited by it.
+            request = limiter_pb2.GetBucketRequest(project=place.project, name=name)
+            await services.limiter.GetBucket(request)
         pool = await make_pool(crew, place, host, services)
         pool.start()
         if as_json:

@@ -95,20 +95,26 @@ class Admitting(ABC):
         """Tell what has become of a call."""
 
 
-class _Asker:
+class _Asker(ABC):
     """Who asks, in words of the contract."""
 
     def __init__(
         self,
-        identity: Identity | None,
-        attempt: common_pb2.AttemptRef | None,
-        wait_s: float | None,
-        environment: Environment,
+        identity: Identity | None = None,
+        *,
+        attempt: common_pb2.AttemptRef | None = None,
+        wait_s: float | None = None,
+        environment: Environment = SYSTEM,
     ) -> None:
         self._identity = identity or Identity.from_environment(os.environ)
         self._attempt = attempt if identity or attempt else _attempt_of_this_process()
         self._wait_ns = None if wait_s is None else from_seconds(wait_s)
         self._environment = environment
+        self._connect()
+
+    @abstractmethod
+    def _connect(self) -> None:
+        """Make ready to call the coordinator."""
 
     def _request(self, estimate: Estimate) -> admission_pb2.CallRequest:
         return estimate.request(self._environment.new_id("call-"), self._attempt)
@@ -150,15 +156,8 @@ class Client(_Asker, Admitting):
         environment: Time and ids.
     """
 
-    def __init__(
-        self,
-        identity: Identity | None = None,
-        *,
-        attempt: common_pb2.AttemptRef | None = None,
-        wait_s: float | None = None,
-        environment: Environment = SYSTEM,
-    ) -> None:
-        super().__init__(identity, attempt, wait_s, environment)
+    def _connect(self) -> None:
+        # An event loop is needed for more.
         self._channel: grpc.aio.Channel | None = None
 
     async def __aenter__(self) -> Self:
@@ -201,15 +200,7 @@ class Client(_Asker, Admitting):
 class SyncClient(_Asker):
     """The same as `Client`, for programs without an event loop."""
 
-    def __init__(
-        self,
-        identity: Identity | None = None,
-        *,
-        attempt: common_pb2.AttemptRef | None = None,
-        wait_s: float | None = None,
-        environment: Environment = SYSTEM,
-    ) -> None:
-        super().__init__(identity, attempt, wait_s, environment)
+    def _connect(self) -> None:
         self._channel = grpc.insecure_channel(self._identity.address, options=CHANNEL_OPTIONS)
         self._stub: Any = CoordinatorServiceStub(self._channel)
 

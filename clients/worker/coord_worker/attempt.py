@@ -163,6 +163,7 @@ class Attempt:
             exit_status = await running.process.wait()
             for reader in readers:
                 await reader.wait(_PIPE_WAIT_S)
+            self._finish_files(log)
         finally:
             log.close()
         now_ns = self._setting.environment.now_ns()
@@ -215,15 +216,23 @@ class Attempt:
         if self._assigned.HasField("budget") and self._expenses.nanos > budget.nanos:
             self.stop(Stop.OUT_OF_BUDGET)
 
+    def _finish_files(self, log: OutputLog) -> None:
+        for watched in self._watched:
+            watched.finish()
+        self._notes.report()
+        for line in self._expenses.unread:
+            # Where who wrote the agent looks.
+            told = (
+                f"\n[coord: a line of COORD_COST_FILE is no cost, and counts as none: {line!r}]\n"
+            )
+            log.feed(told.encode(errors="replace"))
+
     @property
     def _grace_s(self) -> float:
         grace_s = self._config.stop_grace_s
         return min(grace_s, _LOST_GRACE_S) if self._why is Stop.LOST else grace_s
 
     def _read_answer(self, ended: Ended) -> Answer:
-        for watched in self._watched:
-            watched.finish()
-        self._notes.report()
         answer = self._setting.agent.read_answer(ended)
         self._book(answer)
         said = read_result(self._files.result, ended.exit_status, ended.now_ns)

@@ -12,6 +12,8 @@ from coord.v1 import common_pb2, coordinator_pb2
 from coord_worker.money import CURRENCY, Expense, parse_expense
 
 _ID_CHARS_MAX = 128
+# Of lines that are no costs, so much of so many is told.
+_LINE_MAX, _UNREAD_MAX = 200, 10
 
 _log = structlog.get_logger()
 
@@ -27,6 +29,7 @@ class Expenses:
 
     Attributes:
         nanos: What was spent so far, in billionths of a dollar.
+        unread: The first of the lines that are no costs.
     """
 
     def __init__(self, attempt: common_pb2.AttemptRef, send: Callable[[Report], object]) -> None:
@@ -34,13 +37,16 @@ class Expenses:
         self._send = send
         self._count = 0
         self.nanos = 0
+        self.unread: list[str] = []
 
     def add_line(self, line: str) -> None:
         """Report a line of the cost file; a line that cannot be read still has a number."""
         self._count += 1
         expense = parse_expense(line)
         if expense is None:
-            _log.warning("not a cost", task=self._attempt.task_id, line=line[:200])
+            _log.warning("not a cost", task=self._attempt.task_id, line=line[:_LINE_MAX])
+            if len(self.unread) < _UNREAD_MAX:
+                self.unread.append(line[:_LINE_MAX])
             return
         self._report(expense)
 

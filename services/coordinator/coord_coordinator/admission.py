@@ -176,6 +176,7 @@ class Admission:
             buckets=self._buckets(worker, request.buckets, request.model),
             estimate=_quantities(request.input_tokens, request.max_output_tokens),
             lane=request.lane,
+            required=request.buckets,
         )
         until_ns = self._fleet.environment.monotonic_ns() + wait_ns
         while True:

@@ -10,6 +10,7 @@ from coord.room import full_disk
 from coord_coordinator.service import CoordinatorService
 from coord_integrator.service import IntegratorService
 from coord_ledger.service import LedgerService
+from coord_ledger.sqlite import capped_scopes
 from coord_limiter.service import LimiterService
 from coord_queue.service import QueueService
 from coord_runtime.locks import FolderLock
@@ -28,6 +29,8 @@ _SERVICES: tuple[type[Service], ...] = (
     IntegratorService,
     CoordinatorService,
 )
+# Of the scopes with caps, so many are named in an error.
+_NAMED_MAX = 3
 
 
 class Embedded(Operator):
@@ -59,6 +62,7 @@ async def start(
     """
     if not idle:
         _check_room(place.state)
+        _check_caps(place, overrides)
     lock = FolderLock(place.state / "host")
     try:
         if idle:
@@ -94,6 +98,19 @@ def _check_room(state: Path) -> None:
     there = next(folder for folder in (state, *state.parents) if folder.exists())
     if full := full_disk(there):
         raise failed_precondition("DISK_FULL", f"{full}, or name another folder with --state")
+
+
+def _check_caps(place: Place, overrides: Overrides) -> None:
+    """Refuse an account where the project has caps of its own: they would silently not hold."""
+    left = capped_scopes(place.state / LedgerService.NAME) if account_of(overrides) else []
+    if left:
+        scopes = ", ".join(left[:_NAMED_MAX]) + (", ..." if len(left) > _NAMED_MAX else "")
+        raise failed_precondition(
+            "CAPS_LEFT_BEHIND",
+            f"with --account the project's own caps would not hold, which are on {scopes}: start "
+            "`coord up` without it and take them away (`coord cost budget SCOPE none`); then set "
+            "them anew with the account",
+        )
 
 
 def services_of(place: Place) -> list[type[Service]]:

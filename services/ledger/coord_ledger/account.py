@@ -30,15 +30,14 @@ class Account:
     currency: str = ""
     posted: int = 0
     pending: int = 0
-    caps: dict[int, Cap] = field(default_factory=dict)
+    caps: dict[ledger_pb2.BudgetWindow, Cap] = field(default_factory=dict)
 
     @property
     def left(self) -> int:
         """What could still be reserved; may be negative. Without a cap: what 64 bits can hold."""
-        tightest = self.tightest
-        if tightest is None:
+        if not self.caps:
             return NANOS_MAX - self.posted - self.pending
-        return tightest.most - tightest.posted - self.pending
+        return min(cap.most - cap.posted for cap in self.caps.values()) - self.pending
 
     @property
     def tightest(self) -> Cap | None:
@@ -75,17 +74,12 @@ class Account:
         for cap in self.caps.values():
             for threshold in cap.passed():
                 warned = ledger_pb2.BudgetWarned(
-                    balance=self.balance(),
-                    window=cap.window,  # type: ignore[arg-type]  # stored as a number
-                    threshold=threshold,
+                    balance=self.balance(), window=cap.window, threshold=threshold
                 )
                 events.append(ledger_pb2.LedgerEvent(budget_warned=warned))
             if cap.reached and not cap.exceeded:
                 cap.exceeded = True
-                exceeded = ledger_pb2.BudgetExceeded(
-                    balance=self.balance(),
-                    window=cap.window,  # type: ignore[arg-type]  # stored as a number
-                )
+                exceeded = ledger_pb2.BudgetExceeded(balance=self.balance(), window=cap.window)
                 events.append(ledger_pb2.LedgerEvent(budget_exceeded=exceeded))
         return events
 
@@ -102,7 +96,7 @@ class Account:
 
     def _budget(self, cap: Cap) -> ledger_pb2.Budget:
         return ledger_pb2.Budget(
-            window=cap.window,  # type: ignore[arg-type]  # stored as a number
+            window=cap.window,
             cap=self.money(cap.most),
             posted=self.money(cap.posted),
             began_at=timestamp(cap.began_ns) if cap.began_ns else None,
@@ -120,37 +114,36 @@ class Held:
 
     Attributes:
         reservation_id: Unique in the project.
-        asked: The request that made it, its scopes in order.
+        asked: The request that made it, serialised.
+        keys: Its scopes, in order.
+        currency: The currency of all its amounts.
+        within: The reservation that it is taken out of; empty for none.
         amount: What was reserved.
         held: What it still holds.
         drawn: The sum of the entries that were taken from it.
         expires_ns: When it expires, on the wall clock.
         state: HELD, SETTLED, RELEASED or EXPIRED.
         actual: The total that it was settled with.
+        stored: Whether the disk knows it, in whatever state.
     """
 
     reservation_id: str
-    asked: ledger_pb2.ReservationRequest
+    asked: bytes
+    keys: tuple[Key, ...]
+    currency: str
+    within: str
     amount: int
     held: int
     drawn: int
     expires_ns: int
     state: str = "HELD"
     actual: int | None = None
-    keys: tuple[Key, ...] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.keys = keys(self.asked.scopes)
+    stored: bool = False
 
     @property
     def live(self) -> bool:
         """Whether it has not ended."""
         return self.state == "HELD"
-
-    @property
-    def currency(self) -> str:
-        """The currency of all its amounts."""
-        return self.asked.amount.currency
 
     @property
     def overdrawn(self) -> bool:
@@ -164,6 +157,12 @@ def scope(key: Key) -> ledger_pb2.Scope:
     return ledger_pb2.Scope(kind=key[0], id=key[1])  # type: ignore[arg-type]
 
 
+def kind_name(kind: int) -> str:
+    """Return the name of a kind of scope, such as `run`."""
+    name = next(name for name, number in ledger_pb2.ScopeKind.items() if number == kind)
+    return name.removeprefix("SCOPE_KIND_").lower()
+
+
 def keys(scopes: Iterable[ledger_pb2.Scope]) -> tuple[Key, ...]:
     """Return scopes in a fixed order."""
-    return tuple(sorted((each.kind, each.id) for each in scopes))
+    return tuple(sorted([(each.kind, each.id) for each in scopes]))

@@ -30,7 +30,7 @@ class Cap:
         exceeded: Whether it was told that the cap is reached.
     """
 
-    window: int
+    window: ledger_pb2.BudgetWindow
     most: int
     thresholds: tuple[float, ...]
     posted: int = 0
@@ -72,7 +72,7 @@ class Cap:
         return new
 
 
-def window_start(window: int, now_ns: int) -> int:
+def window_start(window: ledger_pb2.BudgetWindow, now_ns: int) -> int:
     """Return when the present window began, by UTC; 0 for ever."""
     if window == DAY:
         return now_ns // _DAY_NS * _DAY_NS

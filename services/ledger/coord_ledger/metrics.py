@@ -1,13 +1,15 @@
 """What the ledger counts. Amounts are in units of their currency, since the process began."""
 
-from collections.abc import Iterable
+from collections import Counter as Tally
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from coord.v1 import common_pb2, ledger_pb2
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from coord_ledger.account import Account, Key
+from coord_ledger.account import Account, Key, kind_name
 
 _NANOS = 1e9
 _WINDOWS = {
@@ -57,7 +59,7 @@ class LedgerMetrics(Collector):
             labels=(*names, "window"),
         )
         for account in list(self._shown.values()):
-            labels = (_kind_name(account.key[0]), account.key[1], account.currency)
+            labels = (kind_name(account.key[0]), account.key[1], account.currency)
             posted.add_metric(labels, account.posted / _NANOS)
             pending.add_metric(labels, account.pending / _NANOS)
             for cap in list(account.caps.values()):
@@ -68,29 +70,33 @@ class LedgerMetrics(Collector):
         """Take note of how scopes stand."""
         for account in accounts:
             if account.key[0] != ledger_pb2.SCOPE_KIND_TASK:
-                self._shown[account.key] = account
+                # A copy: what is at work may be ahead of what is on disk.
+                caps = {window: replace(cap) for window, cap in account.caps.items()}
+                self._shown[account.key] = replace(account, caps=caps)
 
-    def count_corrections(self, corrections: Iterable[common_pb2.Money]) -> None:
+    def count_corrections(self, corrections: Mapping[str, int]) -> None:
         """Count by how much settlements were above what was reserved."""
-        for money in corrections:
-            self._corrected.labels(money.currency).inc(money.nanos / _NANOS)
+        for currency, nanos in corrections.items():
+            self._corrected.labels(currency).inc(nanos / _NANOS)
 
-    def count_posted(self, entries: Iterable[ledger_pb2.LedgerEntry]) -> None:
+    def count_posted(self, entries: Sequence[ledger_pb2.LedgerEntry]) -> None:
         """Count entries that were added."""
-        for entry in entries:
-            self._entries.inc()
-            self._posted.labels(entry.amount.currency).inc(entry.amount.nanos / _NANOS)
+        self._entries.inc(len(entries))
+        for currency, nanos in _sums(entry.amount for entry in entries).items():
+            self._posted.labels(currency).inc(nanos / _NANOS)
 
-    def count_reserved(self, results: Iterable[ledger_pb2.ReservationResult]) -> None:
+    def count_reserved(self, results: Sequence[ledger_pb2.ReservationResult]) -> None:
         """Count what came of requests to reserve."""
-        for result in results:
-            outcome = result.WhichOneof("outcome")
-            self._reservations.labels(outcome).inc()
-            if outcome == "reservation":
-                amount = result.reservation.amount
-                self._reserved.labels(amount.currency).inc(amount.nanos / _NANOS)
+        outcomes = Tally(result.WhichOneof("outcome") for result in results)
+        for outcome, number in outcomes.items():
+            self._reservations.labels(outcome).inc(number)
+        reserved = [one.reservation.amount for one in results if one.HasField("reservation")]
+        for currency, nanos in _sums(reserved).items():
+            self._reserved.labels(currency).inc(nanos / _NANOS)
 
 
-def _kind_name(kind: int) -> str:
-    name = next(name for name, number in ledger_pb2.ScopeKind.items() if number == kind)
-    return name.removeprefix("SCOPE_KIND_").lower()
+def _sums(amounts: Iterable[common_pb2.Money]) -> Mapping[str, int]:
+    found: Tally[str] = Tally()
+    for amount in amounts:
+        found[amount.currency] += amount.nanos
+    return found

@@ -2,15 +2,17 @@
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from coord.times import timestamp_ns
 from coord.v1 import ledger_pb2
 
-from coord_ledger.account import Account, Held, Key
-from coord_ledger.books import Books
+from coord_ledger.account import Account, Held, Key, keys
 from coord_ledger.caps import Cap
+
+# A scope with whose it is.
+Owned = tuple[str, int, str]
 
 MIGRATIONS = (
     """
@@ -93,6 +95,10 @@ WHERE scopes.project = json_extract(wanted.value, '$[0]')
 _SHOWN = """
 SELECT project, kind, id FROM scopes WHERE kind != ?
 """
+_CAPPED = """
+SELECT DISTINCT kind, id FROM budgets
+WHERE project IN ('', ?) AND (kind, id) > (?, ?) ORDER BY kind, id LIMIT ?
+"""
 _NEWEST = """
 SELECT body FROM entry_scopes JOIN entries USING (number)
 WHERE entry_scopes.project = ? AND kind = ? AND id = ? ORDER BY number DESC
@@ -103,9 +109,12 @@ FROM json_each(?2) AS wanted CROSS JOIN reservations
 WHERE project = ?1 AND reservation_id = wanted.value
 """
 _DUE = """
-SELECT project, reservation_id, asked, amount, held, drawn, expires_ns, state, actual
-FROM reservations
+SELECT project, reservation_id FROM reservations
 WHERE state = 'HELD' AND expires_ns <= ? ORDER BY expires_ns LIMIT ?
+"""
+_CHANGE = """
+UPDATE reservations SET held = ?, drawn = ?, expires_ns = ?, state = ?, actual = ?
+WHERE project = ? AND reservation_id = ?
 """
 _ENTRIES = """
 SELECT entry_id, body FROM json_each(?2) AS wanted CROSS JOIN entries
@@ -113,11 +122,11 @@ WHERE project = ?1 AND entry_id = wanted.value
 """
 
 
-def load_accounts(sql: sqlite3.Connection, project: str, keys: Collection[Key]) -> list[Account]:
+def load_accounts(sql: sqlite3.Connection, project: str, wanted: Collection[Key]) -> list[Account]:
     """Return those of the scopes that were used before."""
-    wanted = json.dumps([owned(project, key) for key in keys])
+    values = (json.dumps([owned(project, key) for key in wanted]),)
     found: dict[Key, Account] = {}
-    for kind, name, currency, posted, pending, window, *cap in sql.execute(_ACCOUNTS, (wanted,)):
+    for kind, name, currency, posted, pending, window, *cap in sql.execute(_ACCOUNTS, values):
         key = (kind, name)
         account = found.setdefault(key, Account(key, currency, posted, pending))
         if window is not None:
@@ -135,7 +144,18 @@ def load_shown(sql: sqlite3.Connection) -> list[Account]:
     ]
 
 
-def owned(project: str, key: Key) -> tuple[str, int, str]:
+def load_capped(sql: sqlite3.Connection, project: str, after: Key, count_max: int) -> list[Account]:
+    """Return the scopes with a cap that come after one, by kind and id, those of accounts too."""
+    wanted = [(kind, name) for kind, name in sql.execute(_CAPPED, (project, *after, count_max))]
+    return sorted(load_accounts(sql, project, wanted), key=lambda account: account.key)
+
+
+def projects(sql: sqlite3.Connection) -> list[str]:
+    """Return the projects that have scopes of their own."""
+    return [name for (name,) in sql.execute("SELECT DISTINCT project FROM scopes") if name]
+
+
+def owned(project: str, key: Key) -> Owned:
     """Return a scope with whose it is: an account is no project's alone."""
     return ("" if key[0] == ledger_pb2.SCOPE_KIND_ACCOUNT else project, *key)
 
@@ -156,11 +176,11 @@ def load_reservations(sql: sqlite3.Connection, project: str, ids: Collection[str
     return [_held(row) for row in sql.execute(_RESERVATIONS, (project, json.dumps(list(ids))))]
 
 
-def load_due(sql: sqlite3.Connection, now_ns: int, count_max: int) -> dict[str, list[Held]]:
-    """Return reservations that are due, by project."""
-    found: dict[str, list[Held]] = {}
-    for project, *row in sql.execute(_DUE, (now_ns, count_max)):
-        found.setdefault(project, []).append(_held(row))
+def load_due(sql: sqlite3.Connection, now_ns: int, count_max: int) -> dict[str, list[str]]:
+    """Return the ids of reservations that are due, by project."""
+    found: dict[str, list[str]] = {}
+    for project, name in sql.execute(_DUE, (now_ns, count_max)):
+        found.setdefault(project, []).append(name)
     return found
 
 
@@ -172,62 +192,80 @@ def load_entries(
     return {entry_id: ledger_pb2.LedgerEntry.FromString(body) for entry_id, body in rows}
 
 
-def save(sql: sqlite3.Connection, project: str, books: Books) -> None:
-    """Write back what has changed."""
-    accounts = [_account_row(project, books.accounts[key]) for key in books.changed_accounts]
-    sql.executemany("INSERT OR REPLACE INTO scopes VALUES (?, ?, ?, ?, ?, ?)", accounts)
-    caps = [row for key in books.changed_accounts for row in _cap_rows(project, books, key)]
+def save_accounts(sql: sqlite3.Connection, accounts: Mapping[Owned, Account]) -> None:
+    """Write scopes and their caps."""
+    rows = [(*key, one.currency, one.posted, one.pending) for key, one in accounts.items()]
+    sql.executemany("INSERT OR REPLACE INTO scopes VALUES (?, ?, ?, ?, ?, ?)", rows)
+    caps = [
+        (*key, *_cap_row(cap)) for key, account in accounts.items() for cap in account.caps.values()
+    ]
     if caps:
         statement = "INSERT OR REPLACE INTO budgets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         sql.executemany(statement, caps)
-    held = [_held_row(project, books.reservations[name]) for name in books.changed_reservations]
-    sql.executemany("INSERT OR REPLACE INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", held)
-    if books.posted:
-        _append(sql, project, books.posted)
 
 
-def _append(
-    sql: sqlite3.Connection, project: str, entries: Iterable[ledger_pb2.LedgerEntry]
+def remove_caps(sql: sqlite3.Connection, removed: Iterable[tuple[Owned, int]]) -> None:
+    """Remove caps, each named by its scope and its window."""
+    statement = "DELETE FROM budgets WHERE project = ? AND kind = ? AND id = ? AND time_window = ?"
+    sql.executemany(statement, [(*key, window) for key, window in removed])
+
+
+def save_reservations(
+    sql: sqlite3.Connection, reservations: Mapping[tuple[str, str], Held]
 ) -> None:
+    """Write reservations: all of each that is new, of the others what can change."""
+    new = [(*key, *_held_row(one)) for key, one in reservations.items() if not one.stored]
+    sql.executemany("INSERT INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", new)
+    known = [
+        (one.held, one.drawn, one.expires_ns, one.state, one.actual, *key)
+        for key, one in reservations.items()
+        if one.stored
+    ]
+    sql.executemany(_CHANGE, known)
+
+
+def append_entries(
+    sql: sqlite3.Connection, entries: Mapping[tuple[str, str], ledger_pb2.LedgerEntry]
+) -> None:
+    """Write new entries by project and id, in the order in which they were posted."""
+    if not entries:
+        return
     last: int = sql.execute("SELECT coalesce(max(number), 0) FROM entries").fetchone()[0]
-    numbered = list(enumerate(entries, last + 1))
+    numbered = list(enumerate(entries.items(), last + 1))
     sql.executemany(
         "INSERT INTO entries VALUES (?, ?, ?, ?)",
-        [(number, project, each.entry_id, each.SerializeToString()) for number, each in numbered],
+        [(number, *key, entry.SerializeToString()) for number, (key, entry) in numbered],
     )
     sql.executemany(
         "INSERT INTO entry_scopes VALUES (?, ?, ?, ?)",
         [
             (*owned(project, (scope.kind, scope.id)), number)
-            for number, each in numbered
-            for scope in each.scopes
+            for number, ((project, _), entry) in numbered
+            for scope in entry.scopes
         ],
     )
 
 
-def _held(row: Iterable[object]) -> Held:
+def _held(row: Iterable[Any]) -> Held:
     name, asked, *rest = row
-    return Held(name, ledger_pb2.ReservationRequest.FromString(asked), *rest)  # type: ignore[arg-type]
+    request = ledger_pb2.ReservationRequest.FromString(asked)
+    scopes, currency = keys(request.scopes), request.amount.currency
+    held = Held(name, asked, scopes, currency, request.within, *rest)
+    held.stored = True
+    return held
 
 
-def _held_row(project: str, held: Held) -> tuple[object, ...]:
-    asked = held.asked.SerializeToString()
+def _held_row(held: Held) -> tuple[object, ...]:
     amounts = (held.amount, held.held, held.drawn, held.expires_ns, held.state, held.actual)
-    return (project, held.reservation_id, asked, *amounts)
+    return (held.asked, *amounts)
 
 
-def _account_row(project: str, account: Account) -> tuple[object, ...]:
-    return (*owned(project, account.key), account.currency, account.posted, account.pending)
-
-
-def _cap(window: int, columns: Sequence[Any]) -> Cap:
+def _cap(window: ledger_pb2.BudgetWindow, columns: Sequence[Any]) -> Cap:
     most, thresholds, posted, began_ns, told, exceeded = columns
     shares, known = tuple(json.loads(thresholds)), set(json.loads(told))
     return Cap(window, most, shares, posted, began_ns, known, bool(exceeded))
 
 
-def _cap_rows(project: str, books: Books, key: Key) -> Iterator[tuple[object, ...]]:
-    for cap in books.accounts[key].caps.values():
-        shares, told = json.dumps(cap.thresholds), json.dumps(sorted(cap.told))
-        amounts = (cap.most, shares, cap.posted, cap.began_ns, told, int(cap.exceeded))
-        yield (*owned(project, key), cap.window, *amounts)
+def _cap_row(cap: Cap) -> tuple[object, ...]:
+    shares, told = json.dumps(cap.thresholds), json.dumps(sorted(cap.told))
+    return (cap.window, cap.most, shares, cap.posted, cap.began_ns, told, int(cap.exceeded))

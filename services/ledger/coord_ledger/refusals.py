@@ -3,7 +3,7 @@
 from coord.errors import CoordError
 from coord.v1 import common_pb2, ledger_pb2
 
-from coord_ledger.account import Account, Held, keys
+from coord_ledger.account import Account, Held, kind_name
 from coord_ledger.caps import DAY, MONTH, TOTAL, Cap
 
 _MESSAGES = {
@@ -72,14 +72,14 @@ def cap_reached(
 ) -> ledger_pb2.ReservationResult:
     """Return that a cap is in the way: the one that leaves the least room."""
     left = max(0, tightest.left)
-    ((kind, name),) = keys([tightest.balance().scope])
-    kind_name = ledger_pb2.ScopeKind.Name(kind).removeprefix("SCOPE_KIND_").lower()
+    kind, name = tightest.key
+    what = kind_name(kind)
     reason = common_pb2.Reason(
         code="CAP_REACHED",
-        message=f"the budget of {kind_name} {name}{_WINDOWS[cap.window]} has {left} "
+        message=f"the budget of {what} {name}{_WINDOWS[cap.window]} has {left} "
         f"nano-{tightest.currency} left, {request.amount.nanos} are needed",
         metadata={
-            "scope_kind": kind_name,
+            "scope_kind": what,
             "scope_id": name,
             "window": ledger_pb2.BudgetWindow.Name(cap.window),
             "cap": str(cap.most),

@@ -12,6 +12,8 @@ from coord_ledger.account import Key
 SCOPES_MAX = 16
 _TTL_MAX_NS = 366 * 24 * 3600 * SECOND
 _NUMBER_MAX = 2**63 - 1
+# Of the number of a kind.
+_DIGITS = 9
 _USED_MAX = 10**12
 _KINDS = frozenset(ledger_pb2.ScopeKind.values())
 _COUNTS = (
@@ -60,7 +62,9 @@ def check_reservation(field: str, project: str, request: ledger_pb2.ReservationR
         check_range(f"{field}.min_amount.nanos", request.min_amount.nanos, 1, request.amount.nanos)
     if request.HasField("ttl"):
         check_ttl(f"{field}.ttl", request.ttl)
-    request.scopes.sort(key=lambda scope: (scope.kind, scope.id))
+    present = [(scope.kind, scope.id) for scope in request.scopes]
+    if present != sorted(present):
+        request.scopes.sort(key=lambda scope: (scope.kind, scope.id))
 
 
 def check_cost(field: str, project: str, cost: ledger_pb2.Cost) -> None:
@@ -102,6 +106,25 @@ def _check_priced(field: str, request: ledger_pb2.ReservationRequest) -> None:
     check_usage(f"{field}.usage", request.usage)
     least, most = request.min_output_tokens, request.usage.output_tokens
     check_range(f"{field}.min_output_tokens", least, 0, most)
+
+
+def check_removal(request: ledger_pb2.SetBudgetRequest) -> None:
+    """Check that who takes a cap away sets none."""
+    if request.HasField("cap") or request.HasField("warn_at") or request.thresholds:
+        raise invalid_field("remove", "a cap, or that there be none: not both")
+
+
+def scope_token(key: Key) -> str:
+    """Return the token of a page that ends with a scope."""
+    return f"{key[0]}:{key[1]}"
+
+
+def scope_after(page_token: str) -> Key:
+    """Return the scope after which a list goes on."""
+    kind, colon, name = page_token.partition(":")
+    if page_token and not (colon and kind.isascii() and kind.isdigit() and len(kind) < _DIGITS):
+        raise invalid_field("page_token", "not the next_page_token of an answer")
+    return int(kind or 0), name
 
 
 def entry_number(page_token: str) -> int:

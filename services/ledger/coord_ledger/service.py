@@ -105,6 +105,18 @@ class LedgerService(Service):
         balance = self._store.balance(request.project, key).balance()
         return ledger_pb2.GetBalanceResponse(balance=balance)
 
+    async def list_budgets(
+        self, request: ledger_pb2.ListBudgetsRequest, call: Call
+    ) -> ledger_pb2.ListBudgetsResponse:
+        """Return the scopes that have a cap, by kind and id."""
+        del call
+        size, after = page_size(request.page_size), requests.scope_after(request.page_token)
+        found = self._store.capped(request.project, after, size + 1)
+        return ledger_pb2.ListBudgetsResponse(
+            balances=[account.balance() for account in found[:size]],
+            next_page_token=requests.scope_token(found[size - 1].key) if len(found) > size else "",
+        )
+
     async def list_entries(
         self, request: ledger_pb2.ListEntriesRequest, call: Call
     ) -> ledger_pb2.ListEntriesResponse:
@@ -168,9 +180,12 @@ class LedgerService(Service):
     async def set_budget(
         self, request: ledger_pb2.SetBudgetRequest, call: Call
     ) -> ledger_pb2.SetBudgetResponse:
-        """Cap a scope, or change its cap."""
+        """Cap a scope, change its cap, or take it away."""
         requests.check_scope("scope", request.project, request.scope)
-        check_money("cap", request.cap)
+        if request.remove:
+            requests.check_removal(request)
+        else:
+            check_money("cap", request.cap)
         check_range("warn_at", request.warn_at, 0, 1)
         check_range("thresholds: how many", len(request.thresholds), 0, _THRESHOLDS_MAX)
         for threshold in request.thresholds:

@@ -1,7 +1,10 @@
 """The ledger's store in SQLite."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TypeVar
 
 from coord.environment import Environment
 from coord.errors import failed_precondition
@@ -10,9 +13,10 @@ from coord_runtime.calls import Once
 from coord_runtime.database import Database, Transaction
 
 from coord_ledger import pages
-from coord_ledger.account import Account, Key, keys
+from coord_ledger.account import Account, Key, keys, kind_name
 from coord_ledger.books import Books
 from coord_ledger.caps import TOTAL, Cap, window_start
+from coord_ledger.shelf import Shelf
 from coord_ledger.store import Posted, Watcher
 
 _LIST = """
@@ -21,7 +25,26 @@ WHERE entry_scopes.project = ? AND kind = ? AND id = ? AND number > ? ORDER BY n
 """
 _IS_DUE = "SELECT EXISTS (SELECT 1 FROM reservations WHERE state = 'HELD' AND expires_ns <= ?)"
 
+_HAS_BUDGETS = "SELECT 1 FROM sqlite_schema WHERE name = 'budgets'"
+
 _WARN_AT_DEFAULT = 0.8
+T = TypeVar("T")
+
+
+def capped_scopes(folder: Path) -> list[str]:
+    """Return the scopes that have a cap in a ledger that is not served, such as `run/a`.
+
+    Args:
+        folder: The ledger's folder, which need not be there.
+    """
+    path = folder / "ledger.db"
+    if not path.exists():
+        return []
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as sql:
+        if not sql.execute(_HAS_BUDGETS).fetchone():  # It is older than they are.
+            return []
+        rows = sql.execute("SELECT DISTINCT kind, id FROM budgets ORDER BY kind, id").fetchall()
+    return [f"{kind_name(kind)}/{name}" for kind, name in rows]
 
 
 class SqliteLedgerStore:
@@ -31,6 +54,8 @@ class SqliteLedgerStore:
         self._database = database
         self._environment = environment
         self._watcher = watcher
+        self._shelf = Shelf()
+        database.attach(self._shelf)
         watcher.show(database.read(pages.load_shown))
 
     def balance(self, project: str, key: Key) -> Account:
@@ -39,6 +64,13 @@ class SqliteLedgerStore:
         account = found[0] if found else Account(key)
         account.roll(self._environment.now_ns())
         return account
+
+    def capped(self, project: str, after: Key, count_max: int) -> list[Account]:
+        """Return the scopes with a cap that come after one, by kind and id."""
+        found = self._database.read(lambda sql: pages.load_capped(sql, project, after, count_max))
+        for account in found:
+            account.roll(self._environment.now_ns())
+        return found
 
     def entries(
         self, project: str, key: Key, after: int, count_max: int
@@ -61,8 +93,8 @@ class SqliteLedgerStore:
 
         def operation(transaction: Transaction) -> list[ledger_pb2.ReservationResult]:
             books = self._books(transaction.now_ns)
-            results = _reserve(transaction.sql, project, books, requests)
-            self._save(transaction, project, books)
+            results = _reserve(self._shelf, transaction.sql, project, books, requests)
+            self._keep(transaction, project, books)
             return results
 
         return await self._database.write(operation)
@@ -72,21 +104,17 @@ class SqliteLedgerStore:
     ) -> list[ledger_pb2.ReservationResult]:
         """Return what would be decided on requests, one after another."""
         books = self._books(self._environment.now_ns())
-        return self._database.read(lambda sql: _reserve(sql, project, books, requests))
+        return self._database.read(lambda sql: _reserve(Shelf(), sql, project, books, requests))
 
     async def extend(
         self, project: str, reservation_ids: Sequence[str], ttl_ns: int
     ) -> list[ledger_pb2.ReservationReportResult]:
         """Let reservations live for at least so long from now on."""
 
-        def operation(transaction: Transaction) -> list[ledger_pb2.ReservationReportResult]:
-            books = self._books_of(transaction, project, reservation_ids)
-            until_ns = transaction.now_ns + ttl_ns
-            results = [books.extend(one, until_ns) for one in reservation_ids]
-            self._save(transaction, project, books)
-            return results
+        def decide(books: Books) -> list[ledger_pb2.ReservationReportResult]:
+            return [books.extend(one, books.now_ns + ttl_ns) for one in reservation_ids]
 
-        return await self._database.write(operation)
+        return await self._report(project, reservation_ids, decide)
 
     async def record(
         self, project: str, costs: Sequence[ledger_pb2.Cost]
@@ -94,15 +122,14 @@ class SqliteLedgerStore:
         """Post costs."""
 
         def operation(transaction: Transaction) -> Posted[ledger_pb2.RecordCostsResult]:
-            books = self._books(transaction.now_ns)
-            ids = [cost.entry_id for cost in costs]
-            books.entries = pages.load_entries(transaction.sql, project, ids)
+            books, sql = self._books(transaction.now_ns), transaction.sql
+            self._shelf.add_entries(sql, project, books, [cost.entry_id for cost in costs])
             named = {cost.reservation_id for cost in costs if cost.reservation_id}
-            _add_reservations(transaction.sql, project, books, named)
+            self._shelf.add_reservations(sql, project, books, named)
             wanted = {key for cost in costs for key in keys(cost.scopes)}
-            _add_accounts(transaction.sql, project, books, wanted)
+            self._shelf.add_accounts(sql, project, books, wanted)
             results = [books.record(cost) for cost in costs]
-            self._save(transaction, project, books)
+            self._keep(transaction, project, books)
             return Posted(results, books.posted)
 
         return await self._database.write(operation)
@@ -112,27 +139,20 @@ class SqliteLedgerStore:
     ) -> Posted[ledger_pb2.ReservationReportResult]:
         """End reservations with their totals."""
 
-        def operation(transaction: Transaction) -> Posted[ledger_pb2.ReservationReportResult]:
-            ids = [settlement.reservation_id for settlement in settlements]
-            books = self._books_of(transaction, project, ids)
-            results = [books.settle(settlement) for settlement in settlements]
-            self._save(transaction, project, books)
-            return Posted(results, books.posted)
+        def decide(books: Books) -> Posted[ledger_pb2.ReservationReportResult]:
+            return Posted([books.settle(one) for one in settlements], books.posted)
 
-        return await self._database.write(operation)
+        return await self._report(project, [one.reservation_id for one in settlements], decide)
 
     async def release(
         self, project: str, reservation_ids: Sequence[str]
     ) -> list[ledger_pb2.ReservationReportResult]:
         """End reservations and give back what they hold."""
 
-        def operation(transaction: Transaction) -> list[ledger_pb2.ReservationReportResult]:
-            books = self._books_of(transaction, project, reservation_ids)
-            results = [books.release(reservation_id) for reservation_id in reservation_ids]
-            self._save(transaction, project, books)
-            return results
+        def decide(books: Books) -> list[ledger_pb2.ReservationReportResult]:
+            return [books.release(one) for one in reservation_ids]
 
-        return await self._database.write(operation)
+        return await self._report(project, reservation_ids, decide)
 
     async def expire(self, count_max: int, *, post: bool) -> list[ledger_pb2.LedgerEntry]:
         """End at most so many reservations that are due; return the entries that it added."""
@@ -140,11 +160,10 @@ class SqliteLedgerStore:
         def operation(transaction: Transaction) -> list[ledger_pb2.LedgerEntry]:
             posted: list[ledger_pb2.LedgerEntry] = []
             due = pages.load_due(transaction.sql, transaction.now_ns, count_max)
-            for project, reservations in due.items():
-                ids = [held.reservation_id for held in reservations]
-                books = self._books_of(transaction, project, ids)
+            for project, reservation_ids in due.items():
+                books = self._books_of(transaction, project, reservation_ids)
                 books.expire(post=post)
-                self._save(transaction, project, books)
+                self._keep(transaction, project, books)
                 posted += books.posted
             return posted
 
@@ -158,18 +177,13 @@ class SqliteLedgerStore:
 
         def operation(transaction: Transaction) -> ledger_pb2.SetBudgetResponse:
             books = self._books(transaction.now_ns)
-            _add_accounts(transaction.sql, request.project, books, [key])
-            cap = _cap(transaction, key, request, books.account(key).posted)
-            account = books.set_budget(key, request.cap.currency, cap)
-            if account is None:
-                present = books.account(key).currency
-                raise failed_precondition(
-                    "CURRENCY_DIFFERS",
-                    f"the scope's money is in {present}, the cap in {request.cap.currency}; "
-                    "amounts of two currencies are never added",
-                    currency=present,
-                )
-            self._save(transaction, request.project, books)
+            self._shelf.add_accounts(transaction.sql, request.project, books, [key])
+            account = books.account(key)
+            if request.remove:
+                books.remove_budget(account, request.window or TOTAL)
+            else:
+                self._set_cap(transaction, books, account, request)
+            self._keep(transaction, request.project, books)
             return ledger_pb2.SetBudgetResponse(balance=account.balance())
 
         return await self._database.write(operation, once)
@@ -185,13 +199,27 @@ class SqliteLedgerStore:
     def _books(self, now_ns: int) -> Books:
         return Books(now_ns, lambda: self._environment.new_id("entry-"))
 
-    def _save(self, transaction: Transaction, project: str, books: Books) -> None:
-        pages.save(transaction.sql, project, books)
+    async def _report(
+        self, project: str, reservation_ids: Iterable[str], decide: Callable[[Books], T]
+    ) -> T:
+        """Decide on reservations that are there."""
+
+        def operation(transaction: Transaction) -> T:
+            books = self._books_of(transaction, project, reservation_ids)
+            results = decide(books)
+            self._keep(transaction, project, books)
+            return results
+
+        return await self._database.write(operation)
+
+    def _keep(self, transaction: Transaction, project: str, books: Books) -> None:
+        self._shelf.keep(project, books)
         for event in books.events:
-            transaction.emit(project, event)
+            for concerned in _concerned(transaction.sql, project, event):
+                transaction.emit(concerned, event)
 
         def tell() -> None:
-            self._watcher.show(books.accounts[key] for key in books.changed_accounts)
+            self._watcher.show(books.changed_accounts.values())
             self._watcher.count_corrections(books.corrections)
 
         transaction.committed.append(tell)
@@ -200,61 +228,61 @@ class SqliteLedgerStore:
         self, transaction: Transaction, project: str, reservation_ids: Iterable[str]
     ) -> Books:
         books = self._books(transaction.now_ns)
-        _add_reservations(transaction.sql, project, books, set(reservation_ids))
+        self._shelf.add_reservations(transaction.sql, project, books, reservation_ids)
         return books
 
+    def _set_cap(
+        self,
+        transaction: Transaction,
+        books: Books,
+        account: Account,
+        request: ledger_pb2.SetBudgetRequest,
+    ) -> None:
+        currency = request.cap.currency
+        if not account.takes(currency):
+            raise failed_precondition(
+                "CURRENCY_DIFFERS",
+                f"the scope's money is in {account.currency}, the cap in {currency}; "
+                "amounts of two currencies are never added",
+                currency=account.currency,
+            )
+        books.set_budget(account, currency, self._cap(transaction, account, request))
 
-def _cap(
-    transaction: Transaction, key: Key, request: ledger_pb2.SetBudgetRequest, posted: int
-) -> Cap:
-    """Return the cap that is asked for, with what was posted in its present window.
+    def _cap(
+        self, transaction: Transaction, account: Account, request: ledger_pb2.SetBudgetRequest
+    ) -> Cap:
+        """Return the cap that is asked for, with what was posted in its present window."""
+        window, posted = request.window or TOTAL, account.posted
+        began_ns = window_start(window, transaction.now_ns)
+        if began_ns:
+            sql, project = transaction.sql, request.project
+            posted = self._shelf.posted_since(sql, project, account.key, began_ns)
+        asked = {*request.thresholds, *([request.warn_at] if request.HasField("warn_at") else [])}
+        thresholds = tuple(sorted(asked or {_WARN_AT_DEFAULT}))
+        return Cap(window, request.cap.nanos, thresholds, posted, began_ns)
 
-    Args:
-        transaction: Where to look.
-        key: The scope.
-        request: What is asked for.
-        posted: What was ever posted to the scope.
-    """
-    window = request.window or TOTAL
-    began_ns = window_start(window, transaction.now_ns)
-    if began_ns:
-        posted = pages.posted_since(transaction.sql, request.project, key, began_ns)
-    asked = {*request.thresholds, *([request.warn_at] if request.HasField("warn_at") else [])}
-    thresholds = tuple(sorted(asked or {_WARN_AT_DEFAULT}))
-    return Cap(window, request.cap.nanos, thresholds, posted, began_ns)
+
+def _concerned(
+    sql: sqlite3.Connection, project: str, event: ledger_pb2.LedgerEvent
+) -> Iterable[str]:
+    """Return the projects that are told of an event: of an account's caps, all that are known."""
+    kind = event.WhichOneof("kind")
+    if kind is None or kind == "cost_posted":
+        return [project]
+    if getattr(event, kind).balance.scope.kind != ledger_pb2.SCOPE_KIND_ACCOUNT:
+        return [project]
+    return sorted({project, *pages.projects(sql)})
 
 
 def _reserve(
+    shelf: Shelf,
     sql: sqlite3.Connection,
     project: str,
     books: Books,
     requests: Sequence[ledger_pb2.ReservationRequest],
 ) -> list[ledger_pb2.ReservationResult]:
     ids = {name for one in requests for name in (one.reservation_id, one.within) if name}
-    _add_reservations(sql, project, books, ids)
-    _add_accounts(sql, project, books, {key for one in requests for key in keys(one.scopes)})
-    return [books.reserve(request) for request in requests]
-
-
-def _add_accounts(
-    sql: sqlite3.Connection, project: str, books: Books, wanted: Iterable[Key]
-) -> None:
-    missing = [key for key in wanted if key not in books.accounts]
-    for account in pages.load_accounts(sql, project, missing):
-        account.roll(books.now_ns)
-        books.accounts[account.key] = account
-
-
-def _add_reservations(
-    sql: sqlite3.Connection, project: str, books: Books, wanted: Iterable[str]
-) -> None:
-    """Add reservations, those that they are within, and the accounts of all of them."""
-    ids = set(wanted)
-    while ids:
-        found = pages.load_reservations(sql, project, ids)
-        books.reservations.update({held.reservation_id: held for held in found})
-        ids = {held.asked.within for held in found if held.asked.within}
-        ids -= books.reservations.keys()
-    _add_accounts(
-        sql, project, books, {key for held in books.reservations.values() for key in held.keys}
-    )
+    shelf.add_reservations(sql, project, books, ids)
+    asked = [(one, keys(one.scopes)) for one in requests]
+    shelf.add_accounts(sql, project, books, {key for _, scopes in asked for key in scopes})
+    return [books.reserve(request, scopes) for request, scopes in asked]

@@ -1,10 +1,10 @@
 """What the ledger keeps on disk."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from coord.v1 import common_pb2, ledger_pb2
+from coord.v1 import ledger_pb2
 from coord_runtime.calls import Once
 
 from coord_ledger.account import Account, Key
@@ -26,8 +26,8 @@ class Watcher(Protocol):
     def show(self, accounts: Iterable[Account]) -> None:
         """Take note of how scopes stand."""
 
-    def count_corrections(self, corrections: Iterable[common_pb2.Money]) -> None:
-        """Take note of by how much settlements were above what was reserved."""
+    def count_corrections(self, corrections: Mapping[str, int]) -> None:
+        """Take note of by how much settlements were above what was reserved, by currency."""
 
 
 class LedgerStore(Protocol):
@@ -35,6 +35,9 @@ class LedgerStore(Protocol):
 
     def balance(self, project: str, key: Key) -> Account:
         """Return a scope's account; an empty one where it was never used."""
+
+    def capped(self, project: str, after: Key, count_max: int) -> list[Account]:
+        """Return the scopes with a cap that come after one, by kind and id."""
 
     def entries(
         self, project: str, key: Key, after: int, count_max: int
@@ -80,7 +83,7 @@ class LedgerStore(Protocol):
     async def set_budget(
         self, request: ledger_pb2.SetBudgetRequest, once: Once | None
     ) -> ledger_pb2.SetBudgetResponse:
-        """Cap a scope.
+        """Cap a scope, or take its cap away.
 
         Raises:
             CoordError: FAILED_PRECONDITION with reason CURRENCY_DIFFERS.

@@ -76,22 +76,32 @@ class Admission:
             changes.repeat(held)
         return held
 
+    def missing(self, ask: Ask) -> Shortage | None:
+        """Return that a bucket is not there which must be; None where all of them are."""
+        for name in sorted(ask.required):
+            if name not in self.buckets:
+                return Shortage(name, "", 0, 0, None, "BUCKET_NOT_FOUND")
+        return None
+
     def shortage(self, ask: Ask, named: Iterable[Bucket], now_ns: int) -> Shortage | None:
         """Return the worst reason why a request does not fit, if it does not."""
+        found = []
         for bucket in named:
             bucket.forgive(now_ns)
-        found = (bucket.shortage(ask.estimate, now_ns) for bucket in named)
-        return worst(each for each in found if each is not None)
+            if shortage := bucket.shortage(ask.estimate, now_ns):
+                found.append(shortage)
+        return worst(found) if found else None
 
     def grant(self, ask: Ask, named: Iterable[Bucket], now: Clocks, changes: Changes) -> HeldGrant:
         """Take what is asked for, which fits."""
         expires_ns = now.monotonic_ns + self._ttl_ns
         held = HeldGrant(ask, next(self._serials), now.wall_ns, expires_ns)
-        for gauge in (gauge for bucket in named for gauge in bucket.gauges.values()):
-            units = ask.estimate[gauge.dimension]
-            gauge.meter.charge(held.serial, units, now.monotonic_ns)
-            changes.charge(gauge, units, now.monotonic_ns)
-            held.charged.append(gauge)
+        for bucket in named:
+            for dimension, gauge in bucket.gauges.items():
+                units = ask.estimate[dimension]
+                gauge.meter.charge(held.serial, units, now.monotonic_ns)
+                changes.charge(gauge, units, now.monotonic_ns)
+                held.charged.append(gauge)
         self.grants.add(held)
         changes.granted.append(held)
         return held
@@ -110,6 +120,12 @@ class Admission:
         paused_ns = min(stored.paused_until_ns - now.wall_ns, PAUSE_NS_MAX)
         if stored.paused_until_ns:
             bucket.paused_until_ns = max(bucket.paused_until_ns, now.monotonic_ns + paused_ns)
+
+    def remove(self, name: str) -> None:
+        """Forget a bucket. Who waits for it waits for nothing there any more."""
+        bucket = self.buckets.pop(name, None)
+        if bucket is not None:
+            bucket.retire()
 
     def shrink(self, name: str, observed: Observed, now: Clocks, changes: Changes) -> None:
         """Bring a bucket down to what its provider has left, and pause it if it is to wait."""

@@ -171,6 +171,13 @@ class Bucket:
         for gauge in self.gauges.values():
             gauge.declared = rules.declared
 
+    def retire(self) -> None:
+        """Limit nothing any more."""
+        for gauge in self.gauges.values():
+            gauge.retired = True
+        self.gauges.clear()
+        self.paused_until_ns = 0
+
     def preview(self, limits: Mapping[str, Limit], now_ns: int) -> dict[str, int]:
         """Return what will be available under new limits: never more than before."""
         now = self.available(now_ns)
@@ -178,10 +185,14 @@ class Bucket:
 
     def shortage(self, estimate: Amounts, now_ns: int) -> Shortage | None:
         """Return the worst reason why an estimate does not fit, if it does not."""
-        found = [gauge.shortage(estimate[key], now_ns) for key, gauge in self.gauges.items()]
-        if pause_ns := self.pause_ns(now_ns):
+        found = []
+        for dimension, gauge in self.gauges.items():
+            if shortage := gauge.shortage(estimate[dimension], now_ns):
+                found.append(shortage)
+        if self.paused_until_ns > now_ns:
+            pause_ns = self.pause_ns(now_ns)
             found.append(Shortage(self.name, "", 0, 0, pause_ns, "BUCKET_PAUSED"))
-        return worst(each for each in found if each is not None)
+        return worst(found) if found else None
 
     def forgive(self, now_ns: int) -> None:
         """Forget the refusal that was told, if there is room for it by now."""

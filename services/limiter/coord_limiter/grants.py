@@ -31,6 +31,7 @@ class Ask:
         buckets: The names of those that must have room.
         estimate: What it will use at most.
         lane: How urgent it is.
+        required: The names of those that must be there.
     """
 
     grant_id: str
@@ -38,6 +39,7 @@ class Ask:
     buckets: frozenset[str]
     estimate: Amounts
     lane: int = limiter_pb2.LANE_NORMAL
+    required: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from coord.times import duration, timestamp
+from coord.times import duration, set_timestamp, timestamp
 from coord.v1 import common_pb2, limiter_pb2
 from coord_runtime.checks import check_id, check_one_of, check_range, check_worker, invalid_field
 
@@ -43,7 +43,9 @@ def ask(field: str, worker: str, request: limiter_pb2.GrantRequest) -> Ask:
     estimate = amounts(f"{field}.estimate", request.estimate)
     lane = request.lane or limiter_pb2.LANE_NORMAL
     check_one_of(f"{field}.lane", lane, _LANES)
-    return Ask(request.grant_id, worker, frozenset(request.buckets), estimate, lane)
+    names = frozenset(request.buckets)
+    required = frozenset(request.required) & names
+    return Ask(request.grant_id, worker, names, estimate, lane, required)
 
 
 def rules(request: limiter_pb2.ConfigureBucketRequest) -> Rules:
@@ -88,9 +90,11 @@ def result(
 ) -> limiter_pb2.GrantResult:
     """Return the answer to one request, with its place in line."""
     if isinstance(outcome, HeldGrant):
-        return limiter_pb2.GrantResult(grant_id=grant_id, grant=_grant(outcome, ttl_ns))
+        return _granted(outcome, ttl_ns)
     if outcome.retry_after_ns is None:
-        refusal = limiter_pb2.GrantRefusal(reason=_too_large(outcome))
+        missing = outcome.code == "BUCKET_NOT_FOUND"
+        reason = _not_found(outcome) if missing else _too_large(outcome)
+        refusal = limiter_pb2.GrantRefusal(reason=reason)
         return limiter_pb2.GrantResult(grant_id=grant_id, refusal=refusal)
     wait = limiter_pb2.GrantWait(
         retry_after=duration(outcome.retry_after_ns), reason=_no_room(outcome), place=place
@@ -141,12 +145,14 @@ def _limit(message: limiter_pb2.RateLimit) -> Limit:
     return Limit(message.per_minute, message.burst)
 
 
-def _grant(held: HeldGrant, ttl_ns: int) -> limiter_pb2.Grant:
-    return limiter_pb2.Grant(
-        grant_id=held.ask.grant_id,
-        granted_at=timestamp(held.granted_ns),
-        expires_at=timestamp(held.granted_ns + ttl_ns),
-    )
+def _granted(held: HeldGrant, ttl_ns: int) -> limiter_pb2.GrantResult:
+    # Field by field, which takes half the time of making the parts and copying them.
+    result = limiter_pb2.GrantResult(grant_id=held.ask.grant_id)
+    grant = result.grant
+    grant.grant_id = held.ask.grant_id
+    set_timestamp(grant.granted_at, held.granted_ns)
+    set_timestamp(grant.expires_at, held.granted_ns + ttl_ns)
+    return result
 
 
 def _no_room(shortage: Shortage) -> common_pb2.Reason:
@@ -160,6 +166,15 @@ def _no_room(shortage: Shortage) -> common_pb2.Reason:
         code=shortage.code,
         message=told[shortage.code],
         metadata=_values(shortage, "available"),
+    )
+
+
+def _not_found(shortage: Shortage) -> common_pb2.Reason:
+    return common_pb2.Reason(
+        code=shortage.code,
+        message=f"there is no bucket {shortage.bucket}: configure it first, with `coord rate set`, "
+        "or name another",
+        metadata={"bucket": shortage.bucket},
     )
 
 

@@ -126,7 +126,9 @@ class LimiterService(Service):
             bucket = messages.bucket(request.name, limits, available, messages.rules(request))
             response = limiter_pb2.ConfigureBucketResponse(bucket=bucket)
             response = await self._store.configure(request, response, now, call.once)
-            admission.configure(self._store.bucket(request.project, request.name), self._now())
+            stored = self._store.bucket(request.project, request.name)
+            if stored is not None:
+                admission.configure(stored, self._now())
         self._turns.serve()
         return response
 
@@ -148,14 +150,7 @@ class LimiterService(Service):
     ) -> limiter_pb2.GetBucketResponse:
         """Return one bucket and what is in it."""
         del call
-        check_id("name", request.name)
-        bucket = self._project(request.project).buckets.get(request.name)
-        if bucket is None:
-            raise not_found(
-                "BUCKET_NOT_FOUND",
-                f"there is no bucket {request.name}: configure it first",
-                bucket=request.name,
-            )
+        bucket = _present(self._project(request.project), request.name)
         return limiter_pb2.GetBucketResponse(bucket=self._message(bucket))
 
     async def list_buckets(
@@ -183,6 +178,19 @@ class LimiterService(Service):
         ]
         self._turns.serve()
         return limiter_pb2.ReleaseGrantsResponse(results=results)
+
+    async def remove_bucket(
+        self, request: limiter_pb2.RemoveBucketRequest, call: Call
+    ) -> limiter_pb2.RemoveBucketResponse:
+        """Take a bucket away."""
+        admission = self._project(request.project)
+        async with self._configuring:
+            if call.once is None or self._database.remembered(call.once) is None:
+                _present(admission, request.name)
+                await self._store.remove(request, call.once)
+                admission.remove(request.name)
+        self._turns.serve()
+        return limiter_pb2.RemoveBucketResponse()
 
     async def report_provider_state(
         self, request: limiter_pb2.ReportProviderStateRequest, call: Call
@@ -249,6 +257,8 @@ class LimiterService(Service):
         held = admission.known(ask, now.monotonic_ns, changes)
         if held is not None:
             return held
+        if ask.required and (missing := admission.missing(ask)):
+            return missing
         named = admission.buckets.named(ask.buckets)
         shortage = admission.shortage(ask, named, now.monotonic_ns)
         if shortage is None and not len(self._line):
@@ -281,6 +291,16 @@ class LimiterService(Service):
             buckets = Buckets(self._shared)
             self._projects[name] = Admission(self._ttl_ns, buckets, self._serials)
         return self._projects[name]
+
+
+def _present(admission: Admission, name: str) -> Bucket:
+    """Return a bucket that is asked for by name."""
+    check_id("name", name)
+    bucket = admission.buckets.get(name)
+    if bucket is None:
+        message = f"there is no bucket {name}: configure it first"
+        raise not_found("BUCKET_NOT_FOUND", message, bucket=name)
+    return bucket
 
 
 def _owner(principal: Principal) -> str | None:

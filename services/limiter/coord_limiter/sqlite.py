@@ -69,6 +69,10 @@ UPDATE limits SET record_per_minute = ?, record_burst = ?, level = ?, ahead = ?,
     wall_ns = ?, monotonic_ns = ?
 WHERE project = ? AND bucket = ? AND dimension = ?
 """
+_REMOVE = (
+    "DELETE FROM limits WHERE project = ? AND bucket = ?",
+    "DELETE FROM buckets WHERE project = ? AND bucket = ?",
+)
 
 
 class SqliteLimiterStore:
@@ -81,10 +85,10 @@ class SqliteLimiterStore:
         """Return all buckets of all projects."""
         return self._database.read(lambda sql: _buckets(sql, "", ()))
 
-    def bucket(self, project: str, name: str) -> StoredBucket:
-        """Return one bucket that is there."""
+    def bucket(self, project: str, name: str) -> StoredBucket | None:
+        """Return one bucket; None where it was removed."""
         where, key = " WHERE project = ? AND bucket = ?", (owner(project, name), name)
-        return self._database.read(lambda sql: _buckets(sql, where, key))[0]
+        return next(iter(self._database.read(lambda sql: _buckets(sql, where, key))), None)
 
     async def configure(
         self,
@@ -98,6 +102,22 @@ class SqliteLimiterStore:
         def operation(transaction: Transaction) -> limiter_pb2.ConfigureBucketResponse:
             _configure(transaction, request, now)
             return response
+
+        return await self._database.write(operation, once)
+
+    async def remove(
+        self, request: limiter_pb2.RemoveBucketRequest, once: Once | None
+    ) -> limiter_pb2.RemoveBucketResponse:
+        """Remove a bucket."""
+        key = (owner(request.project, request.name), request.name)
+        removed = limiter_pb2.BucketRemoved()
+        event = limiter_pb2.LimiterEvent(bucket=request.name, removed=removed)
+
+        def operation(transaction: Transaction) -> limiter_pb2.RemoveBucketResponse:
+            for statement in _REMOVE:
+                transaction.sql.execute(statement, key)
+            transaction.emit(request.project, event)
+            return limiter_pb2.RemoveBucketResponse()
 
         return await self._database.write(operation, once)
 

@@ -49,8 +49,8 @@ class LimiterStore(Protocol):
     def buckets(self) -> list[StoredBucket]:
         """Return all buckets of all projects."""
 
-    def bucket(self, project: str, name: str) -> StoredBucket:
-        """Return one bucket that is there."""
+    def bucket(self, project: str, name: str) -> StoredBucket | None:
+        """Return one bucket; None where it was removed."""
 
     async def configure(
         self,
@@ -64,6 +64,11 @@ class LimiterStore(Protocol):
         Returns:
             `response`, or the earlier one where the call was a repetition.
         """
+
+    async def remove(
+        self, request: limiter_pb2.RemoveBucketRequest, once: Once | None
+    ) -> limiter_pb2.RemoveBucketResponse:
+        """Remove a bucket."""
 
     async def write_ahead(
         self,

@@ -16,11 +16,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
 from coord.environment import Environment
-from coord.errors import invalid_argument
+from coord.errors import CoordError
 from coord.times import SECOND, timestamp
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -28,6 +28,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from coord_runtime.calls import Once
 from coord_runtime.event_log import EventLog, events_after, last_sequence
 from coord_runtime.migrations import migrate, store_failed
+from coord_runtime.replies import Replies, stored_reply
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Message)
@@ -35,8 +36,6 @@ E = TypeVar("E", bound=Message)
 _GROUP_MAX = 512
 # How long operations run before the loop does something else.
 _GROUP_NS_MAX = SECOND // 200
-_REPLY_KEPT_NS = 24 * 3600 * SECOND
-_REPLY_SWEEP_NS = 600 * SECOND
 
 _RUNTIME_MIGRATIONS = (
     """
@@ -125,6 +124,20 @@ class _Group:
     items: list[_Item[Any]] = field(default_factory=list)
 
 
+class WorkingSet(Protocol):
+    """What operations keep and change in memory; all that share a commit are written at once.
+
+    An operation on it writes nothing itself. It raises `CoordError` before it changes anything; any
+    other error leaves the memory half changed, and takes all operations of its commit with it.
+    """
+
+    def flush(self, sql: sqlite3.Connection) -> None:
+        """Write what was changed; a commit follows."""
+
+    def forget(self) -> None:
+        """Drop everything: what was changed is not on disk."""
+
+
 @dataclass
 class Options:
     """How a database is opened.
@@ -156,9 +169,10 @@ class Database:
             f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
         )
         self._events = EventLog(self._sql)
+        self._replies = Replies(self._sql)
+        self._working_set: WorkingSet | None = None
         # A dict, not a set: a simulation wakes them in the same order each time.
         self._watchers: dict[asyncio.Event, None] = {}
-        self._swept_ns = 0
         self._closed = False
         self._waiting: deque[_Item[Any]] = deque()
         self._idle = asyncio.Event()
@@ -167,6 +181,10 @@ class Database:
         self._thread = threading.Thread(target=self._work, name=f"commit-{path.stem}", daemon=True)
         if not self._inline:
             self._thread.start()
+
+    def attach(self, working_set: WorkingSet) -> None:
+        """Have operations change this, rather than write themselves."""
+        self._working_set = working_set
 
     async def write(self, operation: Callable[[Transaction], T], once: Once | None = None) -> T:
         """Run `operation` in a transaction and return its result once that is on disk.
@@ -209,7 +227,7 @@ class Database:
         Raises:
             CoordError: INVALID_ARGUMENT with reason REQUEST_ID_REUSED.
         """
-        return self.read(lambda sql: _stored_reply(sql, once))
+        return self.read(lambda sql: stored_reply(sql, once))
 
     async def watch(self, project: str, after: int, event_class: type[E]) -> AsyncIterator[list[E]]:
         """Yield the project's events after a number: those stored, then new ones as they come.
@@ -260,17 +278,20 @@ class Database:
     def _run_group(self) -> None:
         if not self._waiting:  # Only after a crash.
             return
-        group = _Group(self._events.mark())
+        group, written = _Group(self._events.mark()), self._sql.total_changes
         try:
             self._sql.execute("BEGIN IMMEDIATE")
             self._run_items(group)
+            if self._working_set:
+                self._working_set.flush(self._sql)
             self._events.store()
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are to hear of it.
             if not group.items:
                 self._take(group)
             self._committed(group, error)
             return
-        if self._inline:
+        # What was only looked at waits for no disk.
+        if self._inline or self._sql.total_changes == written:
             self._committed(group, self._commit())
         else:
             self._commits.put(group)
@@ -290,6 +311,16 @@ class Database:
 
     def _run_item(self, item: _Item[Any]) -> None:
         transaction = Transaction(self._sql, self._environment.now_ns(), self._events)
+        if self._working_set is None:
+            self._run_in_savepoint(item, transaction)
+            return
+        try:
+            item.result = self._perform(item, transaction)
+            item.committed = transaction.committed
+        except CoordError as error:
+            item.error = error
+
+    def _run_in_savepoint(self, item: _Item[Any], transaction: Transaction) -> None:
         mark = self._events.mark()
         self._sql.execute("SAVEPOINT operation")
         try:
@@ -307,21 +338,12 @@ class Database:
     def _perform(self, item: _Item[Any], transaction: Transaction) -> Any:
         if item.once is None:
             return item.operation(transaction)
-        stored = _stored_reply(self._sql, item.once)
+        stored = stored_reply(self._sql, item.once)
         if stored is not None:
             return stored
-        self._sweep_replies(transaction.now_ns)
         response = item.operation(transaction)
-        row = (*item.once.key, item.once.digest, response.SerializeToString(), transaction.now_ns)
-        self._sql.execute("INSERT INTO replies VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        self._replies.keep(item.once, response, transaction.now_ns)
         return response
-
-    def _sweep_replies(self, now_ns: int) -> None:
-        if now_ns - self._swept_ns > _REPLY_SWEEP_NS:
-            self._swept_ns = now_ns
-            self._sql.execute(
-                "DELETE FROM replies WHERE replied_ns < ?", (now_ns - _REPLY_KEPT_NS,)
-            )
 
     def _work(self) -> None:
         while (group := self._commits.get()) is not None:
@@ -355,8 +377,10 @@ class Database:
             self._idle.set()
 
     def _undo(self, group: _Group, error: Exception) -> None:
-        log.error("commit failed", operations=len(group.items), error=str(error))
+        log.error("commit failed", operations=len(group.items), exc_info=error)
         self._events.reset(group.mark)
+        if self._working_set:
+            self._working_set.forget()
         with suppress(sqlite3.Error):
             if self._sql.in_transaction:
                 self._sql.execute("ROLLBACK")
@@ -376,19 +400,3 @@ def _open_writer(path: Path, *, synchronous: bool) -> sqlite3.Connection:
     sql.execute("PRAGMA journal_mode = WAL")
     sql.execute(f"PRAGMA synchronous = {'FULL' if synchronous else 'OFF'}")
     return sql
-
-
-def _stored_reply(sql: sqlite3.Connection, once: Once) -> Message | None:
-    query = (
-        "SELECT digest, body FROM replies"
-        " WHERE project = ? AND caller = ? AND method = ? AND request_id = ?"
-    )
-    row = cast("tuple[bytes, bytes] | None", sql.execute(query, once.key).fetchone())
-    if row is None:
-        return None
-    if row[0] != once.digest:
-        raise invalid_argument(
-            "REQUEST_ID_REUSED",
-            f"request_id {once.key[3]!r} was used for another request; choose a new one",
-        )
-    return once.response.FromString(row[1])

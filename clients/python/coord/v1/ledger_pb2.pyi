@@ -140,6 +140,24 @@ class GetBalanceResponse(_message.Message):
     balance: Balance
     def __init__(self, balance: _Optional[_Union[Balance, _Mapping]] = ...) -> None: ...
 
+class ListBudgetsRequest(_message.Message):
+    __slots__ = ("project", "page_size", "page_token")
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    page_size: int
+    page_token: str
+    def __init__(self, project: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListBudgetsResponse(_message.Message):
+    __slots__ = ("balances", "next_page_token")
+    BALANCES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    balances: _containers.RepeatedCompositeFieldContainer[Balance]
+    next_page_token: str
+    def __init__(self, balances: _Optional[_Iterable[_Union[Balance, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
 class ListEntriesRequest(_message.Message):
     __slots__ = ("project", "scope", "page_size", "page_token")
     PROJECT_FIELD_NUMBER: _ClassVar[int]
@@ -295,7 +313,7 @@ class ReserveFundsResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[ReservationResult, _Mapping]]] = ...) -> None: ...
 
 class SetBudgetRequest(_message.Message):
-    __slots__ = ("project", "request_id", "scope", "cap", "warn_at", "window", "thresholds")
+    __slots__ = ("project", "request_id", "scope", "cap", "warn_at", "window", "thresholds", "remove")
     PROJECT_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     SCOPE_FIELD_NUMBER: _ClassVar[int]
@@ -303,6 +321,7 @@ class SetBudgetRequest(_message.Message):
     WARN_AT_FIELD_NUMBER: _ClassVar[int]
     WINDOW_FIELD_NUMBER: _ClassVar[int]
     THRESHOLDS_FIELD_NUMBER: _ClassVar[int]
+    REMOVE_FIELD_NUMBER: _ClassVar[int]
     project: str
     request_id: str
     scope: Scope
@@ -310,7 +329,8 @@ class SetBudgetRequest(_message.Message):
     warn_at: float
     window: BudgetWindow
     thresholds: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, project: _Optional[str] = ..., request_id: _Optional[str] = ..., scope: _Optional[_Union[Scope, _Mapping]] = ..., cap: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., warn_at: _Optional[float] = ..., window: _Optional[_Union[BudgetWindow, str]] = ..., thresholds: _Optional[_Iterable[float]] = ...) -> None: ...
+    remove: bool
+    def __init__(self, project: _Optional[str] = ..., request_id: _Optional[str] = ..., scope: _Optional[_Union[Scope, _Mapping]] = ..., cap: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., warn_at: _Optional[float] = ..., window: _Optional[_Union[BudgetWindow, str]] = ..., thresholds: _Optional[_Iterable[float]] = ..., remove: _Optional[bool] = ...) -> None: ...
 
 class SetBudgetResponse(_message.Message):
     __slots__ = ("balance",)

@@ -50,6 +50,11 @@ class LedgerServiceStub:
                 request_serializer=coord_dot_v1_dot_ledger__pb2.GetBalanceRequest.SerializeToString,
                 response_deserializer=coord_dot_v1_dot_ledger__pb2.GetBalanceResponse.FromString,
                 _registered_method=True)
+        self.ListBudgets = channel.unary_unary(
+                '/coord.v1.LedgerService/ListBudgets',
+                request_serializer=coord_dot_v1_dot_ledger__pb2.ListBudgetsRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_ledger__pb2.ListBudgetsResponse.FromString,
+                _registered_method=True)
         self.ListEntries = channel.unary_unary(
                 '/coord.v1.LedgerService/ListEntries',
                 request_serializer=coord_dot_v1_dot_ledger__pb2.ListEntriesRequest.SerializeToString,
@@ -112,6 +117,13 @@ class LedgerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListBudgets(self, request, context):
+        """The balances of the scopes that have a cap, those of accounts included.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListEntries(self, request, context):
         """The entries of a scope, oldest first.
         """
@@ -142,7 +154,7 @@ class LedgerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetBudget(self, request, context):
-        """Caps a scope, or changes its cap. What was reserved stays reserved.
+        """Caps a scope, changes its cap, or takes it away. What was reserved stays reserved.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -180,6 +192,11 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.GetBalance,
                     request_deserializer=coord_dot_v1_dot_ledger__pb2.GetBalanceRequest.FromString,
                     response_serializer=coord_dot_v1_dot_ledger__pb2.GetBalanceResponse.SerializeToString,
+            ),
+            'ListBudgets': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBudgets,
+                    request_deserializer=coord_dot_v1_dot_ledger__pb2.ListBudgetsRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_ledger__pb2.ListBudgetsResponse.SerializeToString,
             ),
             'ListEntries': grpc.unary_unary_rpc_method_handler(
                     servicer.ListEntries,
@@ -299,6 +316,33 @@ class LedgerService:
             '/coord.v1.LedgerService/GetBalance',
             coord_dot_v1_dot_ledger__pb2.GetBalanceRequest.SerializeToString,
             coord_dot_v1_dot_ledger__pb2.GetBalanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBudgets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.LedgerService/ListBudgets',
+            coord_dot_v1_dot_ledger__pb2.ListBudgetsRequest.SerializeToString,
+            coord_dot_v1_dot_ledger__pb2.ListBudgetsResponse.FromString,
             options,
             channel_credentials,
             insecure,

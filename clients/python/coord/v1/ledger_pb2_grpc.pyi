@@ -45,6 +45,8 @@ class LedgerServiceStub:
     """Lets reservations live longer."""
     GetBalance: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetBalanceRequest, _ledger_pb2.GetBalanceResponse]
     """What was posted to a scope, what is pending, and its cap."""
+    ListBudgets: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.ListBudgetsRequest, _ledger_pb2.ListBudgetsResponse]
+    """The balances of the scopes that have a cap, those of accounts included."""
     ListEntries: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.ListEntriesRequest, _ledger_pb2.ListEntriesResponse]
     """The entries of a scope, oldest first."""
     RecordCosts: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.RecordCostsRequest, _ledger_pb2.RecordCostsResponse]
@@ -56,7 +58,7 @@ class LedgerServiceStub:
     ReserveFunds: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.ReserveFundsRequest, _ledger_pb2.ReserveFundsResponse]
     """Reserves money in all scopes of each request, or in none."""
     SetBudget: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.SetBudgetRequest, _ledger_pb2.SetBudgetResponse]
-    """Caps a scope, or changes its cap. What was reserved stays reserved."""
+    """Caps a scope, changes its cap, or takes it away. What was reserved stays reserved."""
     SettleReservations: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.SettleReservationsRequest, _ledger_pb2.SettleReservationsResponse]
     """Ends reservations with the total that was spent on them. Once for each reservation."""
     WatchLedgerEvents: _grpc.UnaryStreamMultiCallable[_ledger_pb2.WatchLedgerEventsRequest, _ledger_pb2.WatchLedgerEventsResponse]
@@ -75,6 +77,8 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """Lets reservations live longer."""
     GetBalance: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetBalanceRequest, _ledger_pb2.GetBalanceResponse]  # type: ignore[assignment]
     """What was posted to a scope, what is pending, and its cap."""
+    ListBudgets: _aio.UnaryUnaryMultiCallable[_ledger_pb2.ListBudgetsRequest, _ledger_pb2.ListBudgetsResponse]  # type: ignore[assignment]
+    """The balances of the scopes that have a cap, those of accounts included."""
     ListEntries: _aio.UnaryUnaryMultiCallable[_ledger_pb2.ListEntriesRequest, _ledger_pb2.ListEntriesResponse]  # type: ignore[assignment]
     """The entries of a scope, oldest first."""
     RecordCosts: _aio.UnaryUnaryMultiCallable[_ledger_pb2.RecordCostsRequest, _ledger_pb2.RecordCostsResponse]  # type: ignore[assignment]
@@ -86,7 +90,7 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     ReserveFunds: _aio.UnaryUnaryMultiCallable[_ledger_pb2.ReserveFundsRequest, _ledger_pb2.ReserveFundsResponse]  # type: ignore[assignment]
     """Reserves money in all scopes of each request, or in none."""
     SetBudget: _aio.UnaryUnaryMultiCallable[_ledger_pb2.SetBudgetRequest, _ledger_pb2.SetBudgetResponse]  # type: ignore[assignment]
-    """Caps a scope, or changes its cap. What was reserved stays reserved."""
+    """Caps a scope, changes its cap, or takes it away. What was reserved stays reserved."""
     SettleReservations: _aio.UnaryUnaryMultiCallable[_ledger_pb2.SettleReservationsRequest, _ledger_pb2.SettleReservationsResponse]  # type: ignore[assignment]
     """Ends reservations with the total that was spent on them. Once for each reservation."""
     WatchLedgerEvents: _aio.UnaryStreamMultiCallable[_ledger_pb2.WatchLedgerEventsRequest, _ledger_pb2.WatchLedgerEventsResponse]  # type: ignore[assignment]
@@ -120,6 +124,14 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_pb2.GetBalanceResponse, _abc.Awaitable[_ledger_pb2.GetBalanceResponse]]:
         """What was posted to a scope, what is pending, and its cap."""
+
+    @_abc_1.abstractmethod
+    def ListBudgets(
+        self,
+        request: _ledger_pb2.ListBudgetsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.ListBudgetsResponse, _abc.Awaitable[_ledger_pb2.ListBudgetsResponse]]:
+        """The balances of the scopes that have a cap, those of accounts included."""
 
     @_abc_1.abstractmethod
     def ListEntries(
@@ -161,7 +173,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ledger_pb2.SetBudgetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_pb2.SetBudgetResponse, _abc.Awaitable[_ledger_pb2.SetBudgetResponse]]:
-        """Caps a scope, or changes its cap. What was reserved stays reserved."""
+        """Caps a scope, changes its cap, or takes it away. What was reserved stays reserved."""
 
     @_abc_1.abstractmethod
     def SettleReservations(

@@ -90,16 +90,18 @@ class Bucket(_message.Message):
     def __init__(self, name: _Optional[str] = ..., limits: _Optional[_Union[BucketLimits, _Mapping]] = ..., available: _Optional[_Union[Quantities, _Mapping]] = ..., output_counting: _Optional[_Union[OutputCounting, str]] = ..., weights: _Optional[_Mapping[str, float]] = ..., paused_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., waiting: _Optional[int] = ...) -> None: ...
 
 class GrantRequest(_message.Message):
-    __slots__ = ("grant_id", "buckets", "estimate", "lane")
+    __slots__ = ("grant_id", "buckets", "estimate", "lane", "required")
     GRANT_ID_FIELD_NUMBER: _ClassVar[int]
     BUCKETS_FIELD_NUMBER: _ClassVar[int]
     ESTIMATE_FIELD_NUMBER: _ClassVar[int]
     LANE_FIELD_NUMBER: _ClassVar[int]
+    REQUIRED_FIELD_NUMBER: _ClassVar[int]
     grant_id: str
     buckets: _containers.RepeatedScalarFieldContainer[str]
     estimate: Quantities
     lane: Lane
-    def __init__(self, grant_id: _Optional[str] = ..., buckets: _Optional[_Iterable[str]] = ..., estimate: _Optional[_Union[Quantities, _Mapping]] = ..., lane: _Optional[_Union[Lane, str]] = ...) -> None: ...
+    required: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, grant_id: _Optional[str] = ..., buckets: _Optional[_Iterable[str]] = ..., estimate: _Optional[_Union[Quantities, _Mapping]] = ..., lane: _Optional[_Union[Lane, str]] = ..., required: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Grant(_message.Message):
     __slots__ = ("grant_id", "granted_at", "expires_at")
@@ -282,6 +284,20 @@ class ProviderState(_message.Message):
     retry_after: _duration_pb2.Duration
     def __init__(self, requests: _Optional[_Union[ObservedLimit, _Mapping]] = ..., tokens: _Optional[_Union[ObservedLimit, _Mapping]] = ..., input_tokens: _Optional[_Union[ObservedLimit, _Mapping]] = ..., output_tokens: _Optional[_Union[ObservedLimit, _Mapping]] = ..., retry_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
+class RemoveBucketRequest(_message.Message):
+    __slots__ = ("project", "request_id", "name")
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    request_id: str
+    name: str
+    def __init__(self, project: _Optional[str] = ..., request_id: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
+
+class RemoveBucketResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class ReportProviderStateRequest(_message.Message):
     __slots__ = ("project", "worker", "buckets", "state", "headers", "status_code")
     class HeadersEntry(_message.Message):
@@ -352,18 +368,20 @@ class WatchLimiterEventsResponse(_message.Message):
     def __init__(self, events: _Optional[_Iterable[_Union[LimiterEvent, _Mapping]]] = ...) -> None: ...
 
 class LimiterEvent(_message.Message):
-    __slots__ = ("meta", "bucket", "configured", "exhausted", "paused")
+    __slots__ = ("meta", "bucket", "configured", "exhausted", "paused", "removed")
     META_FIELD_NUMBER: _ClassVar[int]
     BUCKET_FIELD_NUMBER: _ClassVar[int]
     CONFIGURED_FIELD_NUMBER: _ClassVar[int]
     EXHAUSTED_FIELD_NUMBER: _ClassVar[int]
     PAUSED_FIELD_NUMBER: _ClassVar[int]
+    REMOVED_FIELD_NUMBER: _ClassVar[int]
     meta: _common_pb2.EventMeta
     bucket: str
     configured: BucketConfigured
     exhausted: BucketExhausted
     paused: BucketPaused
-    def __init__(self, meta: _Optional[_Union[_common_pb2.EventMeta, _Mapping]] = ..., bucket: _Optional[str] = ..., configured: _Optional[_Union[BucketConfigured, _Mapping]] = ..., exhausted: _Optional[_Union[BucketExhausted, _Mapping]] = ..., paused: _Optional[_Union[BucketPaused, _Mapping]] = ...) -> None: ...
+    removed: BucketRemoved
+    def __init__(self, meta: _Optional[_Union[_common_pb2.EventMeta, _Mapping]] = ..., bucket: _Optional[str] = ..., configured: _Optional[_Union[BucketConfigured, _Mapping]] = ..., exhausted: _Optional[_Union[BucketExhausted, _Mapping]] = ..., paused: _Optional[_Union[BucketPaused, _Mapping]] = ..., removed: _Optional[_Union[BucketRemoved, _Mapping]] = ...) -> None: ...
 
 class BucketConfigured(_message.Message):
     __slots__ = ("limits",)
@@ -386,3 +404,7 @@ class BucketPaused(_message.Message):
     worker: str
     until: _timestamp_pb2.Timestamp
     def __init__(self, worker: _Optional[str] = ..., until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class BucketRemoved(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

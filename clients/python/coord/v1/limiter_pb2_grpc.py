@@ -65,6 +65,11 @@ class LimiterServiceStub:
                 request_serializer=coord_dot_v1_dot_limiter__pb2.ReleaseGrantsRequest.SerializeToString,
                 response_deserializer=coord_dot_v1_dot_limiter__pb2.ReleaseGrantsResponse.FromString,
                 _registered_method=True)
+        self.RemoveBucket = channel.unary_unary(
+                '/coord.v1.LimiterService/RemoveBucket',
+                request_serializer=coord_dot_v1_dot_limiter__pb2.RemoveBucketRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_limiter__pb2.RemoveBucketResponse.FromString,
+                _registered_method=True)
         self.ReportProviderState = channel.unary_unary(
                 '/coord.v1.LimiterService/ReportProviderState',
                 request_serializer=coord_dot_v1_dot_limiter__pb2.ReportProviderStateRequest.SerializeToString,
@@ -130,6 +135,13 @@ class LimiterServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RemoveBucket(self, request, context):
+        """Takes a bucket away: who waits for it alone is granted. NOT_FOUND with reason BUCKET_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReportProviderState(self, request, context):
         """Passes on what a provider has said of its limits. A bucket shrinks by it, or nothing changes.
         """
@@ -184,6 +196,11 @@ def add_LimiterServiceServicer_to_server(servicer, server):
                     servicer.ReleaseGrants,
                     request_deserializer=coord_dot_v1_dot_limiter__pb2.ReleaseGrantsRequest.FromString,
                     response_serializer=coord_dot_v1_dot_limiter__pb2.ReleaseGrantsResponse.SerializeToString,
+            ),
+            'RemoveBucket': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveBucket,
+                    request_deserializer=coord_dot_v1_dot_limiter__pb2.RemoveBucketRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_limiter__pb2.RemoveBucketResponse.SerializeToString,
             ),
             'ReportProviderState': grpc.unary_unary_rpc_method_handler(
                     servicer.ReportProviderState,
@@ -364,6 +381,33 @@ class LimiterService:
             '/coord.v1.LimiterService/ReleaseGrants',
             coord_dot_v1_dot_limiter__pb2.ReleaseGrantsRequest.SerializeToString,
             coord_dot_v1_dot_limiter__pb2.ReleaseGrantsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveBucket(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.LimiterService/RemoveBucket',
+            coord_dot_v1_dot_limiter__pb2.RemoveBucketRequest.SerializeToString,
+            coord_dot_v1_dot_limiter__pb2.RemoveBucketResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -55,6 +55,8 @@ class LimiterServiceStub:
     """The project's buckets by name."""
     ReleaseGrants: _grpc.UnaryUnaryMultiCallable[_limiter_pb2.ReleaseGrantsRequest, _limiter_pb2.ReleaseGrantsResponse]
     """Gives grants back whose call was not made."""
+    RemoveBucket: _grpc.UnaryUnaryMultiCallable[_limiter_pb2.RemoveBucketRequest, _limiter_pb2.RemoveBucketResponse]
+    """Takes a bucket away: who waits for it alone is granted. NOT_FOUND with reason BUCKET_NOT_FOUND."""
     ReportProviderState: _grpc.UnaryUnaryMultiCallable[_limiter_pb2.ReportProviderStateRequest, _limiter_pb2.ReportProviderStateResponse]
     """Passes on what a provider has said of its limits. A bucket shrinks by it, or nothing changes."""
     SettleGrants: _grpc.UnaryUnaryMultiCallable[_limiter_pb2.SettleGrantsRequest, _limiter_pb2.SettleGrantsResponse]
@@ -85,6 +87,8 @@ class LimiterServiceAsyncStub(LimiterServiceStub):
     """The project's buckets by name."""
     ReleaseGrants: _aio.UnaryUnaryMultiCallable[_limiter_pb2.ReleaseGrantsRequest, _limiter_pb2.ReleaseGrantsResponse]  # type: ignore[assignment]
     """Gives grants back whose call was not made."""
+    RemoveBucket: _aio.UnaryUnaryMultiCallable[_limiter_pb2.RemoveBucketRequest, _limiter_pb2.RemoveBucketResponse]  # type: ignore[assignment]
+    """Takes a bucket away: who waits for it alone is granted. NOT_FOUND with reason BUCKET_NOT_FOUND."""
     ReportProviderState: _aio.UnaryUnaryMultiCallable[_limiter_pb2.ReportProviderStateRequest, _limiter_pb2.ReportProviderStateResponse]  # type: ignore[assignment]
     """Passes on what a provider has said of its limits. A bucket shrinks by it, or nothing changes."""
     SettleGrants: _aio.UnaryUnaryMultiCallable[_limiter_pb2.SettleGrantsRequest, _limiter_pb2.SettleGrantsResponse]  # type: ignore[assignment]
@@ -148,6 +152,14 @@ class LimiterServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_limiter_pb2.ReleaseGrantsResponse, _abc.Awaitable[_limiter_pb2.ReleaseGrantsResponse]]:
         """Gives grants back whose call was not made."""
+
+    @_abc_1.abstractmethod
+    def RemoveBucket(
+        self,
+        request: _limiter_pb2.RemoveBucketRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_limiter_pb2.RemoveBucketResponse, _abc.Awaitable[_limiter_pb2.RemoveBucketResponse]]:
+        """Takes a bucket away: who waits for it alone is granted. NOT_FOUND with reason BUCKET_NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def ReportProviderState(
