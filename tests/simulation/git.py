@@ -62,7 +62,9 @@ class Truth:
 class DrawnTruth(Truth):
     """Faults of changes that nobody knows beforehand: each is drawn from its name."""
 
-    def __init__(self, seed: int, *, bad: float, clash: float, conflict: float, flake: float):
+    def __init__(
+        self, seed: int, *, bad: float, clash: float, conflict: float, flake: float
+    ) -> None:
         super().__init__(flake=flake)
         self._shares = {"bad": bad, "clash": clash, "conflict": conflict}
         self._drawn = cache(lambda what, name: crc32(f"{seed}/{what}/{name}".encode()) / 2**32)
@@ -174,6 +176,9 @@ class Process:
     chance: Random
     is_dead: bool = False
     folder: Path = Path("/nowhere")
+
+    def crash(self) -> None:
+        self.is_dead = True
 
     async def wait(self, longest_s: float = 0.02) -> None:
         await asyncio.sleep(self.chance.uniform(0, longest_s))

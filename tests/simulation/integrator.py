@@ -1,8 +1,6 @@
 """The integrator on a git made of sets: its own handlers, loops, decisions and store."""
 
-import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Self
@@ -42,6 +40,7 @@ from coord_integrator.worktrees import Kept, Place
 from coord_runtime.service import ServiceContext
 from prometheus_client import CollectorRegistry
 
+from tests.simulation.disk import SimulatedContext
 from tests.simulation.git import (
     FakeChecker,
     FakeCheckout,
@@ -49,7 +48,6 @@ from tests.simulation.git import (
     FakeTarget,
     Folder,
     Process,
-    Repository,
     tree_of,
 )
 
@@ -57,23 +55,17 @@ _AGEING_NS = 60 * SECOND
 _LOOK_S = 1.0
 
 
-@dataclass
-class RepositoryContext(ServiceContext):
-    """What the simulated integrator is given beside the usual: the git, which outlives it."""
-
-    repository: Repository | None = None
-
-
 class SimulatedIntegrator(IntegratorService):
     """The integrator, with a git made of sets in place of the real one."""
 
     @classmethod
     async def open(cls, context: ServiceContext) -> Self:
-        assert isinstance(context, RepositoryContext)
+        assert isinstance(context, SimulatedContext)
         assert context.repository is not None
         database = await context.open_database(MIGRATIONS)
         settings = IntegratorSettings(repo=Path("/nowhere"), check="check")
         process = Process(context.repository, context.environment.random)
+        context.opened.append(process)
         store = SqliteIntegratorStore(database, context.project)
         queue = QueueLink(context.channel("queue"), context.project)
         metrics = IntegratorMetrics(CollectorRegistry())

@@ -73,7 +73,7 @@ class MergeWorld:
 
     def kill(self) -> None:
         """End the process as SIGKILL does; what is not on disk is gone."""
-        self._process.is_dead = True
+        self._process.crash()
         self._database.crash()
 
     async def close(self) -> None:

@@ -43,7 +43,7 @@ class _Race:
 
     def start(self, name: str) -> None:
         world, machine = self.world, Machine(name)
-        identity = Identity("", world._token(Kind.WORKER, name), PROJECT, name)
+        identity = Identity("", world.token(Kind.WORKER, name), PROJECT, name)
         worker = coord.Worker(identity, prefetch=4, environment=world.environment)
         worker.handler(self._work)
         channel = world.network.channel("coordinator", identity.token, machine)

@@ -1,7 +1,6 @@
 """Queue, coordinator, limiter, ledger and three workers through faults: seeded histories."""
 
 import asyncio
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +106,7 @@ async def _history(folder: Path, seed: int) -> str:
     for name in _WORKERS:
         world.crash_worker(name)
     await asyncio.sleep(1)
-    return hashlib.sha256("\n".join(world.network.trace).encode()).hexdigest()
+    return world.network.trace.digest()
 
 
 @pytest.mark.parametrize("seed", range(8))
