@@ -107,9 +107,8 @@ class Repository:
         broken: Promises that were seen broken.
     """
 
-    def __init__(self, truth: Truth, chance: Random) -> None:
+    def __init__(self, truth: Truth) -> None:
         self.truth = truth
-        self.chance = chance
         self.contents: dict[str, frozenset[str]] = {"root": frozenset()}
         self.parents: dict[str, str] = {}
         self.at = "root"

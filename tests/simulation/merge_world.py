@@ -47,7 +47,7 @@ class MergeWorld:
     """A merge queue that can be killed and started again."""
 
     def __init__(self, folder: Path, truth: Truth, chance: Random, slots: int) -> None:
-        self.repository = Repository(truth, chance)
+        self.repository = Repository(truth)
         self.leases = Leases()
         self.chance = chance
         self.environment = Environment(self._now_ns, self._monotonic_ns, chance)

@@ -173,6 +173,5 @@ async def _raced(folder: Path, seed: int) -> None:
     assert seed != 0 or await race.stolen() > 0
     for machine in (*race.machines.values(), *world.network.machines.values()):
         machine.die()
-    for name in list(world.network.machines):
-        world.crash_service(name)
+    world.close()
     await asyncio.sleep(1)

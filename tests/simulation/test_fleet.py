@@ -101,8 +101,7 @@ async def _history(folder: Path, seed: int) -> str:
     assert world.network.broken == []
     for task_id, token in sleepy.done.items():
         assert checker.completed[task_id] == token, "only the live attempt has an effect"
-    for name in list(world.network.machines):
-        world.crash_service(name)
+    world.close()
     for name in _WORKERS:
         world.crash_worker(name)
     await asyncio.sleep(1)

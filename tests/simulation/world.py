@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-from contextlib import closing
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -84,6 +83,7 @@ class World:
         self._repository = repository
         self._commit_s = commit_s
         self._mint = TokenMint(b"simulation")
+        self._disks: dict[str, sqlite3.Connection] = {}
         self._opened: dict[str, list[Any]] = {}
 
     async def start(self) -> None:
@@ -115,7 +115,7 @@ class World:
         machine = Machine(name)
         channel = self.worker_channel(name, machine)
         worker = SimulatedWorker(
-            name, machine, channel, self.environment, self.network, self._is_live
+            name, machine, channel, self.environment, self.network, self.is_worked_at
         )
         self.workers[name] = worker
         worker.start()
@@ -171,12 +171,25 @@ class World:
             opened=opened,
         )
 
-    def _is_live(self, ref: common_pb2.AttemptRef) -> bool:
-        """Look at the queue's disk: is this attempt's task still in its hands?"""
-        with closing(sqlite3.connect(self._folder / "queue" / "queue.db")) as sql:
-            live = "state IN (2, 3, 4)"
-            query = f"SELECT count(*) FROM tasks WHERE id = ? AND token = ? AND {live}"
-            return bool(sql.execute(query, (ref.task_id, ref.fencing_token)).fetchone()[0])
+    def disk(self, service: str) -> sqlite3.Connection:
+        """Return a connection that sees what a service has committed."""
+        if service not in self._disks:
+            path = self._folder / service / f"{service}.db"
+            self._disks[service] = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        return self._disks[service]
+
+    def is_worked_at(self, ref: common_pb2.AttemptRef) -> bool:
+        """Look at the queue's disk: is this attempt in a worker's hands?"""
+        query = "SELECT count(*) FROM tasks WHERE id = ? AND token = ? AND state IN (2, 3)"
+        row = self.disk("queue").execute(query, (ref.task_id, ref.fencing_token)).fetchone()
+        return bool(row[0])
+
+    def close(self) -> None:
+        """End all services, and let go of their disks."""
+        for name in list(self.network.machines):
+            self.crash_service(name)
+        for disk in self._disks.values():
+            disk.close()
 
     def token(self, kind: Kind, name: str) -> str:
         return self._mint.mint(Principal(kind, name, PROJECT))
