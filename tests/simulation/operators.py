@@ -262,11 +262,11 @@ class Operators:
             self._repository.user_reverts(change)
 
     async def _lie(self, queue: Any, name: str) -> None:
-        query = "SELECT id, token, worker FROM tasks WHERE token > 0 ORDER BY id"
-        rows = self._world.disk("queue").execute(query).fetchall()
+        query = "SELECT id, token FROM tasks WHERE token > 0 AND worker != ? ORDER BY id"
+        rows = self._world.disk("queue").execute(query, (name,)).fetchall()
         if not rows:
             return
-        task_id, token, worker = self._chance.choice(rows)
+        task_id, token = self._chance.choice(rows)
         ref = common_pb2.AttemptRef(
             task_id=task_id, fencing_token=self._chance.choice([token, token, token + 1])
         )
@@ -277,11 +277,12 @@ class Operators:
         except CoordError as error:
             self._world.network.note(f"the liar was refused: {error.reason}")
             return
-        if believed and worker != name:
+        if believed:
             self._world.network.broken.append(f"a lie about {task_id} was believed")
 
     async def _fail_other(self, queue: Any, name: str, ref: common_pb2.AttemptRef) -> bool:
-        failure = queue_pb2.Failure(attempt=ref, reason=queue_pb2.FAILURE_REASON_AGENT_ERROR)
+        # For a reason that no honest worker gives: to repeat another's report would be no lie.
+        failure = queue_pb2.Failure(attempt=ref, reason=queue_pb2.FAILURE_REASON_AGENT_CRASHED)
         request = queue_pb2.FailTasksRequest(project=PROJECT, worker=name, failures=[failure])
         return not (await ask(queue.FailTasks, request)).results[0].HasField("error")
 

@@ -60,7 +60,9 @@ class Money:
         if previous_token:
             await self.release([f"{attempt.spec.id}@{previous_token}"])
         scope = ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_TASK, id=attempt.spec.id)
-        left = _left(await self._cap(scope, attempt.spec.budget))
+        balance = await self._cap(scope, attempt.spec.budget)
+        # Calls of earlier attempts hold theirs until their outcome is known.
+        left = _left(balance) - balance.pending.nanos
         request = ledger_pb2.ReservationRequest(
             reservation_id=attempt.reservation_id,
             scopes=self._purse.scopes(worker, attempt.spec),
