@@ -28,6 +28,7 @@ _EVENTS: dict[str, Any] = {
     "limiter": limiter_pb2.LimiterEvent,
     "queue": queue_pb2.QueueEvent,
 }
+_PROJECT = (int(ledger_pb2.SCOPE_KIND_PROJECT), PROJECT)
 # A grant leaves the limiter a little later than it is given.
 _GRANT_S = 0.1
 
@@ -43,6 +44,7 @@ class Watch:
     def __init__(self, world: World, repository: Repository | None) -> None:
         self.queue = HistoryChecker()
         self.changes: dict[str, int] = {}
+        self._cancelled: dict[str, None] = {}
         self._claims = ClaimChecker()
         self._world = world
         self._repository = repository
@@ -53,7 +55,7 @@ class Watch:
             "coordinator": self._take_coordinator,
             "integrator": self._take_integrator,
             "ledger": self._money.take,
-            "queue": self.queue.take,
+            "queue": self._take_queue,
         }
         self._acknowledged: dict[str, Callable[[Any, Any], Iterator[str]]] = {
             "AcquireGrants": self._rates.granted,
@@ -70,6 +72,18 @@ class Watch:
             "SubmitChange": self._submitted,
         }
         world.network.answered = self._answered
+
+    def landed(self) -> dict[str, list[int]]:
+        """Return the attempts whose change has landed, by task; none of cancelled tasks.
+
+        Between the last look at a change's lease and its landing, its task can be cancelled.
+        """
+        tokens: dict[str, list[int]] = {}
+        for name, state in self.changes.items():
+            task_id, _, token = name.partition("@")
+            if state == integrator_pb2.CHANGE_STATE_LANDED and task_id not in self._cancelled:
+                tokens.setdefault(task_id, []).append(int(token))
+        return tokens
 
     def look(self) -> None:
         """Read what the disks have that is new, and compare.
@@ -100,6 +114,11 @@ class Watch:
         """Compare what the events tell with the tasks."""
         rows = self._world.disk("queue").execute("SELECT id, state FROM tasks").fetchall()
         assert self.queue.states == dict(rows), "the events tell what became of the tasks"
+
+    def _take_queue(self, event: queue_pb2.QueueEvent) -> None:
+        self.queue.take(event)
+        if event.to_state == queue_pb2.TASK_STATE_CANCELLED:
+            self._cancelled[event.task_id] = None
 
     def _take_coordinator(self, event: coordinator_pb2.CoordinatorEvent) -> None:
         if event.HasField("claim"):
@@ -202,8 +221,10 @@ class _Money:
         pending = {(kind, name): held for kind, name, _, held in rows}
         for kind, name, posted, _ in rows:
             assert posted == self._posted[kind, name], f"entries of {name} are its balance"
-        query = "SELECT coalesce(sum(max(0, drawn - amount)), 0) FROM reservations"
-        over = ledger.execute(query).fetchone()[0] + self._unreserved
+        query = "SELECT sum(held), sum(max(0, drawn - amount)) FROM reservations"
+        held, over = (one or 0 for one in ledger.execute(query).fetchone())
+        assert pending.get(_PROJECT, 0) == held, f"what is held of {held} is pending"
+        over += self._unreserved
         for kind, name, most, posted in ledger.execute(
             "SELECT kind, id, most, posted FROM budgets"
         ):

@@ -172,6 +172,9 @@ class _Whole:
         for task_id, token in watch.queue.completed.items():
             state = watch.changes.get(f"{task_id}@{token}")
             assert done(state), f"{task_id}@{token} is done, its change is {state}"
+        for task_id, tokens in watch.landed().items():
+            done_by = watch.queue.completed.get(task_id)
+            assert tokens == [done_by], f"{task_id} is done by {done_by}, and {tokens} have landed"
         landed = Counter(self._repository.landings)
         assert not landed or max(landed.values()) == 1, "each change lands once"
 

@@ -1,0 +1,429 @@
+"""Faults put in on purpose, one at a time, to see whether the simulation catches each.
+
+python -m tests.simulation.faults --table docs/simulation.md
+
+Each replaces a piece of one module's source as it is imported, in a process of its own.
+"""
+
+import argparse
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from types import ModuleType
+
+_BEGIN, _END = "<!-- faults: begin -->", "<!-- faults: end -->"
+_HOURS_MAX = 1.0
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A mistake that somebody might make.
+
+    Attributes:
+        name: Short, for the command line.
+        what: For the table.
+        module: Where.
+        old: What is right there.
+        new: What is put in its place.
+    """
+
+    name: str
+    what: str
+    module: str
+    old: str
+    new: str
+
+    def source(self) -> str:
+        """Return the module's source with the fault in it.
+
+        Raises:
+            ValueError: what is right is not there, or more than once.
+        """
+        spec = importlib.util.find_spec(self.module)
+        assert spec is not None
+        assert spec.origin is not None
+        text = Path(spec.origin).read_text()
+        if text.count(self.old) != 1:
+            raise ValueError(f"{self.name}: {self.old!r} is {text.count(self.old)} times there")
+        return text.replace(self.old, self.new)
+
+
+FAULTS = (
+    Fault(
+        "stale-report",
+        "the queue takes reports with any fencing token",
+        "coord_queue.reports",
+        "elif head.token == token and head.state in rule.states and worker in",
+        "elif head.state in rule.states and worker in",
+    ),
+    Fault(
+        "others-report",
+        "the queue takes reports of a worker on another's attempt",
+        "coord_queue.reports",
+        'head.state in rule.states and worker in ("", head.worker):',
+        "head.state in rule.states:",
+    ),
+    Fault(
+        "token-again",
+        "after a restart the queue gives fencing tokens that were given before",
+        "coord_queue.tokens",
+        'transaction.sql.execute("UPDATE tokens SET newest = ?", (written,))',
+        "pass",
+    ),
+    Fault(
+        "no-expiry",
+        "leases of lost workers never expire",
+        "coord_queue.lease_clock",
+        "if min(held.expires_ns, held.limit_ns) <= now_ns",
+        "if held.limit_ns <= now_ns",
+    ),
+    Fault(
+        "no-lease-after-start",
+        "the queue forgets the leases of before its restart",
+        "coord_queue.lease_clock",
+        "for one in live:\n            begun_ns",
+        "for one in ():\n            begun_ns",
+    ),
+    Fault(
+        "no-timeout",
+        "an attempt that its worker does not end goes on for ever",
+        "coord.worker",
+        "timeout=limit_s or None",
+        "timeout=None",
+    ),
+    Fault(
+        "lost-dependent",
+        "a task that is done does not free its dependents",
+        "coord_queue.transitions",
+        "self._count_down([head.number for head, _ in done])",
+        "pass",
+    ),
+    Fault(
+        "no-abort",
+        "dependents of a cancelled task wait for it for ever",
+        "coord_queue.transitions",
+        "self._end([Ending(head, state, reason, message, attempts_used=used, workers_lost=lost)])\n"
+        "        self.abort_dependents(head)",
+        "self._end([Ending(head, state, reason, message, attempts_used=used, workers_lost=lost)])",
+    ),
+    Fault(
+        "silent-abort",
+        "tasks are aborted without an event",
+        "coord_queue.transitions",
+        "self._tell(doomed, aborted, reason, [message] * len(doomed))",
+        "pass",
+    ),
+    Fault(
+        "early-answer",
+        "stores answer before the commit",
+        "coord_runtime.database",
+        "            self._commits.put(group)\n\n    def _take",
+        "            for item in group.items:\n"
+        "                if not item.future.done() and item.error is None:\n"
+        "                    item.future.set_result(item.result)\n"
+        "            self._commits.put(group)\n\n    def _take",
+    ),
+    Fault(
+        "event-gap",
+        "an operation that fails uses up the numbers of its events",
+        "coord_runtime.database",
+        "item.error = error\n            self._events.reset(mark)",
+        "item.error = error",
+    ),
+    Fault(
+        "no-wake",
+        "who watches events is not woken by new ones",
+        "coord_runtime.database",
+        "for wake in self._watchers:\n            wake.set()",
+        "pass",
+    ),
+    Fault(
+        "cap-skipped",
+        "the ledger does not look at the cap of the project",
+        "coord_ledger.account",
+        "return min(self.caps.values(), key=lambda cap: cap.most - cap.posted, default=None)",
+        "return min((one for one in self.caps.values() if self.key[0] != 2),"
+        " key=lambda cap: cap.most - cap.posted, default=None)",
+    ),
+    Fault(
+        "settled-twice",
+        "a settlement that is repeated is posted again",
+        "coord_ledger.books",
+        'if held.state == "SETTLED" and held.actual == actual.nanos:\n            return result',
+        'if held.state == "SETTLED":\n'
+        "            self._post(self._entry(self.new_id(), held.keys, actual, settlement.usage,"
+        " held.reservation_id), held)\n            return result",
+    ),
+    Fault(
+        "pending-kept",
+        "what a reservation held stays pending once it has ended",
+        "coord_ledger.books",
+        "self.account(key).pending -= held.held\n",
+        "pass\n",
+    ),
+    Fault(
+        "balance-off",
+        "an entry is posted, but not to the balance",
+        "coord_ledger.account",
+        "self.posted += nanos\n        for cap",
+        "for cap",
+    ),
+    Fault(
+        "warned-twice",
+        "that a cap is reached is told with each cost",
+        "coord_ledger.account",
+        "cap.exceeded = True",
+        "pass",
+    ),
+    Fault(
+        "full-after-crash",
+        "after a crash the limiter's buckets are full",
+        "coord_limiter.ahead",
+        "level = min(full, record.level + rate * valid_ns) - record.ahead",
+        "level = full",
+    ),
+    Fault(
+        "clock-refill",
+        "while it is down, a bucket fills by the wall clock alone",
+        "coord_limiter.ahead",
+        "return min(wall_ns, monotonic_ns) if monotonic_ns >= 0 else wall_ns",
+        "return wall_ns",
+    ),
+    Fault(
+        "free-tokens",
+        "a grant is charged to the requests of a bucket only",
+        "coord_limiter.meter",
+        "self._sum -= units * GRAINS\n        self._serials",
+        "self._sum -= GRAINS if units == 1 else 0\n        self._serials",
+    ),
+    Fault(
+        "twice-given-back",
+        "what a settled call did not use is given back to its bucket twice",
+        "coord_limiter.grants",
+        "gauge.meter.close(self.serial, self.excess(gauge, actual))",
+        "gauge.meter.close(self.serial, 2 * self.excess(gauge, actual))",
+    ),
+    Fault(
+        "claims-meet",
+        "a claim does not wait for those that it meets",
+        "coord_coordinator.claim_line",
+        "blockers = self.blockers(entry.claim)\n        self._insert",
+        "blockers: list[Entry] = []\n        self._insert",
+    ),
+    Fault(
+        "claim-kept",
+        "the claims of an attempt that has ended stay",
+        "coord_coordinator.claims",
+        "await self._end_all(of_attempt, pb.CLAIM_STATE_RELEASED)",
+        "pass",
+    ),
+    Fault(
+        "session-claim-kept",
+        "the claims of a worker that has gone stay",
+        "coord_coordinator.claims",
+        "told = [one for one in self._line.of(holder) if one.told]",
+        "told: list[Entry] = []",
+    ),
+    Fault(
+        "claim-token-again",
+        "after a restart the coordinator gives claims' tokens that were given before",
+        "coord_coordinator.claims",
+        "self._line = ClaimLine(last_token)",
+        "self._line = ClaimLine()",
+    ),
+    Fault(
+        "mail-dropped",
+        "messages that are not delivered are dropped at a restart",
+        "coord_coordinator.mail",
+        "for letter in self._store.letters():",
+        "for letter in ():",
+    ),
+    Fault(
+        "early-acknowledgement",
+        "the coordinator acknowledges what a worker says when it comes",
+        "coord_coordinator.streams",
+        "await self._handle(self._worker, request)\n            self._worker.session.note_handled"
+        "(request.sequence)",
+        "self._worker.session.note_handled(request.sequence)\n"
+        "            await self._handle(self._worker, request)",
+    ),
+    Fault(
+        "number-twice",
+        "what a worker says again is handled again, and its numbers are not compared",
+        "coord_coordinator.session",
+        "if request.sequence <= self._received:\n            return False\n"
+        "        if request.sequence != self._received + 1:",
+        "if False:",
+    ),
+    Fault(
+        "not-said-again",
+        "a worker does not say again what was not acknowledged",
+        "coord.outbox",
+        "self._written = 0\n        if not resumed:",
+        "if not resumed:",
+    ),
+    Fault(
+        "lost-assignment",
+        "an attempt that did not reach its worker is not given back",
+        "coord_coordinator.adoption",
+        "await self._disown(worker, task, attempt)",
+        "self._fleet.give(worker, attempt)",
+    ),
+    Fault(
+        "kept-stopped",
+        "a project that was resumed is stopped again by a restart",
+        "coord_coordinator.halt",
+        'await self._set("", "RESUMED")',
+        "pass",
+    ),
+    Fault(
+        "untested-tree",
+        "a red run counts as a green one",
+        "coord_integrator.merge_queue",
+        "evidence.ended(trial, passed=run.passed)",
+        "evidence.ended(trial, passed=True)",
+    ),
+    Fault(
+        "stale-green",
+        "a tree counts as green that was never tested",
+        "coord_integrator.verdicts",
+        "return self._store.is_green(tree, command, self._checker.environment)",
+        'return "," in tree',
+    ),
+    Fault(
+        "lease-unasked",
+        "a change lands without asking for its lease",
+        "coord_integrator.landing",
+        "if await self._end_stale(rows):",
+        "if False:",
+    ),
+    Fault(
+        "landing-forgotten",
+        "a landing that a crash has cut off is not finished",
+        "coord_integrator.landing",
+        "for rows in begun.values():\n            await self._finish(rows)",
+        "return",
+    ),
+    Fault(
+        "report-dropped",
+        "the queue is told once how a change has ended, whether it hears it or not",
+        "coord_integrator.leases",
+        "            error = await self._queue.report(report)",
+        "            await self._store.drop_reports([number])\n"
+        "            error = await self._queue.report(report)",
+    ),
+    Fault(
+        "unkept-work",
+        "a worktree is reset without keeping what is in it",
+        "coord_integrator.attempts",
+        "await self._clear(row, tip)\n        branch",
+        "branch",
+    ),
+    Fault(
+        "unchecked-worktree",
+        "a worker may submit a worktree that serves another attempt",
+        "coord_integrator.attempts",
+        "or (row.fence, row.fence_task) != named:",
+        "or False:",
+    ),
+)
+
+
+def caught_after(fault: Fault, hours_max: float) -> dict[str, object]:
+    """Run histories with a fault, in a process of its own, until one breaks; return what came."""
+    command = [sys.executable, "-m", "tests.simulation.faults", "--one", fault.name]
+    command += ["--hours", str(hours_max)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return {"seed": -1, "hours": 0.0, "broken": f"did not start: {done.stderr[-200:]}"}
+    found: dict[str, object] = json.loads(done.stdout)
+    return found
+
+
+def main() -> None:
+    """Try faults; write the table into a document if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--one", help="only this fault, in this process")
+    parser.add_argument("--faults", default="", help="only these, separated by commas")
+    parser.add_argument("--hours", type=float, default=_HOURS_MAX, help="of virtual time at most")
+    parser.add_argument("--table", type=Path, help="the document that has the table")
+    options = parser.parse_args()
+    if options.one:
+        fault = next(fault for fault in FAULTS if fault.name == options.one)
+        _print(json.dumps(_run(fault, options.hours)))
+        return
+    wanted = [one for one in FAULTS if one.name in (options.faults.split(",") or one.name)]
+    rows = []
+    for fault in wanted if options.faults else FAULTS:
+        rows.append((fault, found := caught_after(fault, options.hours)))
+        _print(f"{fault.name}: {json.dumps(found)}")
+    if options.table:
+        _write(options.table, rows)
+    sys.exit(0 if all(found["broken"] for _, found in rows) else 1)
+
+
+def _run(fault: Fault, hours_max: float) -> dict[str, object]:
+    sys.meta_path.insert(0, _Importer(fault))
+    simulate = importlib.import_module("tests.simulation.whole")
+    plans = importlib.import_module("tests.simulation.plan")
+    virtual_s = 0.0
+    for seed in count():
+        outcome = simulate.run(plans.Plan.drawn(seed))
+        virtual_s += outcome.virtual_s
+        if outcome.broken or virtual_s > 3600 * hours_max:
+            return {
+                "seed": seed,
+                "hours": round(virtual_s / 3600, 2),
+                "broken": outcome.broken.splitlines()[0][:120] if outcome.broken else "",
+            }
+    raise AssertionError
+
+
+class _Importer(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Imports one module with a fault in it."""
+
+    def __init__(self, fault: Fault) -> None:
+        self._fault = fault
+        self._source = fault.source()
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        del path, target
+        wanted = fullname == self._fault.module
+        return importlib.util.spec_from_loader(fullname, self) if wanted else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        code = compile(self._source, f"<{self._fault.name}>", "exec")
+        exec(code, module.__dict__)
+
+
+def _write(document: Path, rows: Sequence[tuple[Fault, dict[str, object]]]) -> None:
+    text = document.read_text()
+    head, rest = text.split(_BEGIN)
+    _, tail = rest.split(_END)
+    document.write_text(f"{head}{_BEGIN}\n{chr(10).join(_lines(rows))}\n{_END}{tail}")
+
+
+def _lines(rows: Sequence[tuple[Fault, dict[str, object]]]) -> Iterator[str]:
+    yield "| fault | where | caught after | by |"
+    yield "|---|---|---|---|"
+    for fault, found in rows:
+        after = f"{found['hours']} h" if found["broken"] else f"not within {found['hours']} h"
+        by = str(found["broken"]).replace("|", "/") or "-"
+        yield f"| {fault.what} | `{fault.module}` | {after}, seed {found['seed']} | {by} |"
+
+
+def _print(what: str) -> None:
+    print(what, flush=True)  # noqa: T201 - what was found.
+
+
+if __name__ == "__main__":
+    main()
