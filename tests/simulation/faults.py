@@ -92,13 +92,6 @@ FAULTS = (
         "for one in ():\n            begun_ns",
     ),
     Fault(
-        "no-timeout",
-        "an attempt that its worker does not end goes on for ever",
-        "coord.worker",
-        "timeout=limit_s or None",
-        "timeout=None",
-    ),
-    Fault(
         "lost-dependent",
         "a task that is done does not free its dependents",
         "coord_queue.transitions",
@@ -129,13 +122,6 @@ FAULTS = (
         "                if not item.future.done() and item.error is None:\n"
         "                    item.future.set_result(item.result)\n"
         "            self._commits.put(group)\n\n    def _take",
-    ),
-    Fault(
-        "event-gap",
-        "an operation that fails uses up the numbers of its events",
-        "coord_runtime.database",
-        "item.error = error\n            self._events.reset(mark)",
-        "item.error = error",
     ),
     Fault(
         "no-wake",

@@ -53,6 +53,7 @@ class Operators:
         self._repository = repository
         self._cap = _CAP
         self._numbers = 0
+        self._commits = 0
         self._queue: Any = QueueServiceStub(world.operator("queue"))
         self._coordinator: Any = CoordinatorServiceStub(world.operator("coordinator"))
         self._integrator: Any = IntegratorServiceStub(world.operator("integrator"))
@@ -125,8 +126,8 @@ class Operators:
 
     async def left(self) -> list[str]:
         """Return the tasks that have not ended."""
-        request = queue_pb2.GetQueueStatsRequest(project=PROJECT)
-        stats = await self._insist(self._queue.GetQueueStats, request)
+        asked = queue_pb2.GetQueueStatsRequest(project=PROJECT)
+        stats = await self._insist(self._queue.GetQueueStats, asked)
         if sum(one.count for one in stats.counts) == stats.ended:
             return []
         live = [
@@ -182,8 +183,7 @@ class Operators:
 
     async def _cancel(self) -> None:
         request = queue_pb2.CancelTasksRequest(project=PROJECT, task_ids=self._some_task())
-        if self._chance.random() < 0.3:
-            await self._insist(self._queue.CancelTasks, request)
+        await self._insist(self._queue.CancelTasks, request)
 
     async def _drain(self) -> None:
         request = coordinator_pb2.DrainWorkersRequest(
@@ -252,8 +252,8 @@ class Operators:
     async def _use_repository(self) -> None:
         """Commit to the target as a user does, something red, too, and mend it."""
         assert self._repository is not None
-        self._numbers_of_commits = getattr(self, "_numbers_of_commits", 0) + 1
-        change = f"user{self._numbers_of_commits}"
+        self._commits += 1
+        change = f"user{self._commits}"
         if self._chance.random() < 0.3:
             self._repository.truth.bad.add(change)
         self._repository.user_commits(change)
@@ -270,7 +270,8 @@ class Operators:
         ref = common_pb2.AttemptRef(
             task_id=task_id, fencing_token=self._chance.choice([token, token, token + 1])
         )
-        asked = self._chance.choice([self._fail_other, self._renew_other, self._claim_other])
+        lies = [self._fail_other, self._renew_other, self._claim_other, self._fail_ended]
+        asked = self._chance.choice(lies)
         self._world.network.inject("lie", f"{asked.__name__} {task_id}@{ref.fencing_token}")
         try:
             believed = await asked(queue, name, ref)
@@ -292,6 +293,15 @@ class Operators:
         )
         directive = (await ask(queue.RenewLeases, request)).results[0].directive
         return bool(directive == queue_pb2.LEASE_DIRECTIVE_CONTINUE)
+
+    async def _fail_ended(self, _: Any, __: str, ref: common_pb2.AttemptRef) -> bool:
+        """Report, as a service might that was away for long, on an attempt before this one."""
+        query = "SELECT max(attempts.token) FROM attempts JOIN tasks ON number = task WHERE id = ?"
+        (token,) = self._world.disk("queue").execute(query, (ref.task_id,)).fetchone()
+        ended = common_pb2.AttemptRef(task_id=ref.task_id, fencing_token=token or 10**6)
+        failure = queue_pb2.Failure(attempt=ended, reason=queue_pb2.FAILURE_REASON_AGENT_CRASHED)
+        request = queue_pb2.FailTasksRequest(project=PROJECT, failures=[failure])
+        return not (await self._insist(self._queue.FailTasks, request)).results[0].HasField("error")
 
     async def _claim_other(self, _: Any, name: str, ref: common_pb2.AttemptRef) -> bool:
         token = self._world.token(Kind.WORKER, name)

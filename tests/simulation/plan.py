@@ -57,7 +57,7 @@ class Plan:
     def drawn(cls, seed: int, storm_s: float | None = None) -> "Plan":
         """Return the plan of a seed."""
         chance = Random(f"plan {seed}")
-        share = chance.choice([0.3, 0.7, 1.0])
+        share = chance.choice([0.3, 0.7, 1.0, 1.0])
         return cls(
             seed,
             chance.choice(_STORM_S) if storm_s is None else storm_s,

@@ -46,8 +46,9 @@ def main() -> None:
             report.flush()
         if outcome.broken:
             broken += 1
-            _tell_broken(outcome)
+            _tell("\n".join((*outcome.tail, f"seed {outcome.plan.seed}: {outcome.broken}")))
             if not options.keep_going:
+                _tell_shrunk(outcome.plan)
                 break
     sys.exit(1 if broken else 0)
 
@@ -79,10 +80,9 @@ def _plan(options: argparse.Namespace, seed: int) -> Plan:
     return replace(Plan.drawn(seed), **{key: one for key, one in asked.items() if one is not None})
 
 
-def _tell_broken(outcome: Outcome) -> None:
-    _tell("\n".join((*outcome.tail, f"seed {outcome.plan.seed}: {outcome.broken}")))
-    plan = shrunk(outcome.plan, lambda smaller: bool(run(smaller).broken))
-    _tell(f"shrunk: {run(plan).broken}\n{outcome.plan.command()}\n{plan.command()}")
+def _tell_shrunk(plan: Plan) -> None:
+    least = shrunk(plan, lambda smaller: bool(run(smaller).broken))
+    _tell(f"shrunk: {run(least).broken}\n{plan.command()}\n{least.command()}")
 
 
 def _told(outcome: Outcome) -> dict[str, Any]:

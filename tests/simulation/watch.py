@@ -155,7 +155,8 @@ class Watch:
                 yield task_id
 
     def _reported(self, request: Any, answer: Any) -> Iterator[str]:
-        items = getattr(request, "completions", None) or getattr(request, "failures", ())
+        completes = isinstance(request, queue_pb2.CompleteTasksRequest)
+        items: Any = request.completions if completes else request.failures
         for item, result in zip(items, answer.results, strict=True):
             ref = item.attempt
             if not result.HasField("error") and self._world.is_worked_at(ref):

@@ -25,6 +25,7 @@ from tests.simulation.operators import Operators
 from tests.simulation.plan import Plan
 from tests.simulation.storms import Storms
 from tests.simulation.watch import Watch, done
+from tests.simulation.worker import SleepyWorker
 from tests.simulation.world import World
 
 _COMMIT_S = 0.01
@@ -83,6 +84,7 @@ class _Whole:
         world.settings["ledger"] = {"prices": str(priced)}
         self._crew = Crew(world, plan, self._repository)
         self._operators = Operators(world, plan, self._crew, self._repository)
+        self._sleepy: SleepyWorker | None = None
         self._watch: Watch
 
     async def run(self) -> Outcome:
@@ -112,6 +114,8 @@ class _Whole:
         world.network.faults = storms.weather()
         for name in self._crew.names:
             self._crew.start(name)
+        if self._repository is None and "lies" in self._plan.kinds:
+            self._sleepy = world.start_sleepy_worker("sleepy")
         adding = asyncio.create_task(self._operators.add())
         meddling = [*storms.all()]
         meddling += [self._operators.meddle()] if "operators" in self._plan.kinds else []
@@ -138,6 +142,8 @@ class _Whole:
         network.faults = Faults()
         network.note("calm")
         self._crew.calm = True
+        if self._sleepy:
+            self._sleepy.machine.die()
         if truth:
             truth.flake = 0.0
         settling = asyncio.create_task(self._operators.settle())
@@ -167,6 +173,8 @@ class _Whole:
         watch = self._watch
         assert set(watch.queue.states) == set(self._operators.added), "no task is lost"
         assert not self._crew.said.repeated(), self._crew.said.repeated()
+        for task_id, token in self._sleepy.done.items() if self._sleepy else ():
+            assert watch.queue.completed[task_id] == token, "only the live attempt has an effect"
         if self._repository is None:
             return
         for task_id, token in watch.queue.completed.items():

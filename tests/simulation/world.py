@@ -129,10 +129,8 @@ class World:
         """Start a worker that leases by itself."""
         machine = Machine(name)
         channel = self.network.channel("queue", self.token(Kind.WORKER, name), machine)
-        worker = SleepyWorker(name, channel, self.environment)
-        # Two at once under one name: not even its own later attempt may be acted for.
-        machine.run(worker.work())
-        machine.run(worker.work())
+        worker = SleepyWorker(name, machine, channel, self.environment)
+        worker.start()
         return worker
 
     def operator(self, service: str) -> grpc.aio.Channel:
