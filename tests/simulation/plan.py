@@ -27,7 +27,7 @@ KINDS = (
     "red",
     "repeats",
     "stalls",
-    "worker crashes",
+    "worker-crashes",
 )
 _STORM_S = (60.0, 120.0, 240.0, 480.0)
 _TASKS_MAX, _WORKERS_MAX = 40, 5
@@ -85,5 +85,5 @@ class Plan:
         return (
             f"python -m tests.simulation.simulate --seed {self.seed} --storm {self.storm_s:g}"
             f" --tasks {self.tasks} --workers {self.workers}"
-            f" --{'' if self.repository else 'no-'}repository --kinds '{kinds}'"
+            f" --{'' if self.repository else 'no-'}repository --kinds {kinds}"
         )

@@ -42,7 +42,7 @@ class Storms:
         storms = [self._crash(name) for name in names] if "crashes" in kinds else []
         storms += [self._part()] if "partitions" in kinds else []
         storms += [self._jump()] if "clocks" in kinds else []
-        if "worker crashes" in kinds:
+        if "worker-crashes" in kinds:
             storms += [self._crash_worker(name) for name in self._crew.names]
         return storms
 

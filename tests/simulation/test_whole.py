@@ -25,7 +25,7 @@ def test_one_seed_is_one_history_in_any_process() -> None:
     program = "import sys; from tests.simulation.simulate import main; main()"
     command = [sys.executable, "-c", program, *plan.command().split()[3:]]
     elsewhere = subprocess.run(
-        [one.strip("'") for one in command],
+        command,
         env={"PYTHONHASHSEED": "4711"},
         capture_output=True,
         text=True,

@@ -12,7 +12,7 @@ from coord_coordinator.workers import Purse, Worker, WorkerAttempt
 
 _TOTAL_MAX = 2**62
 _BATCH_MAX = 1_000
-# For how long a task waits whose budget could not be reserved.
+# For how long a task waits whose own budget others still hold.
 _REFUSED_NS = 5 * SECOND
 # For how long a scope counts as one without a cap, unless the ledger tells of one.
 _NO_CAP_NS = 5 * SECOND
@@ -67,6 +67,18 @@ class Money:
             return None
         if previous_token:
             await self.release([f"{attempt.spec.id}@{previous_token}"])
+        refusal = await self._reserve(attempt, worker)
+        if refusal is not None and refusal.balance.scope.kind == ledger_pb2.SCOPE_KIND_TASK:
+            await self._release_earlier(attempt)
+            refusal = await self._reserve(attempt, worker)
+            if refusal is not None:
+                until_ns = self._services.environment.monotonic_ns() + _REFUSED_NS
+                self._refused[attempt.spec.id] = until_ns, refusal.reason
+        return refusal
+
+    async def _reserve(
+        self, attempt: WorkerAttempt, worker: str
+    ) -> ledger_pb2.ReservationRefusal | None:
         scope = ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_TASK, id=attempt.spec.id)
         balance = await self._cap(scope, attempt.spec.budget)
         # Calls of earlier attempts hold theirs until their outcome is known.
@@ -82,9 +94,6 @@ class Money:
         )
         result = response.results[0]
         if result.HasField("refusal"):
-            await self._release_earlier(attempt)
-            until_ns = self._services.environment.monotonic_ns() + _REFUSED_NS
-            self._refused[attempt.spec.id] = until_ns, result.refusal.reason
             return result.refusal
         attempt.budget = result.reservation.amount
         return None
