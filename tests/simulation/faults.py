@@ -125,10 +125,10 @@ FAULTS = (
     ),
     Fault(
         "no-wake",
-        "who watches events is not woken by new ones",
+        "operations that come while a commit is under way are not begun after it",
         "coord_runtime.database",
-        "for wake in self._watchers:\n            wake.set()",
-        "pass",
+        "if self._waiting:\n            self._loop.call_soon(self._run_group)\n        else:",
+        "if not self._waiting:",
     ),
     Fault(
         "cap-skipped",

@@ -83,7 +83,7 @@ class Plan:
         """Return what runs this history again."""
         kinds = ",".join(sorted(self.kinds)) or "none"
         return (
-            f"python -m tests.simulation.simulate --seed {self.seed} --storm {self.storm_s:g}"
-            f" --tasks {self.tasks} --workers {self.workers}"
+            f"python -m tests.simulation.simulate --histories 1 --seed {self.seed}"
+            f" --storm {self.storm_s:g} --tasks {self.tasks} --workers {self.workers}"
             f" --{'' if self.repository else 'no-'}repository --kinds {kinds}"
         )

@@ -1,6 +1,7 @@
 """Simulate the whole, history after history, each of its own seed, until one breaks.
 
 python -m tests.simulation.simulate --seed 7 --hours 1
+python -m tests.simulation.simulate --seed 7 --histories 1
 """
 
 import argparse
@@ -101,8 +102,8 @@ def _kinds(text: str) -> frozenset[str]:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
-    parser.add_argument("--histories", type=float, default=math.inf, help="at most so many")
-    parser.add_argument("--hours", type=float, default=0.0, help="so many virtual hours, or more")
+    parser.add_argument("--histories", type=float, default=math.inf, help="how many")
+    parser.add_argument("--hours", type=float, default=math.inf, help="or of virtual time")
     parser.add_argument("--keep-going", action="store_true", help="also after one has broken")
     parser.add_argument("--report", type=Path, help="append a line of JSON for each history")
     parser.add_argument("--storm", type=float, help="how long things go wrong, in seconds")
