@@ -12,7 +12,6 @@ from tests.simulation.checkers import ClaimChecker, HistoryChecker
 from tests.simulation.git import Repository
 from tests.simulation.world import PROJECT, World
 
-_CHANGE = integrator_pb2.ChangeState
 _OVER = {
     integrator_pb2.CHANGE_STATE_CANCELLED,
     integrator_pb2.CHANGE_STATE_EMPTY,
@@ -201,7 +200,7 @@ class _Money:
         self._posted: Counter[tuple[int, str]] = Counter()
         self._entries: dict[str, None] = {}
         self._told: dict[tuple[object, ...], None] = {}
-        self._unreserved = 0
+        self._spent: Counter[str] = Counter()
 
     def take(self, event: ledger_pb2.LedgerEvent) -> None:
         match event.WhichOneof("kind"):
@@ -225,7 +224,7 @@ class _Money:
         query = "SELECT sum(held), sum(max(0, drawn - amount)) FROM reservations"
         held, over = (one or 0 for one in ledger.execute(query).fetchone())
         assert pending.get(_PROJECT, 0) == held, f"what is held of {held} is pending"
-        over += self._unreserved
+        over += self._spent[""]
         for kind, name, most, posted in ledger.execute(
             "SELECT kind, id, most, posted FROM budgets"
         ):
@@ -235,8 +234,7 @@ class _Money:
     def _post(self, entry: ledger_pb2.LedgerEntry) -> None:
         assert entry.entry_id not in self._entries, f"posted twice: {entry.entry_id}"
         self._entries[entry.entry_id] = None
-        if not entry.reservation_id:
-            self._unreserved += entry.amount.nanos
+        self._spent[entry.reservation_id] += entry.amount.nanos
         for scope in entry.scopes:
             self._posted[scope.kind, scope.id] += entry.amount.nanos
 
