@@ -54,6 +54,7 @@ class Operators:
         self._cap = _CAP
         self._numbers = 0
         self._commits = 0
+        self._to_resume: dict[str, Callable[[], Awaitable[None]]] = {}
         self._queue: Any = QueueServiceStub(world.operator("queue"))
         self._coordinator: Any = CoordinatorServiceStub(world.operator("coordinator"))
         self._integrator: Any = IntegratorServiceStub(world.operator("integrator"))
@@ -115,14 +116,10 @@ class Operators:
             await self._lie(queue, name)
 
     async def settle(self) -> None:
-        """Undo what keeps tasks from being done."""
+        """Undo what keeps tasks from being done, where that was not done yet."""
         await self._set_cap(_RICH)
-        await self._insist(self._queue.ResumeQueue, queue_pb2.ResumeQueueRequest(project=PROJECT))
-        resume = coordinator_pb2.ResumeProjectRequest(project=PROJECT)
-        await self._insist(self._coordinator.ResumeProject, resume)
-        if self._repository is not None:
-            merging = integrator_pb2.ResumeMergingRequest(project=PROJECT)
-            await self._insist(self._integrator.ResumeMerging, merging)
+        for resume in list(self._to_resume.values()):
+            await resume()
 
     async def left(self) -> list[str]:
         """Return the tasks that have not ended."""
@@ -202,10 +199,15 @@ class Operators:
         await self._add(1)
 
     async def _pause(self) -> None:
+        self._to_resume["queue"] = self._resume_queue
         request = queue_pb2.PauseQueueRequest(project=PROJECT, message="lunch")
         await self._insist(self._queue.PauseQueue, request)
         await asyncio.sleep(self._chance.uniform(0, _PAUSE_S))
+        await self._resume_queue()
+
+    async def _resume_queue(self) -> None:
         await self._insist(self._queue.ResumeQueue, queue_pb2.ResumeQueueRequest(project=PROJECT))
+        del self._to_resume["queue"]
 
     async def _raise_cap(self) -> None:
         if "budgets" in self._plan.kinds:
@@ -229,11 +231,16 @@ class Operators:
         await self._insist(self._queue.RetryTasks, request)
 
     async def _stop(self) -> None:
+        self._to_resume["project"] = self._resume_project
         stop = coordinator_pb2.StopProjectRequest(project=PROJECT, message="stop")
         await self._insist(self._coordinator.StopProject, stop)
         await asyncio.sleep(self._chance.uniform(0, _PAUSE_S))
+        await self._resume_project()
+
+    async def _resume_project(self) -> None:
         resume = coordinator_pb2.ResumeProjectRequest(project=PROJECT)
         await self._insist(self._coordinator.ResumeProject, resume)
+        del self._to_resume["project"]
 
     async def _strategy(self) -> None:
         names = ["capability", "round_robin", "work_stealing"]
@@ -243,11 +250,16 @@ class Operators:
         await self._insist(self._coordinator.SetStrategy, request)
 
     async def _hold_merging(self) -> None:
+        self._to_resume["merging"] = self._resume_merging
         pause = integrator_pb2.PauseMergingRequest(project=PROJECT, message="wait")
         await self._insist(self._integrator.PauseMerging, pause)
         await asyncio.sleep(self._chance.uniform(0, _PAUSE_S))
+        await self._resume_merging()
+
+    async def _resume_merging(self) -> None:
         resume = integrator_pb2.ResumeMergingRequest(project=PROJECT)
         await self._insist(self._integrator.ResumeMerging, resume)
+        del self._to_resume["merging"]
 
     async def _use_repository(self) -> None:
         """Commit to the target as a user does, something red, too, and mend it."""

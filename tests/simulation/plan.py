@@ -67,6 +67,11 @@ class Plan:
             frozenset(kind for kind in KINDS if chance.random() < share),
         )
 
+    @classmethod
+    def worst(cls, seed: int) -> "Plan":
+        """Return a short plan in which everything goes wrong at once."""
+        return cls(seed, 45.0, 10, 3, seed % 4 > 0, frozenset(KINDS))
+
     def smaller(self) -> Iterator["Plan"]:
         """Yield plans that are a little less than this one."""
         for kind in sorted(self.kinds):

@@ -6,22 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from tests.simulation.plan import KINDS, Plan
+from tests.simulation.plan import Plan
 from tests.simulation.simulate import shrunk
 from tests.simulation.whole import run
 
-# Everything goes wrong at once, with a repository and without.
-_WORST = Plan(seed=0, storm_s=30.0, tasks=8, workers=3, repository=True, kinds=frozenset(KINDS))
 
-
-# 0 is without a repository.
 @pytest.mark.parametrize("seed", range(4))
 def test_with_faults_off_everything_is_done_and_no_promise_was_broken(seed: int) -> None:
-    assert run(replace(_WORST, seed=seed, repository=seed > 0)).broken == ""
+    assert run(Plan.worst(seed)).broken == ""
 
 
 def test_one_seed_is_one_history_in_any_process() -> None:
-    plan = replace(_WORST, seed=4711)
+    plan = Plan.worst(4711)
     here = run(plan)
     program = "import sys; from tests.simulation.simulate import main; main()"
     command = [sys.executable, "-c", program, *plan.command().split()[3:]]
@@ -39,6 +35,6 @@ def test_a_history_that_breaks_is_shrunk_to_what_it_takes() -> None:
     def breaks(plan: Plan) -> bool:
         return plan.tasks >= 3 and "crashes" in plan.kinds
 
-    least = shrunk(replace(_WORST, kinds=frozenset({"crashes", "drops", "red"})), breaks)
+    least = shrunk(replace(Plan.worst(0), kinds=frozenset({"crashes", "drops", "red"})), breaks)
     assert least.kinds == {"crashes"}
     assert (least.tasks, least.workers) == (3, 1)
