@@ -341,13 +341,13 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=_HOURS_MAX, help="of virtual time at most")
     parser.add_argument("--table", type=Path, help="the document that has the table")
     options = parser.parse_args()
+    known = {fault.name: fault for fault in FAULTS}
     if options.one:
-        fault = next(fault for fault in FAULTS if fault.name == options.one)
-        _print(json.dumps(_run(fault, options.hours)))
+        _print(json.dumps(_run(known[options.one], options.hours)))
         return
-    wanted = [one for one in FAULTS if one.name in (options.faults.split(",") or one.name)]
     rows = []
-    for fault in wanted if options.faults else FAULTS:
+    for name in options.faults.split(",") if options.faults else known:
+        fault = known[name]
         rows.append((fault, found := caught_after(fault, options.hours)))
         _print(f"{fault.name}: {json.dumps(found)}")
     if options.table:
