@@ -29,7 +29,7 @@ from tests.simulation.network import Machine
 from tests.simulation.plan import Plan
 from tests.simulation.world import PROJECT, World
 
-_CAP, _TASK_BUDGET = 2_000_000, 400_000
+_CAP, _TASK_BUDGET = 500_000, 400_000
 # So much that nobody meets it.
 _RICH = 10**15
 _PAUSE_S = 8.0

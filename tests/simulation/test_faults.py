@@ -4,7 +4,8 @@ import ast
 
 import pytest
 
-from tests.simulation.faults import FAULTS, Fault, caught_after
+from tests.simulation.fault_table import caught_after
+from tests.simulation.faults import FAULTS, Fault
 
 _QUICK = ("token-again", "silent-abort", "balance-off")
 
@@ -18,5 +19,4 @@ def test_what_a_fault_replaces_is_there_once(fault: Fault) -> None:
 def test_a_fault_is_caught(name: str) -> None:
     fault = next(fault for fault in FAULTS if fault.name == name)
     found = caught_after(fault, hours_max=0.5)
-    assert found["seed"] != -1
     assert found["broken"]
