@@ -142,7 +142,7 @@ class Crew:
         kinds = self._plan.kinds
         doings: list[Any] = [self._progress]
         doings += [self._claim] if "claims" in kinds else []
-        doings += [self._call] * 2 if kinds & {"budgets", "limits"} else []
+        doings += [self._call] * 3 if kinds & {"budgets", "limits"} else []
         doings += [self._conflicts] if self._repository else []
         doings += [self._flood] if "floods" in kinds else []
         if "messages" in kinds:

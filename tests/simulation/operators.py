@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from coord.errors import CoordError
@@ -68,7 +69,7 @@ class Operators:
         if "limits" in self._plan.kinds:
             limits = limiter_pb2.BucketLimits(
                 requests=limiter_pb2.RateLimit(per_minute=60, burst=5),
-                tokens=limiter_pb2.RateLimit(per_minute=4_000, burst=600),
+                tokens=limiter_pb2.RateLimit(per_minute=1_200, burst=400),
             )
             for name in BUCKETS:
                 request = limiter_pb2.ConfigureBucketRequest(
@@ -268,10 +269,16 @@ class Operators:
         change = f"user{self._commits}"
         if self._chance.random() < 0.3:
             self._repository.truth.bad.add(change)
+        self._to_resume["repository"] = partial(self._mend, change)
         self._repository.user_commits(change)
         await asyncio.sleep(self._chance.uniform(0, _PAUSE_S))
+        await self._mend(change)
+
+    async def _mend(self, change: str) -> None:
+        assert self._repository is not None
         if not self._repository.truth.is_sound(self._repository.contents[self._repository.at]):
             self._repository.user_reverts(change)
+        del self._to_resume["repository"]
 
     async def _lie(self, queue: Any, name: str) -> None:
         query = "SELECT id, token FROM tasks WHERE token > 0 AND worker != ? ORDER BY id"
