@@ -143,7 +143,7 @@ class Watch:
     def _answered(self, method: str, request: Any, answer: Any) -> None:
         check = self._acknowledged.get(method)
         for what in check(request, answer) if check else ():
-            self._world.network.broken.append(f"{method} answered too early: {what}")
+            self._world.network.broken.append(f"{method} has answered what is not so: {what}")
 
     def _has(self, service: str, query: str, *values: Any) -> bool:
         return self._world.disk(service).execute(query, values).fetchone() is not None
