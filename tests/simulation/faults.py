@@ -134,8 +134,8 @@ FAULTS = (
         "pending-kept",
         "what a reservation held stays pending once it has ended",
         "coord_ledger.books",
-        "self.account(key).pending -= held.held\n",
-        "pass\n",
+        "account.pending -= held.held",
+        "pass",
     ),
     Fault(
         "balance-off",
@@ -183,8 +183,8 @@ FAULTS = (
         "claims-meet",
         "a claim does not wait for those that it meets",
         "coord_coordinator.claim_line",
-        "blockers = self.blockers(entry.claim)\n        self._insert",
-        "blockers: list[Entry] = []\n        self._insert",
+        "self._insert(entry, blockers)\n        for passed in meeting:",
+        "blockers = []\n        self._insert(entry, blockers)\n        for passed in meeting:",
     ),
     Fault(
         "claim-kept",
