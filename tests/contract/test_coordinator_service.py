@@ -356,7 +356,7 @@ async def test_what_an_attempt_holds_whose_end_nobody_saw_goes_to_a_later_one(
     fleet: Fleet,
 ) -> None:
     await fleet.add(spec("a", budget=usd(50)))
-    held, _ = [await _lost_attempt(fleet, "a") for _ in range(2)]
+    held, _ = [await _brief_attempt(fleet, "a") for _ in range(2)]
     scope = ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_TASK, id="a")
     request = ledger_pb2.ReservationRequest(
         reservation_id=f"a@{held}", scopes=[scope], amount=usd(50)
@@ -381,12 +381,14 @@ async def test_a_call_of_an_earlier_attempt_keeps_its_money_and_the_next_gets_th
     assert (await worker.hear("assigned")).budget == usd(30)
 
 
-async def _lost_attempt(fleet: Fleet, task_id: str) -> int:
-    """Let a worker that nobody knows have a task and be lost; return its fencing token."""
+async def _brief_attempt(fleet: Fleet, task_id: str) -> int:
+    """Let a worker that nobody knows have a task and give it back; return its fencing token."""
     request = queue_pb2.AssignTasksRequest(project=PROJECT, worker="x", task_ids=[task_id])
     attempt = ref((await fleet.queue.AssignTasks(request)).results[0])
-    failure = queue_pb2.Failure(attempt=attempt, reason=queue_pb2.FAILURE_REASON_WORKER_LOST)
-    await fleet.queue.FailTasks(queue_pb2.FailTasksRequest(project=PROJECT, failures=[failure]))
+    releases = [queue_pb2.Release(attempt=attempt)]
+    await fleet.queue.ReleaseTasks(
+        queue_pb2.ReleaseTasksRequest(project=PROJECT, releases=releases)
+    )
     return attempt.fencing_token
 
 
