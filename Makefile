@@ -20,7 +20,7 @@ define generate
 	rm -f $(1)/coord/v1/{admission,claims,common}_pb2_grpc.py*
 endef
 
-.PHONY: help setup lint fix proto test coverage crash crash-limits crash-queue crash-worktrees faults-coordinator faults-merging fuzz-merge graphs-queue model-queue soak demo bench clean
+.PHONY: help setup lint fix proto test coverage crash crash-limits crash-queue crash-worktrees faults faults-coordinator faults-merging fuzz-merge graphs-queue model-queue simulate simulate-forever soak demo bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -91,6 +91,15 @@ faults-merging: $(SETUP) ## Break what the merge queue works with in HISTORIES=1
 
 soak: $(SETUP) ## Look whether a host stays as it is under steady work for MINUTES=60
 	$(BIN)/python -m bench.soak $(or $(MINUTES),60)
+
+simulate: $(SETUP) ## Simulate the whole from SEED=0 on for HOURS=1 of virtual time
+	$(BIN)/python -m tests.simulation.simulate --seed $(or $(SEED),0) --hours $(or $(HOURS),1)
+
+simulate-forever: $(SETUP) ## Simulate the whole from SEED=0 on until a history breaks
+	$(BIN)/python -m tests.simulation.simulate --seed $(or $(SEED),0) --hours inf
+
+faults: $(SETUP) ## Put faults in on purpose, each in HOURS=0.5 of simulated time, and write down which are caught
+	$(BIN)/python -m tests.simulation.fault_table --hours $(or $(HOURS),0.5) --write docs/simulation.md
 
 demo: $(SETUP) ## Run the main job on a small project with scripted agents
 	$(BIN)/python -m demo.run

@@ -352,6 +352,46 @@ async def test_a_task_whose_budget_its_lost_attempts_have_spent_ends(fleet: Flee
     assert "0.50" in task.message
 
 
+async def test_what_an_attempt_holds_whose_end_nobody_saw_goes_to_a_later_one(
+    fleet: Fleet,
+) -> None:
+    await fleet.add(spec("a", budget=usd(50)))
+    held, _ = [await _brief_attempt(fleet, "a") for _ in range(2)]
+    scope = ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_TASK, id="a")
+    request = ledger_pb2.ReservationRequest(
+        reservation_id=f"a@{held}", scopes=[scope], amount=usd(50)
+    )
+    await fleet.ledger.ReserveFunds(
+        ledger_pb2.ReserveFundsRequest(project=PROJECT, requests=[request])
+    )
+    worker = await fleet.worker("w")
+    assert (await worker.hear("assigned")).budget == usd(50)
+
+
+async def test_a_call_of_an_earlier_attempt_keeps_its_money_and_the_next_gets_the_rest(
+    fleet: Fleet,
+) -> None:
+    await fleet.add(spec("a", budget=usd(50)))
+    scope = ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_TASK, id="a")
+    call = ledger_pb2.ReservationRequest(reservation_id="call/w/1", scopes=[scope], amount=usd(20))
+    await fleet.ledger.ReserveFunds(
+        ledger_pb2.ReserveFundsRequest(project=PROJECT, requests=[call])
+    )
+    worker = await fleet.worker("w")
+    assert (await worker.hear("assigned")).budget == usd(30)
+
+
+async def _brief_attempt(fleet: Fleet, task_id: str) -> int:
+    """Let a worker that nobody knows have a task and give it back; return its fencing token."""
+    request = queue_pb2.AssignTasksRequest(project=PROJECT, worker="x", task_ids=[task_id])
+    attempt = ref((await fleet.queue.AssignTasks(request)).results[0])
+    releases = [queue_pb2.Release(attempt=attempt)]
+    await fleet.queue.ReleaseTasks(
+        queue_pb2.ReleaseTasksRequest(project=PROJECT, releases=releases)
+    )
+    return attempt.fencing_token
+
+
 async def test_a_run_without_money_is_held_back(fleet: Fleet) -> None:
     scope = ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_RUN, id="r")
     await fleet.ledger.SetBudget(

@@ -5,22 +5,19 @@ python -m tests.simulation.conversation --schedules 10000
 
 import asyncio
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
-from itertools import combinations
 from pathlib import Path
 from typing import Any, TypeVar
 
 from coord.environment import Environment
-from coord.v1 import claims_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
+from coord.v1 import queue_pb2
 from coord.v1.queue_pb2_grpc import QueueServiceStub
-from coord_coordinator.resources import common
 from coord_runtime.event_log import events_after
-from coord_runtime.globs import Comparison
 from coord_runtime.peers import insist
 
-from tests.simulation.checkers import HistoryChecker
+from tests.simulation.checkers import ClaimChecker, HistoryChecker
 from tests.simulation.loop import run
 from tests.simulation.network import Faults, Machine
 from tests.simulation.talker import Talk, Talker
@@ -56,8 +53,7 @@ async def _history(folder: Path, seed: int) -> None:
         await asyncio.gather(*sessions)
     assert world.network.broken == []
     check(folder, PROJECT, talk)
-    for name in list(world.network.machines):
-        world.crash_service(name)
+    world.close()
     await asyncio.sleep(1)
 
 
@@ -124,7 +120,9 @@ def check(state: Path, project: str, talk: Talk) -> None:
             checker.take(event)
     assert len(checker.completed) == _TASKS, "every task is completed, once"
     with closing(sqlite3.connect(state / "coordinator" / "coordinator.db")) as sql:
-        check_claims(_events(sql, project, pb.CoordinatorEvent))
+        claims = ClaimChecker()
+        for told in _events(sql, project, pb.CoordinatorEvent):
+            claims.take(told.claim)
 
 
 def _events(sql: sqlite3.Connection, project: str, event_class: type[E]) -> Iterator[E]:
@@ -132,19 +130,3 @@ def _events(sql: sqlite3.Connection, project: str, event_class: type[E]) -> Iter
     while page := events_after(sql, project, after, event_class):
         yield from page
         after += len(page)
-
-
-def check_claims(events: Iterable[pb.CoordinatorEvent]) -> None:
-    """Replay what became of claims: tokens grow, and none that meet are held at once."""
-    held: dict[str, claims_pb2.Claim] = {}
-    last_token = 0
-    for event in events:
-        claim = event.claim
-        if claim.state != claims_pb2.CLAIM_STATE_GRANTED:
-            held.pop(claim.claim_id, None)
-        elif claim.claim_id not in held:
-            assert claim.fencing_token > last_token, "fencing tokens grow"
-            last_token, held[claim.claim_id] = claim.fencing_token, claim
-            for one, other in combinations(held.values(), 2):
-                same = one.holder == other.holder
-                assert same or common(one, other, Comparison()) is None, f"{one} and {other}"

@@ -8,8 +8,9 @@ from random import Random
 from coord.times import SECOND, timestamp_ns
 from coord.v1 import integrator_pb2, queue_pb2
 
+from tests.simulation.git import Truth
 from tests.simulation.loop import run
-from tests.simulation.merge_world import MergeWorld, Truth
+from tests.simulation.merge_world import MergeWorld
 
 State = integrator_pb2.ChangeState
 LANDED = integrator_pb2.CHANGE_STATE_LANDED
@@ -112,6 +113,7 @@ def _is_over(world: MergeWorld, names: list[str]) -> bool:
 
 def _check(world: MergeWorld, names: list[str]) -> None:
     changes, truth = world.changes(), world.repository.truth
+    assert not world.repository.broken
     inside = world.repository.contents[world.repository.at]
     landed = {name for name in names if changes[name].state == LANDED}
     assert landed == set(names) & inside

@@ -2,10 +2,14 @@
 
 import asyncio
 import contextvars
+import hashlib
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from typing import Any
+from zlib import crc32
 
 import grpc
 import grpc.aio
@@ -15,6 +19,8 @@ from coord_runtime.local import LocalChannel, rpc_error
 
 _MACHINE: contextvars.ContextVar["Machine | None"] = contextvars.ContextVar("machine", default=None)
 
+_TAIL = 60
+_HEAL_S = 0.5
 # Longer than the grace of the simulated coordinator: some workers are given up.
 _STALL_S_MAX = 15.0
 
@@ -79,26 +85,60 @@ def task_factory(loop: Any, work: Any, context: Any = None, **_: Any) -> asyncio
     return task
 
 
+class Trace:
+    """What has happened, as one number, and the last of it as text.
+
+    Attributes:
+        steps: How many lines there were.
+        tail: The last ones.
+    """
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.tail: deque[str] = deque(maxlen=_TAIL)
+        self._hash = hashlib.sha256()
+
+    def add(self, line: str) -> None:
+        self.steps += 1
+        self.tail.append(line)
+        self._hash.update(line.encode())
+
+    def digest(self) -> str:
+        """Return the same for the same lines only."""
+        return self._hash.hexdigest()
+
+
 class Network:
     """Connects machines by name.
 
     Attributes:
         faults: How bad it is now.
         machines: What is reachable.
+        apart: Those that no message reaches from others; the time stands still between them.
+        answered: Told method, request and answer of each call as it leaves its service.
         trace: What has happened.
+        injected: How many faults there were, by kind.
         broken: Promises that were seen broken.
     """
 
     def __init__(self, chance: Random) -> None:
         self.faults = Faults()
         self.machines: dict[str, Machine] = {}
-        self.trace: list[str] = []
+        self.apart: dict[str, None] = {}
+        self.answered: Callable[[str, Any, Any], None] = lambda *_: None
+        self.trace = Trace()
+        self.injected: Counter[str] = Counter()
         self.broken: list[str] = []
         self.chance = chance
 
     def note(self, what: str) -> None:
         """Add a line to the trace."""
-        self.trace.append(f"{asyncio.get_running_loop().time():.6f} {what}")
+        self.trace.add(f"{asyncio.get_running_loop().time():.6f} {what}")
+
+    def inject(self, kind: str, what: str = "") -> None:
+        """Count a fault, and note it."""
+        self.injected[kind] += 1
+        self.note(f"{kind} {what}")
 
     def channel(self, name: str, token: str, caller: Machine) -> grpc.aio.Channel:
         """Return a channel from a machine to the one with this name."""
@@ -111,12 +151,27 @@ class Network:
             raise unavailable(f"{name} is down")
         return machine
 
-    async def carry(self) -> None:
+    async def carry(self, one: str, other: str, limit_s: float | None = None) -> None:
         """Take the time that a message takes; lose it by chance."""
         if self.faults.delay_s:
             await asyncio.sleep(self.chance.uniform(0, self.faults.delay_s))
         if self.chance.random() < self.faults.drop:
+            self.inject("drop")
             raise unavailable("lost on the way")
+        if self.is_cut(one, other):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(limit_s):
+                    await self.passable(one, other)
+            raise unavailable("lost between parts of the network")
+
+    def is_cut(self, one: str, other: str) -> bool:
+        """Tell whether nothing goes between two machines."""
+        return (one in self.apart) != (other in self.apart)
+
+    async def passable(self, one: str, other: str) -> None:
+        """Wait until messages go between two machines."""
+        while self.is_cut(one, other):
+            await asyncio.sleep(_HEAL_S)
 
 
 class _Channel(LocalChannel):
@@ -128,15 +183,20 @@ class _Channel(LocalChannel):
         self._caller = caller
 
     def unary_unary(self, method: str, *_: Any, **__: Any) -> Any:
-        async def call(request: Any, *, timeout: float | None = None, metadata: Any = ()) -> Any:
+        async def call(
+            request: Any, *, timeout: float | None = None, metadata: Any = (), **_: Any
+        ) -> Any:
             if not self._caller.alive:
                 raise asyncio.CancelledError
-            self._network.note(f"{self._caller.name} -> {self._name} {method}")
-            await self._network.carry()
-            if self._network.chance.random() < self._network.faults.repeat:
+            network, ends = self._network, (self._caller.name, self._name)
+            content = crc32(request.SerializeToString(deterministic=True))
+            network.note(f"{self._caller.name} -> {self._name} {method} {content:08x}")
+            await network.carry(*ends, timeout)
+            if network.chance.random() < network.faults.repeat:
+                network.inject("repeat")
                 await self._send(method, request, timeout, metadata)
             answer = await self._send(method, request, timeout, metadata)
-            await self._network.carry()
+            await network.carry(*ends, timeout)
             return answer
 
         return call
@@ -146,7 +206,7 @@ class _Channel(LocalChannel):
             def start(local: LocalChannel) -> Any:
                 return local.unary_stream(method)(request, metadata=metadata)
 
-            return _Stream(self._network, self._name, start)
+            return _Stream(self._network, (self._caller.name, self._name), start)
 
         return call
 
@@ -157,15 +217,14 @@ class _Channel(LocalChannel):
             def start(local: LocalChannel) -> Any:
                 return local.stream_stream(method)(metadata=metadata)
 
-            return _Stream(self._network, self._name, start)
+            return _Stream(self._network, (self._caller.name, self._name), start)
 
         return call
 
     async def _send(self, method: str, request: Any, limit_s: float | None, metadata: Any) -> Any:
         machine = self._network.target(self._name)
         assert machine.local is not None
-        call = machine.local.unary_unary(method)
-        serving = machine.run(call(request, timeout=limit_s, metadata=metadata))
+        serving = machine.run(self._serve(machine.local, method, request, limit_s, metadata))
         try:
             return await asyncio.shield(serving)
         except asyncio.CancelledError:
@@ -173,17 +232,28 @@ class _Channel(LocalChannel):
                 raise unavailable(f"{self._name} died") from None
             raise
 
+    async def _serve(
+        self, local: LocalChannel, method: str, request: Any, limit_s: float | None, metadata: Any
+    ) -> Any:
+        answer = await local.unary_unary(method)(request, timeout=limit_s, metadata=metadata)
+        self._network.answered(method.rpartition("/")[2], request, answer)
+        return answer
+
 
 class _Stream:
     """The caller's end of a stream through the network."""
 
-    def __init__(self, network: Network, name: str, start: Callable[[LocalChannel], Any]) -> None:
+    def __init__(
+        self, network: Network, ends: tuple[str, str], start: Callable[[LocalChannel], Any]
+    ) -> None:
         self._network = network
-        self._name = name
+        self._ends = ends
+        self._name = name = ends[1]
         self._inner: Any = None
         self._machine: Machine | None = None
         machine = network.machines.get(name)
-        if machine is not None and machine.alive and machine.local is not None:
+        reachable = not network.is_cut(*ends)
+        if reachable and machine is not None and machine.alive and machine.local is not None:
             self._machine = machine
             context = contextvars.copy_context()
             context.run(_MACHINE.set, machine)
@@ -228,11 +298,14 @@ class _Stream:
 
     def _end(self) -> None:
         if self._network.chance.random() < self._network.faults.dead:
+            self._network.inject("half-open")
             self._dead.add(self._network.chance.choice(("read", "write")))
         else:
+            self._network.inject("cut")
             self.cancel()
 
     def _stall(self) -> None:
+        self._network.inject("stall")
         direction = self._network.chance.choice(("read", "write"))
         until_s = asyncio.get_running_loop().time() + self._network.chance.uniform(0, _STALL_S_MAX)
         self._stalled_until_s[direction] = until_s
@@ -241,6 +314,7 @@ class _Stream:
         left_s = self._stalled_until_s[direction] - asyncio.get_running_loop().time()
         if left_s > 0:
             await asyncio.sleep(left_s)
+        await self._network.passable(*self._ends)
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self._iterate()

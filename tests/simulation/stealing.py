@@ -43,7 +43,7 @@ class _Race:
 
     def start(self, name: str) -> None:
         world, machine = self.world, Machine(name)
-        identity = Identity("", world._token(Kind.WORKER, name), PROJECT, name)
+        identity = Identity("", world.token(Kind.WORKER, name), PROJECT, name)
         worker = coord.Worker(identity, prefetch=4, environment=world.environment)
         worker.handler(self._work)
         channel = world.network.channel("coordinator", identity.token, machine)
@@ -173,6 +173,5 @@ async def _raced(folder: Path, seed: int) -> None:
     assert seed != 0 or await race.stolen() > 0
     for machine in (*race.machines.values(), *world.network.machines.values()):
         machine.die()
-    for name in list(world.network.machines):
-        world.crash_service(name)
+    world.close()
     await asyncio.sleep(1)

@@ -1,7 +1,6 @@
 """Queue, coordinator, limiter, ledger and three workers through faults: seeded histories."""
 
 import asyncio
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -102,12 +101,11 @@ async def _history(folder: Path, seed: int) -> str:
     assert world.network.broken == []
     for task_id, token in sleepy.done.items():
         assert checker.completed[task_id] == token, "only the live attempt has an effect"
-    for name in list(world.network.machines):
-        world.crash_service(name)
+    world.close()
     for name in _WORKERS:
         world.crash_worker(name)
     await asyncio.sleep(1)
-    return hashlib.sha256("\n".join(world.network.trace).encode()).hexdigest()
+    return world.network.trace.digest()
 
 
 @pytest.mark.parametrize("seed", range(8))

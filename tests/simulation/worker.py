@@ -103,16 +103,25 @@ class SleepyWorker:
 
     Attributes:
         done: Fencing tokens of the completions that were accepted, by task.
+        machine: Dies with all that the worker does.
     """
 
-    def __init__(self, name: str, channel: grpc.aio.Channel, environment: Environment) -> None:
+    def __init__(
+        self, name: str, machine: Machine, channel: grpc.aio.Channel, environment: Environment
+    ) -> None:
+        self.machine = machine
         self.done: dict[str, int] = {}
         self._name = name
         self._queue = QueueServiceStub(channel)
         self._environment = environment
 
-    async def work(self) -> None:
-        """Work until cancelled."""
+    def start(self) -> None:
+        """Work until the machine dies."""
+        # Two at once under one name: not even its own later attempt may be acted for.
+        self.machine.run(self._work())
+        self.machine.run(self._work())
+
+    async def _work(self) -> None:
         while True:
             request = queue_pb2.LeaseTasksRequest(
                 project="sim",

@@ -163,7 +163,7 @@ class Claims:
     async def end_orphans(self) -> None:
         """End the claims of workers that went while that could not be stored."""
         gone = {entry.claim.holder for entry in self._line if entry.told} - {*self._fleet.workers}
-        for holder in gone:
+        for holder in sorted(gone):
             await self.end_session(holder)
 
     def remind(self, worker: Worker) -> None:

@@ -82,7 +82,7 @@ class Conflicts:
     async def _tell(self, workers: Collection[str]) -> None:
         live = {token for one in self._fleet.workers.values() for token in one.attempts}
         self._told = {token: told for token, told in self._told.items() if token in live}
-        for name in workers:
+        for name in sorted(workers):
             worker = self._fleet.workers.get(name)
             if worker is not None and worker.version > 1:
                 for attempt in list(worker.attempts.values()):

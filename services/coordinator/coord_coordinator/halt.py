@@ -45,6 +45,8 @@ class Halt:
         self._has_repository = has_repository
         self._reports = reports
         self._store = store
+        # A pause that was long on its way must not come after the end of the stop.
+        self._merging_turn = asyncio.Lock()
 
     def restore(self) -> None:
         """Read whether an earlier coordinator was stopped."""
@@ -70,11 +72,12 @@ class Halt:
 
     async def resume(self) -> None:
         """Let everything go on."""
-        if self._has_repository:
-            resume = integrator_pb2.ResumeMergingRequest(project=self._fleet.project)
-            await self._services.insist(self._services.integrator.ResumeMerging, resume)
-        await self._set("", "RESUMED")
-        self._change(None)
+        async with self._merging_turn:
+            if self._has_repository:
+                resume = integrator_pb2.ResumeMergingRequest(project=self._fleet.project)
+                await self._services.insist(self._services.integrator.ResumeMerging, resume)
+            await self._set("", "RESUMED")
+            self._change(None)
 
     def _change(self, reason: common_pb2.Reason | None) -> None:
         self.reason = reason
@@ -82,7 +85,9 @@ class Halt:
         self._fleet.changed.wake()
 
     async def _pause_merging(self, message: str) -> None:
-        if self._has_repository:
+        async with self._merging_turn:
+            if not self._has_repository or self.reason is None:
+                return
             pause = integrator_pb2.PauseMergingRequest(project=self._fleet.project, message=message)
             await self._services.insist(self._services.integrator.PauseMerging, pause)
 

@@ -11,6 +11,9 @@ from coord_coordinator.services import Services
 from coord_coordinator.workers import Purse, Worker, WorkerAttempt
 
 _TOTAL_MAX = 2**62
+_BATCH_MAX = 1_000
+# For how long a task waits whose own budget others still hold.
+_REFUSED_NS = 5 * SECOND
 # For how long a scope counts as one without a cap, unless the ledger tells of one.
 _NO_CAP_NS = 5 * SECOND
 _COUNTS = (
@@ -30,11 +33,16 @@ class Money:
         self._purse = purse
         self._services = services
         self._no_cap: dict[tuple[ledger_pb2.ScopeKind, str], int] = {}
+        self._refused: dict[str, tuple[int, common_pb2.Reason]] = {}
 
     async def shortage(
         self, spec: queue_pb2.TaskSpec, worker: str = ""
     ) -> common_pb2.Reason | None:
         """Return why there is not enough money to start a task; None where there is."""
+        until_ns, refused = self._refused.pop(spec.id, (0, None))
+        if until_ns > self._services.environment.monotonic_ns() and refused is not None:
+            self._refused[spec.id] = until_ns, refused
+            return refused
         scopes = [
             scope for scope in self._purse.scopes(worker, spec) if not self._has_no_cap(scope, spec)
         ]
@@ -59,8 +67,22 @@ class Money:
             return None
         if previous_token:
             await self.release([f"{attempt.spec.id}@{previous_token}"])
+        refusal = await self._reserve(attempt, worker)
+        if refusal is not None and refusal.balance.scope.kind == ledger_pb2.SCOPE_KIND_TASK:
+            await self._release_earlier(attempt)
+            refusal = await self._reserve(attempt, worker)
+            if refusal is not None:
+                until_ns = self._services.environment.monotonic_ns() + _REFUSED_NS
+                self._refused[attempt.spec.id] = until_ns, refusal.reason
+        return refusal
+
+    async def _reserve(
+        self, attempt: WorkerAttempt, worker: str
+    ) -> ledger_pb2.ReservationRefusal | None:
         scope = ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_TASK, id=attempt.spec.id)
-        left = _left(await self._cap(scope, attempt.spec.budget))
+        balance = await self._cap(scope, attempt.spec.budget)
+        # Calls of earlier attempts hold theirs until their outcome is known.
+        left = _left(balance) - balance.pending.nanos
         request = ledger_pb2.ReservationRequest(
             reservation_id=attempt.reservation_id,
             scopes=self._purse.scopes(worker, attempt.spec),
@@ -75,6 +97,14 @@ class Money:
             return result.refusal
         attempt.budget = result.reservation.amount
         return None
+
+    async def _release_earlier(self, attempt: WorkerAttempt) -> None:
+        """Give back what attempts hold whose end, and that of the next one, nobody has seen."""
+        request = queue_pb2.GetTaskRequest(project=self._project, task_id=attempt.spec.id)
+        task = (await self._services.insist(self._services.queue.GetTask, request)).task
+        tokens = [one.fencing_token for one in task.attempts if one.fencing_token < attempt.token]
+        if tokens:
+            await self.release([f"{attempt.spec.id}@{token}" for token in tokens[-_BATCH_MAX:]])
 
     async def rate_wait(self, grant_id: str, worker: Worker) -> common_pb2.Reason | None:
         """Take one request from the worker's buckets; return why that has to wait, if it does."""

@@ -190,6 +190,9 @@ class _StreamCall:
             self._error = rpc_error(
                 CoordError(grpc.StatusCode.CANCELLED, "CANCELLED", "the call was cancelled")
             )
+            # Who has gone reads nothing: to wait until there is room would be for ever.
+            while not self._pipe.outgoing.empty():
+                self._pipe.outgoing.get_nowait()
         await self._end()
 
     async def _end(self) -> None:

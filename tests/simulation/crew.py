@@ -1,0 +1,220 @@
+"""The workers of a whole simulation: the SDK's own, and what agents do in them."""
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import coord
+from coord.attempt import Attempt
+from coord.errors import CoordError
+from coord.identity import Identity
+from coord.task import TaskFailed, TaskReleased
+from coord.times import SECOND
+from coord.v1 import common_pb2, queue_pb2
+from coord_runtime.tokens import Kind
+
+from tests.simulation.git import Repository
+from tests.simulation.network import Machine
+from tests.simulation.plan import Plan
+from tests.simulation.world import PROJECT, World
+
+MODEL = "model"
+BUCKETS = ("key",)
+_PATHS = ("src/**", "src/a.py", "docs/*", "docs/b.md")
+_CRAWL = 6.0
+
+
+@dataclass
+class Said:
+    """What the workers of one history have said to one another.
+
+    Attributes:
+        sent: Recipients of the messages whose sending was acknowledged, by body.
+        heard: How often each process of a worker has read each body.
+    """
+
+    sent: dict[str, list[str]] = field(default_factory=dict)
+    heard: Counter[tuple[str, int, str]] = field(default_factory=Counter)
+
+    def missing(self) -> list[str]:
+        """Return the messages that have not been read."""
+        read = {(worker, body) for worker, _, body in self.heard}
+        return [
+            f"{body} to {worker}"
+            for body, workers in self.sent.items()
+            for worker in workers
+            if (worker, body) not in read
+        ]
+
+    def repeated(self) -> list[tuple[str, int, str]]:
+        """Return what one process has read more than once."""
+        return [what for what, count in self.heard.items() if count > 1]
+
+
+class Crew:
+    """All workers: starts them, lets them die, and does what their agents do.
+
+    Attributes:
+        said: Their messages.
+        machines: Those that run, by name.
+    """
+
+    def __init__(self, world: World, plan: Plan, repository: Repository | None) -> None:
+        self.said = Said()
+        self.machines: dict[str, Machine] = {}
+        self.calm = False
+        self._world = world
+        self._chance = world.chance
+        self._plan = plan
+        self._repository = repository
+        self._lives = 0
+        self._letters = 0
+
+    @property
+    def names(self) -> list[str]:
+        return [f"w{number}" for number in range(self._plan.workers)]
+
+    def start(self, name: str) -> None:
+        """Start a worker's process."""
+        self._lives += 1
+        machine = self.machines[name] = Machine(name)
+        machine.run(self._live(name, machine, self._lives))
+
+    def crash(self, name: str) -> None:
+        """Kill a worker's process."""
+        self._world.network.inject("worker crash", name)
+        self.machines.pop(name).die()
+
+    async def _live(self, name: str, machine: Machine, life: int) -> None:
+        """Work, and come back after a drain as an operator's supervisor would have it."""
+        world = self._world
+        identity = Identity("", world.token(Kind.WORKER, name), PROJECT, name)
+        while True:
+            worker = _Worker(
+                identity,
+                prefetch=0 if self._repository else self._chance.choice([0, 2]),
+                buckets=BUCKETS if "limits" in self._plan.kinds else (),
+                roles=["crew"],
+                environment=world.environment,
+            )
+            worker.on_acknowledged = self._acknowledged
+            worker.handler(lambda task, worker=worker: self._work(worker, name, task))  # type: ignore[misc]
+            reading = asyncio.create_task(self._read(worker, name, life))
+            try:
+                await worker.serve_on(world.network.channel("coordinator", identity.token, machine))
+            except CoordError as error:
+                world.network.note(f"{name} gave up: {error.reason}")
+            finally:
+                reading.cancel()
+            life = self._lives = self._lives + 1
+            await asyncio.sleep(self._chance.uniform(0.5, 5))
+
+    def _acknowledged(self, ref: common_pb2.AttemptRef) -> None:
+        if self._world.is_worked_at(ref):
+            what = f"{ref.task_id}@{ref.fencing_token} was acknowledged before it was on disk"
+            self._world.network.broken.append(what)
+
+    async def _read(self, worker: "_Worker", name: str, life: int) -> None:
+        while True:
+            message = await worker.receive()
+            self.said.heard[name, life, message.body] += 1
+
+    async def _work(self, worker: "_Worker", name: str, task: coord.Task) -> str:
+        """Be an agent: edit, ask, claim, spend, write, and end somehow."""
+        pace = _CRAWL if "crawl" in self._plan.kinds and self._chance.random() < 0.1 else 1.0
+        self._world.network.note(f"{name} begins {task.id}@{task.ref.fencing_token}")
+        for _ in range(self._chance.randint(1, 3)):
+            await asyncio.sleep(self._chance.uniform(0, 3.0 * pace))
+            self._edit(name, task)
+            await self._do_something(worker, task)
+        if not self.calm:
+            await self._fail(task)
+        return "done"
+
+    def _edit(self, name: str, task: coord.Task) -> None:
+        folder = self._repository and self._repository.folders.get(name)
+        if folder and self._chance.random() < 0.9:
+            folder.files |= {f"{task.id}@{task.ref.fencing_token}"}
+
+    async def _do_something(self, worker: "_Worker", task: coord.Task) -> None:
+        kinds = self._plan.kinds
+        doings: list[Any] = [self._progress]
+        doings += [self._claim] if "claims" in kinds else []
+        doings += [self._call] * 3 if kinds & {"budgets", "limits"} else []
+        doings += [self._conflicts] if self._repository else []
+        doings += [self._flood] if "floods" in kinds else []
+        if "messages" in kinds:
+            doings.append(lambda task: self._write(worker, task))
+        try:
+            await self._chance.choice(doings)(task)
+        except CoordError as error:
+            self._world.network.note(f"{task.id} was refused: {error.reason}")
+
+    async def _progress(self, task: coord.Task) -> None:
+        task.progress("on the way", self._chance.random())
+
+    async def _claim(self, task: coord.Task) -> None:
+        path, shared = self._chance.choice(_PATHS), self._chance.random() < 0.3
+        async with asyncio.timeout(60):
+            async with task.claim(path, shared=shared):
+                await asyncio.sleep(self._chance.uniform(0, 3))
+
+    async def _call(self, task: coord.Task) -> None:
+        """Call a model that uses what it said, less, or more; or that is too busy."""
+        tokens = self._chance.randint(1, 200)
+        async with task.admit(model=MODEL, input_tokens=tokens, max_output_tokens=tokens) as call:
+            await asyncio.sleep(self._chance.uniform(0, 2))
+            fate = self._chance.random()
+            if fate < 0.6:
+                call.settle(common_pb2.Usage(input_tokens=tokens, output_tokens=tokens // 2))
+            elif fate < 0.7:
+                call.give_back()
+            elif fate < 0.8 and not self.calm:
+                call.refused({"retry-after": str(self._chance.randint(1, 10))})
+
+    async def _conflicts(self, task: coord.Task) -> None:
+        await task.conflicts()
+
+    async def _flood(self, task: coord.Task) -> None:
+        self._world.network.inject("flood", task.id)
+        for _ in range(30):
+            task.progress("again", self._chance.random())
+
+    async def _write(self, worker: "_Worker", task: coord.Task) -> None:
+        self._letters += 1
+        body = f"letter {self._letters} of {task.id}"
+        to = {"worker": self._chance.choice(self.names)} if self._chance.random() < 0.7 else {}
+        self.said.sent[body] = await worker.send(body, **to)
+
+    async def _fail(self, task: coord.Task) -> None:
+        if "failures" not in self._plan.kinds:
+            return
+        fate = self._chance.random()
+        if fate < 0.25:
+            self._world.network.inject("failure", task.id)
+        if fate < 0.08:
+            raise TaskFailed("by chance")
+        if fate < 0.12:
+            raise TaskReleased("by chance")
+        if fate < 0.17:
+            later = datetime.fromtimestamp(self._world.environment.now_ns() / SECOND, UTC)
+            reason = queue_pb2.FAILURE_REASON_RATE_LIMITED
+            raise TaskFailed("limit", reason=reason, not_before=later + timedelta(seconds=5))
+        if fate < 0.22:
+            await asyncio.Event().wait()
+        if fate < 0.25:
+            raise RuntimeError("by chance")
+
+
+class _Worker(coord.Worker):
+    """Tells which ends of attempts were acknowledged."""
+
+    on_acknowledged: Any
+
+    async def _report(self, attempt: Attempt) -> None:
+        reported = attempt.outcome() is not None
+        await super()._report(attempt)
+        if reported:
+            self.on_acknowledged(attempt.task.ref)

@@ -1,0 +1,305 @@
+"""Faults to put in on purpose, each a piece of one module's source and what to put in its place."""
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A mistake that somebody might make.
+
+    Attributes:
+        name: Short, for the command line.
+        what: For the table.
+        module: Where.
+        old: What is right there.
+        new: What is put in its place.
+    """
+
+    name: str
+    what: str
+    module: str
+    old: str
+    new: str
+
+    def source(self) -> str:
+        """Return the module's source with the fault in it.
+
+        Raises:
+            ValueError: what is right is not there, or more than once.
+        """
+        spec = importlib.util.find_spec(self.module)
+        assert spec is not None
+        assert spec.origin is not None
+        text = Path(spec.origin).read_text()
+        if text.count(self.old) != 1:
+            raise ValueError(f"{self.name}: {self.old!r} is {text.count(self.old)} times there")
+        return text.replace(self.old, self.new)
+
+
+FAULTS = (
+    Fault(
+        "stale-report",
+        "the queue takes reports with any fencing token",
+        "coord_queue.reports",
+        "elif head.token == token and head.state in rule.states and worker in",
+        "elif head.state in rule.states and worker in",
+    ),
+    Fault(
+        "others-report",
+        "the queue takes reports of a worker on another's attempt",
+        "coord_queue.reports",
+        'head.state in rule.states and worker in ("", head.worker):',
+        "head.state in rule.states:",
+    ),
+    Fault(
+        "token-again",
+        "after a restart the queue gives fencing tokens that were given before",
+        "coord_queue.tokens",
+        'transaction.sql.execute("UPDATE tokens SET newest = ?", (written,))',
+        "pass",
+    ),
+    Fault(
+        "no-expiry",
+        "leases of lost workers never expire",
+        "coord_queue.lease_clock",
+        "if min(held.expires_ns, held.limit_ns) <= now_ns",
+        "if held.limit_ns <= now_ns",
+    ),
+    Fault(
+        "no-lease-after-start",
+        "the queue forgets the leases of before its restart",
+        "coord_queue.lease_clock",
+        "for one in live:\n            begun_ns",
+        "for one in ():\n            begun_ns",
+    ),
+    Fault(
+        "lost-dependent",
+        "a task that is done does not free its dependents",
+        "coord_queue.transitions",
+        "self._count_down([head.number for head, _ in done])",
+        "pass",
+    ),
+    Fault(
+        "no-abort",
+        "dependents of a cancelled task wait for it for ever",
+        "coord_queue.transitions",
+        "self._end([Ending(head, state, reason, message, attempts_used=used, workers_lost=lost)])\n"
+        "        self.abort_dependents(head)",
+        "self._end([Ending(head, state, reason, message, attempts_used=used, workers_lost=lost)])",
+    ),
+    Fault(
+        "silent-abort",
+        "tasks are aborted without an event",
+        "coord_queue.transitions",
+        "self._tell(doomed, aborted, reason, [message] * len(doomed))",
+        "pass",
+    ),
+    Fault(
+        "early-answer",
+        "stores answer before the commit",
+        "coord_runtime.database",
+        "            self._commits.put(group)\n\n    def _take",
+        "            for item in group.items:\n"
+        "                if not item.future.done() and item.error is None:\n"
+        "                    item.future.set_result(item.result)\n"
+        "            self._commits.put(group)\n\n    def _take",
+    ),
+    Fault(
+        "no-wake",
+        "operations that come while a commit is under way are not begun after it",
+        "coord_runtime.database",
+        "if self._waiting:\n            self._loop.call_soon(self._run_group)\n        else:",
+        "if not self._waiting:",
+    ),
+    Fault(
+        "cap-skipped",
+        "the ledger does not look at the cap of the project",
+        "coord_ledger.account",
+        "return min(self.caps.values(), key=lambda cap: cap.most - cap.posted, default=None)",
+        "return min((one for one in self.caps.values() if self.key[0] != 2),"
+        " key=lambda cap: cap.most - cap.posted, default=None)",
+    ),
+    Fault(
+        "settled-twice",
+        "a settlement that is repeated is posted again",
+        "coord_ledger.books",
+        'if held.state == "SETTLED" and held.actual == actual.nanos:\n            return result',
+        'if held.state == "SETTLED":\n'
+        "            self._post(self._entry(self.new_id(), held.keys, actual, settlement.usage,"
+        " held.reservation_id), held)\n            return result",
+    ),
+    Fault(
+        "pending-kept",
+        "what a reservation held stays pending once it has ended",
+        "coord_ledger.books",
+        "account.pending -= held.held",
+        "pass",
+    ),
+    Fault(
+        "balance-off",
+        "an entry is posted, but not to the balance",
+        "coord_ledger.account",
+        "self.posted += nanos\n        for cap",
+        "for cap",
+    ),
+    Fault(
+        "warned-twice",
+        "that a cap is reached is told with each cost",
+        "coord_ledger.account",
+        "cap.exceeded = True",
+        "pass",
+    ),
+    Fault(
+        "full-after-crash",
+        "after a crash the limiter's buckets are full",
+        "coord_limiter.ahead",
+        "level = min(full, record.level + rate * valid_ns) - record.ahead",
+        "level = full",
+    ),
+    Fault(
+        "clock-refill",
+        "while it is down, a bucket fills by the wall clock alone",
+        "coord_limiter.ahead",
+        "return min(wall_ns, monotonic_ns) if monotonic_ns >= 0 else wall_ns",
+        "return wall_ns",
+    ),
+    Fault(
+        "free-tokens",
+        "a grant is charged to the requests of a bucket only",
+        "coord_limiter.meter",
+        "self._sum -= units * GRAINS\n        self._serials",
+        "self._sum -= GRAINS if units == 1 else 0\n        self._serials",
+    ),
+    Fault(
+        "twice-given-back",
+        "what a settled call did not use is given back to its bucket twice",
+        "coord_limiter.grants",
+        "gauge.meter.close(self.serial, self.excess(gauge, actual))",
+        "gauge.meter.close(self.serial, 2 * self.excess(gauge, actual))",
+    ),
+    Fault(
+        "claims-meet",
+        "a claim does not wait for those that it meets",
+        "coord_coordinator.claim_line",
+        "self._insert(entry, blockers)\n        for passed in meeting:",
+        "blockers = []\n        self._insert(entry, blockers)\n        for passed in meeting:",
+    ),
+    Fault(
+        "claim-kept",
+        "the claims of an attempt that has ended stay",
+        "coord_coordinator.claims",
+        "await self._end_all(of_attempt, pb.CLAIM_STATE_RELEASED)",
+        "pass",
+    ),
+    Fault(
+        "session-claim-kept",
+        "the claims of a worker that has gone stay",
+        "coord_coordinator.claims",
+        "told = [one for one in self._line.of(holder) if one.told]",
+        "told: list[Entry] = []",
+    ),
+    Fault(
+        "claim-token-again",
+        "after a restart the coordinator gives claims' tokens that were given before",
+        "coord_coordinator.claims",
+        "self._line = ClaimLine(last_token)",
+        "self._line = ClaimLine()",
+    ),
+    Fault(
+        "mail-dropped",
+        "messages that are not delivered are dropped at a restart",
+        "coord_coordinator.mail",
+        "for letter in self._store.letters():",
+        "for letter in ():",
+    ),
+    Fault(
+        "early-acknowledgement",
+        "the coordinator acknowledges what a worker says when it comes",
+        "coord_coordinator.streams",
+        "await self._handle(self._worker, request)\n            self._worker.session.note_handled"
+        "(request.sequence)",
+        "self._worker.session.note_handled(request.sequence)\n"
+        "            await self._handle(self._worker, request)",
+    ),
+    Fault(
+        "number-twice",
+        "what a worker says again is handled again, and its numbers are not compared",
+        "coord_coordinator.session",
+        "if request.sequence <= self._received:\n            return False\n"
+        "        if request.sequence != self._received + 1:",
+        "if False:",
+    ),
+    Fault(
+        "not-said-again",
+        "a worker does not say again what was not acknowledged",
+        "coord.outbox",
+        "self._written = 0\n        if not resumed:",
+        "if not resumed:",
+    ),
+    Fault(
+        "lost-assignment",
+        "an attempt that did not reach its worker is not given back",
+        "coord_coordinator.adoption",
+        "await self._disown(worker, task, attempt)",
+        "self._fleet.give(worker, attempt)",
+    ),
+    Fault(
+        "kept-stopped",
+        "a project that was resumed is stopped again by a restart",
+        "coord_coordinator.halt",
+        'await self._set("", "RESUMED")',
+        "pass",
+    ),
+    Fault(
+        "untested-tree",
+        "a red run counts as a green one",
+        "coord_integrator.merge_queue",
+        "evidence.ended(trial, passed=run.passed)",
+        "evidence.ended(trial, passed=True)",
+    ),
+    Fault(
+        "stale-green",
+        "a tree counts as green that was never tested",
+        "coord_integrator.verdicts",
+        "return self._store.is_green(tree, command, self._checker.environment)",
+        'return "," in tree',
+    ),
+    Fault(
+        "lease-unasked",
+        "a change lands without asking for its lease",
+        "coord_integrator.landing",
+        "if await self._end_stale(rows):",
+        "if False:",
+    ),
+    Fault(
+        "landing-forgotten",
+        "a landing that a crash has cut off is not finished",
+        "coord_integrator.landing",
+        "for rows in begun.values():\n            await self._finish(rows)",
+        "return",
+    ),
+    Fault(
+        "report-dropped",
+        "the queue is told once how a change has ended, whether it hears it or not",
+        "coord_integrator.leases",
+        "            error = await self._queue.report(report)",
+        "            await self._store.drop_reports([number])\n"
+        "            error = await self._queue.report(report)",
+    ),
+    Fault(
+        "unkept-work",
+        "a worktree is reset without keeping what is in it",
+        "coord_integrator.attempts",
+        "await self._clear(row, tip)\n        branch",
+        "branch",
+    ),
+    Fault(
+        "unchecked-worktree",
+        "a worker may submit a worktree that serves another attempt",
+        "coord_integrator.attempts",
+        "or (row.fence, row.fence_task) != named:",
+        "or False:",
+    ),
+)
