@@ -1,13 +1,19 @@
 """Who could run a task, and why nobody does."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from coord.v1 import claims_pb2, limiter_pb2
+from coord.errors import unavailable
+from coord.times import SECOND
+from coord.v1 import claims_pb2, limiter_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
+from coord_coordinator import service
+from coord_queue.service import QueueService
 
-from tests.coordinator_rig import FLAGS, SERVICES, Fleet, spec
+from tests.coordinator_rig import FLAGS, SERVICES, Fleet, ref, spec
 from tests.serving import PROJECT, served
 
 
@@ -86,3 +92,32 @@ async def test_what_holds_the_task_back_holds_for_workers_that_have_room(fleet: 
     await fleet.until_held("b", "RATE_LIMITED")
     (candidate,) = (await _explained(fleet, "b")).candidates
     assert (candidate.eligible, candidate.reason.code) == (False, "RATE_LIMITED")
+
+
+async def test_who_has_reported_the_end_is_not_at_work_though_the_start_cannot_be_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full: list[str] = []
+    start = QueueService.start_tasks
+
+    async def start_if_there_is_room(self: QueueService, request: Any, call: Any) -> Any:
+        if full:
+            raise unavailable("STORE_FAILED", full[0], retry_after_ns=SECOND)
+        return await start(self, request, call)
+
+    monkeypatch.setattr(QueueService, "start_tasks", start_if_there_is_room)
+    monkeypatch.setattr(service, "full_disk", lambda *_: "".join(full))
+    async with served(SERVICES, tmp_path, "grpc", flags=FLAGS) as running:
+        fleet = Fleet(running)
+        worker = await fleet.worker("w")
+        await fleet.add(spec("a"))
+        attempt = ref(await worker.hear("assigned"))
+        full.append("no room")
+        await worker.say(started=pb.Started(attempt=attempt))
+        assert "DISK_FULL" not in await fleet.why("a")
+        await worker.say(complete=pb.Complete(attempt=attempt))
+        async with asyncio.timeout(10):
+            while (await fleet.why("a"))[:1] != ["DISK_FULL"]:
+                await asyncio.sleep(0.01)
+        full.clear()
+        await fleet.until("a", queue_pb2.TASK_STATE_COMPLETE)

@@ -1,12 +1,14 @@
 """Changes tested together and beside one another, in which order, and what an operator can say."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import grpc.aio
 import pytest
 from coord.errors import from_rpc
-from coord.v1 import integrator_pb2, queue_pb2
+from coord.v1 import common_pb2, integrator_pb2, queue_pb2
+from coord_integrator.claimed import Claimed
 
 from tests.integrator_rig import CHECK, PROJECT, Rig, commit, git, park, rig_at, running, write
 
@@ -40,6 +42,37 @@ def runs_of(changes: dict[str, integrator_pb2.Change]) -> list[integrator_pb2.Ch
     """Return the runs with any of the changes, each once, oldest first."""
     found = {run.started_at.ToNanoseconds(): run for one in changes.values() for run in one.runs}
     return [found[at] for at in sorted(found)]
+
+
+async def test_what_comes_while_claims_are_asked_for_is_not_tested_unasked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def hold_back(
+        self: Claimed, changes: Sequence[integrator_pb2.Change], tip: str
+    ) -> dict[str, common_pb2.Reason]:
+        del self, tip
+        if changes:
+            asked.set()
+            await answer.wait()
+        claimed = common_pb2.Reason(code="CLAIMED")
+        return {one.change_id: claimed for one in changes if one.attempt.task_id == "b"}
+
+    monkeypatch.setattr(Claimed, "hold_back", hold_back)
+    async with running(rig_at(tmp_path)) as rig:
+        park(rig.repo)
+        await rig.begin("w-b", "b")
+        await rig.work("w-a", "a", {"a.txt": "x\n"})
+        await asked.wait()
+        write(tmp_path / "state" / "worktrees" / "w-b", {"b.txt": "x\n"})
+        await rig.submit("w-b", "b")
+        answer.set()
+        change = await rig.ended("a")
+        held = await rig.change("b")
+
+    assert change.state == LANDED
+    assert (held.state, list(held.runs)) == (integrator_pb2.CHANGE_STATE_QUEUED, [])
 
 
 async def test_changes_that_are_green_together_land_by_one_run(tmp_path: Path) -> None:

@@ -58,6 +58,14 @@ class Reports:
         self._starts = Batches(self._start_all)
         self._completions = Batches(self._complete_all)
 
+    def hear(self, worker: Worker, request: pb.ConnectRequest) -> None:
+        """Note that an attempt ends; what its worker said before may still wait for its effect."""
+        kind = str(request.WhichOneof("message"))
+        if kind in _LAST:
+            attempt = worker.attempts.get(getattr(request, kind).attempt.fencing_token)
+            if attempt is not None:
+                attempt.ending = True
+
     async def handle(self, worker: Worker, request: pb.ConnectRequest) -> None:
         """Give a numbered message its effect; on return that is on disk."""
         kind = request.WhichOneof("message")
@@ -76,7 +84,7 @@ class Reports:
                 await self._spent_late(worker, message)
             worker.revoke(message.attempt, "the attempt is not this worker's (any more)")
             return
-        attempt.ending = kind in _LAST
+        attempt.ending = attempt.ending or kind in _LAST
         if kind == "complete" and self._fleet.breaker.succeed(worker.name):
             await self._fleet.tell(worker, "BREAKER_CLOSED", "it has completed a task again")
         if kind in _ANSWERED:

@@ -240,6 +240,7 @@ class Streams:
         # Before it counts as received: who is cut off while it waits says it again.
         await inbox.room()
         if session.receive(request):
+            self._reports.hear(worker, request)
             inbox.put(request)
 
     async def _leave(self, worker: Worker) -> None:

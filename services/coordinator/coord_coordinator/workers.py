@@ -30,7 +30,7 @@ class WorkerAttempt:
         progress_stored: Whether the queue knows `progress`.
         started: Whether its worker has been told of it.
         running: Whether its worker has begun it.
-        ending: Whether its last report is being passed on: what the queue says of it is old news.
+        ending: Whether its last report has come: what the queue says of it is old news.
         overspent: Whether the worker was told to stop it for its costs.
         calls: The ids of its calls whose costs are part of `spent`.
     """

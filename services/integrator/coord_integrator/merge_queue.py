@@ -85,6 +85,8 @@ class MergeQueue:
         self._ageing_ns = ageing_ns
         self._hold_back = hold_back
         self._held: Held = {}
+        # What came while that was asked waits for the next step.
+        self._asked: frozenset[str] = frozenset()
         self._evidence: Evidence | None = None
         # The change that each of these conflicts with, and waits for.
         self._behind: dict[str, str] = {}
@@ -149,8 +151,9 @@ class MergeQueue:
         evidence = await self._evidence_on(standing)
         for trial, run in parts.slots.harvest():
             evidence.ended(trial, passed=run.passed)
-        changes = [row.change for row in self._waiting().values()]
-        self._held = await self._hold_back(changes, standing.tip)
+        waiting = self._waiting()
+        self._held = await self._hold_back([row.change for row in waiting.values()], standing.tip)
+        self._asked = frozenset(waiting)
         return await self._advance(evidence, standing)
 
     async def _evidence_on(self, standing: Standing) -> Evidence:
@@ -288,10 +291,14 @@ class MergeQueue:
                 estimates.risk(change.category),
                 urgent=change.urgent,
                 barrier=change.barrier,
-                held=change.change_id in self._behind or change.change_id in self._held,
+                held=self._is_held(change.change_id),
             )
             for change in changes
         ]
+
+    def _is_held(self, change_id: str) -> bool:
+        unasked = change_id not in self._asked
+        return unasked or change_id in self._behind or change_id in self._held
 
     def _rates(self) -> Rates:
         return rates(*self._parts.store.run_counts())
