@@ -1,5 +1,6 @@
 """Snapshots: everything that git does not ignore, and nothing of the worktree's own touched."""
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -158,3 +159,15 @@ async def test_deletions_and_links_are_kept(desk: Desk) -> None:
     shown = desk.show(await desk.capture())
     assert "a.txt" not in shown
     assert shown["link"] == "nowhere"
+
+
+async def test_what_says_how_files_are_read_is_copied_by_many_at_once(tmp_path: Path) -> None:
+    repo, own = make_repository(tmp_path / "repo"), tmp_path / "own"
+    own.mkdir()
+    write(repo, {".git/info/attributes": "*.txt text\n"})
+    repository = await Repository.open(repo, own)
+    for number in range(20):
+        info = tmp_path / f"info-{number}"
+        copies = (asyncio.to_thread(repository.copy_info, info) for _ in range(8))
+        await asyncio.gather(*copies)
+        assert sorted(path.name for path in info.iterdir()) == ["attributes", "exclude"]

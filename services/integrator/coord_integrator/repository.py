@@ -7,6 +7,7 @@ can break it; and no configuration that an agent can write has a say in it.
 
 import asyncio
 import os
+import threading
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -293,6 +294,7 @@ def _copy_if_other(source: Path, target: Path, more: bytes = b"") -> None:
     if target.is_file() and target.read_bytes() == content:
         return
     target.parent.mkdir(exist_ok=True)
-    fresh = target.with_suffix(".new")
+    # Several threads may do the same at once.
+    fresh = target.with_suffix(f".{threading.get_ident()}")
     fresh.write_bytes(content)
     os.replace(fresh, target)  # noqa: PTH105 - it is atomic, and says so
