@@ -156,7 +156,8 @@ async def test_where_not_all_fits_a_call_gets_as_many_tokens_as_there_is_money_f
 
 
 async def test_who_waits_for_tokens_holds_no_money(fleet: Fleet) -> None:
-    await _limit(fleet, "model/m", requests=(600, 1))
+    # A second, in which to see that it waits.
+    await _limit(fleet, "model/m", requests=(60, 1))
     await _admit(fleet, _asked())
     held = await _money(fleet)
     waiting = asyncio.create_task(_wait_for_call(fleet, _asked("2")))

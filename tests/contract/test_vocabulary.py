@@ -163,7 +163,7 @@ async def _a_deadlock_is_refused(fleet: Fleet) -> None:
 
 @shows(said="rate_request rate_settlement", heard="rate_grant rate_wait")
 async def _a_call_waits_for_its_bucket(fleet: Fleet) -> None:
-    tokens = limiter_pb2.RateLimit(per_minute=60_000, burst=100)
+    tokens = limiter_pb2.RateLimit(per_minute=6_000, burst=100)
     await fleet.limiter.ConfigureBucket(
         limiter_pb2.ConfigureBucketRequest(
             project=PROJECT, name="key", limits=limiter_pb2.BucketLimits(tokens=tokens)
