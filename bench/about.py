@@ -26,7 +26,7 @@ class About:
     """A machine and what was installed on it.
 
     Attributes:
-        when: When the run began, UTC.
+        when: When the run ended, UTC.
         commit: What of Coord was measured; ends with `+` where files had been changed since.
         machine: Cores, processor and system.
         load: The load average at the beginning and at the end.

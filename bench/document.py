@@ -31,8 +31,8 @@ def main() -> None:
     for path in _OUT.glob("*.json"):
         shutil.copy(path, _KEPT)
     suites = {path.stem: json.loads(path.read_text()) for path in sorted(_KEPT.glob("*.json"))}
-    # The same bytes for the same figures.
-    mpl.rcParams["svg.hashsalt"] = "coord"
+    # The same bytes for the same figures, and text as text.
+    mpl.rcParams.update({"svg.hashsalt": "coord", "svg.fonttype": "none"})
     for name, run in suites.items():
         _draw(name, run["rows"])
 
