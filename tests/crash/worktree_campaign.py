@@ -38,6 +38,7 @@ _ACTS_MAX = 8
 _STEPS_MAX = 16
 _AFTER_S = 0.2
 _HISTORY_S = 600
+_TELL_EVERY = 25
 # A fork of a process that has imported everything: services start within milliseconds.
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["tests.integrator_rig"])
@@ -211,18 +212,23 @@ def main() -> int:
     parser.add_argument("--histories", type=int, default=500)
     parser.add_argument("--first", type=int, default=0)
     options = parser.parse_args()
-    wrong, kills, acts = 0, 0, Counter[str]()
+    tally = {"histories": 0, "wrong": 0, "kills": 0}
+    acts = Counter[str]()
     for seed in range(options.first, options.first + options.histories):
         folder = Path(tempfile.mkdtemp(prefix="coord-worktrees-"))
         history, problems = run(folder, seed)
-        kills, acts = kills + history.kills, acts + history.acts
-        wrong += bool(problems)
+        acts += history.acts
+        tally["histories"] += 1
+        tally["wrong"] += bool(problems)
+        tally["kills"] += history.kills
         if problems:
             _tell({"seed": seed, "folder": str(folder), "problems": problems})
         else:
             shutil.rmtree(folder)
-    _tell({"histories": options.histories, "wrong": wrong, "kills": kills, "acts": acts})
-    return 1 if wrong else 0
+        if tally["histories"] % _TELL_EVERY == 0:
+            _tell(dict(tally))
+    _tell({**tally, "acts": acts})
+    return 1 if tally["wrong"] else 0
 
 
 def _tell(row: dict[str, object]) -> None:
