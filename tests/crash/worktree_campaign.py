@@ -12,6 +12,7 @@ import logging
 import multiprocessing
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -142,7 +143,9 @@ class History:
             case "remove":
                 await self._rig.teardown(worker)
             case "collect":
-                git(self._rig.repo, "gc", "-q", "--prune=now")
+                # Git refuses where it collects already.
+                with suppress(subprocess.CalledProcessError):
+                    git(self._rig.repo, "gc", "-q", "--prune=now")
 
     def _next_task(self) -> str:
         return f"t{next(self._tasks)}"
