@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import coord
@@ -100,7 +101,7 @@ class Crew:
                 environment=world.environment,
             )
             worker.on_acknowledged = self._acknowledged
-            worker.handler(lambda task, worker=worker: self._work(worker, name, task))  # type: ignore[misc]
+            worker.handler(partial(self._work, worker, name))
             reading = asyncio.create_task(self._read(worker, name, life))
             try:
                 await worker.serve_on(world.network.channel("coordinator", identity.token, machine))
