@@ -22,7 +22,7 @@ AGENT = shlex.join([sys.executable, "-B", str(HERE / "refactor.py")])
 # Loading plugins and rewriting asserts takes longer than the tests.
 PYTEST = [sys.executable, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--assert=plain"]
 # The runs are made once for all tests: they must not be spread over several processes.
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("real projects")]
+pytestmark = [pytest.mark.timeout(400), pytest.mark.xdist_group("real projects")]
 COST_USD = 0.01
 HOPELESS = "hopeless"
 
