@@ -1,15 +1,16 @@
 """Looks at every answer and at all disks while a simulation runs, for what must not be."""
 
-from collections import Counter, defaultdict, deque
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from coord.times import duration_ns
 from coord.v1 import coordinator_pb2, integrator_pb2, ledger_pb2, limiter_pb2, queue_pb2
 from coord_runtime.event_log import events_after
 
 from tests.simulation.checkers import ClaimChecker, HistoryChecker
 from tests.simulation.git import Repository
+from tests.simulation.money import Money
+from tests.simulation.rates import Rates
 from tests.simulation.world import PROJECT, World
 
 _OVER = {
@@ -27,9 +28,6 @@ _EVENTS: dict[str, Any] = {
     "limiter": limiter_pb2.LimiterEvent,
     "queue": queue_pb2.QueueEvent,
 }
-_PROJECT = (int(ledger_pb2.SCOPE_KIND_PROJECT), PROJECT)
-# A grant leaves the limiter a little later than it is given.
-_GRANT_S = 0.1
 
 
 class Watch:
@@ -48,8 +46,8 @@ class Watch:
         self._world = world
         self._repository = repository
         self._seen: Counter[str] = Counter()
-        self._money = _Money(world)
-        self._rates = _Rates(world)
+        self._money = Money(world)
+        self._rates = Rates(world)
         self._takers: dict[str, Callable[[Any], None]] = {
             "coordinator": self._take_coordinator,
             "integrator": self._take_integrator,
@@ -190,114 +188,6 @@ class Watch:
         name = request.message.message_id
         if name and not self._has("coordinator", query, name):
             yield name
-
-
-class _Money:
-    """Entries, balances and caps."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._posted: Counter[tuple[int, str]] = Counter()
-        self._entries: dict[str, None] = {}
-        self._told: dict[tuple[object, ...], None] = {}
-        self._spent: Counter[str] = Counter()
-
-    def take(self, event: ledger_pb2.LedgerEvent) -> None:
-        match event.WhichOneof("kind"):
-            case "cost_posted":
-                self._post(event.cost_posted.entry)
-            case "budget_warned" | "budget_exceeded" as kind:
-                told = getattr(event, kind)
-                scope, threshold = told.balance.scope, getattr(told, "threshold", 1.0)
-                caps = tuple(one.cap.nanos for one in told.balance.budgets)
-                key = (kind, scope.kind, scope.id, told.window, threshold, caps)
-                assert key not in self._told, f"told twice: {key}"
-                self._told[key] = None
-
-    def check(self) -> None:
-        """Compare entries with balances, and balances with caps."""
-        ledger = self._world.disk("ledger")
-        rows = ledger.execute("SELECT kind, id, posted, pending FROM scopes").fetchall()
-        pending = {(kind, name): held for kind, name, _, held in rows}
-        for kind, name, posted, _ in rows:
-            assert posted == self._posted[kind, name], f"entries of {name} are its balance"
-        query = "SELECT sum(held), sum(max(0, drawn - amount)) FROM reservations"
-        held, over = (one or 0 for one in ledger.execute(query).fetchone())
-        assert pending.get(_PROJECT, 0) == held, f"what is held of {held} is pending"
-        over += self._spent[""]
-        for kind, name, most, posted in ledger.execute(
-            "SELECT kind, id, most, posted FROM budgets"
-        ):
-            held = posted + pending[kind, name]
-            assert held <= most + over, f"the cap {most} of {name} is passed: {held}"
-
-    def _post(self, entry: ledger_pb2.LedgerEntry) -> None:
-        assert entry.entry_id not in self._entries, f"posted twice: {entry.entry_id}"
-        self._entries[entry.entry_id] = None
-        self._spent[entry.reservation_id] += entry.amount.nanos
-        for scope in entry.scopes:
-            self._posted[scope.kind, scope.id] += entry.amount.nanos
-
-
-class _Rates:
-    """What the limiter has granted: in any window at most the burst and what has come since."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._limits: dict[tuple[str, str], tuple[int, int]] = {}
-        self._grants: dict[str, tuple[str, ...]] = {}
-        self._amounts: dict[tuple[str, str], int] = {}
-        self._times: defaultdict[tuple[str, str], deque[tuple[float, str]]]
-        self._times = defaultdict(deque)
-
-    def configured(self, request: Any, _: Any) -> Iterator[str]:
-        for dimension, limit in request.limits.ListFields():
-            bounds = (limit.per_minute, limit.burst)
-            self._limits[request.name, dimension.name] = bounds
-        return iter(())
-
-    def granted(self, request: Any, answer: Any) -> Iterator[str]:
-        now_s = self._world.environment.monotonic_ns() / 1e9
-        for asked, result in zip(request.requests, answer.results, strict=True):
-            if result.HasField("wait"):
-                assert duration_ns(result.wait.retry_after) >= 0
-            if not result.HasField("grant") or asked.grant_id in self._grants:
-                continue
-            self._grants[asked.grant_id] = tuple(asked.buckets)
-            for dimension, units in asked.estimate.ListFields():
-                self._amounts[asked.grant_id, dimension.name] = units
-                for bucket in asked.buckets:
-                    self._times[bucket, dimension.name].append((now_s, asked.grant_id))
-        yield from self._passed(now_s)
-
-    def settled(self, request: Any, _: Any) -> Iterator[str]:
-        for one in request.settlements:
-            self._lower(one.grant_id, one.actual)
-        return iter(())
-
-    def released(self, request: Any, _: Any) -> Iterator[str]:
-        for grant_id in request.grant_ids:
-            self._lower(grant_id, limiter_pb2.Quantities())
-        return iter(())
-
-    def _lower(self, grant_id: str, actual: limiter_pb2.Quantities) -> None:
-        for dimension in ("requests", "tokens", "input_tokens", "output_tokens"):
-            key = (grant_id, dimension)
-            if key in self._amounts:
-                self._amounts[key] = min(self._amounts[key], getattr(actual, dimension))
-
-    def _passed(self, now_s: float) -> Iterator[str]:
-        """Yield the buckets of which more was granted in a window that ends now."""
-        for (bucket, dimension), (per_minute, burst) in self._limits.items():
-            total = 0
-            for at_s, grant_id in reversed(self._times[bucket, dimension]):
-                total += self._amounts[grant_id, dimension]
-                most = burst + per_minute * (now_s - at_s + _GRANT_S) / 60
-                if total > most:
-                    yield f"{total} {dimension} of {bucket} in {now_s - at_s:.1f} s"
-                    break
-                if now_s - at_s > 120:
-                    break
 
 
 def done(state: int | None) -> bool:
