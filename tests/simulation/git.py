@@ -6,7 +6,7 @@ killed.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -60,7 +60,10 @@ class Truth:
 
 
 class DrawnTruth(Truth):
-    """Faults of changes that nobody knows beforehand: each is drawn from its name."""
+    """Faults of changes that nobody knows beforehand: each is drawn from its name.
+
+    What an attempt changes bit by bit, such as `t1@7.1` and `t1@7.2`, is of one kind.
+    """
 
     def __init__(
         self, seed: int, *, bad: float, clash: float, conflict: float, flake: float
@@ -70,13 +73,17 @@ class DrawnTruth(Truth):
         self._drawn = cache(lambda what, name: crc32(f"{seed}/{what}/{name}".encode()) / 2**32)
 
     def is_bad(self, change: str) -> bool:
-        return change in self.bad or self._drawn("bad", change) < self._shares["bad"]
+        return change in self.bad or self._drawn("bad", _work(change)) < self._shares["bad"]
 
     def clash(self, one: str, other: str) -> bool:
-        return self._drawn("clash", _pair(one, other)) < self._shares["clash"]
+        return self._differ("clash", one, other)
 
     def conflict(self, one: str, other: str) -> bool:
-        return self._drawn("conflict", _pair(one, other)) < self._shares["conflict"]
+        return self._differ("conflict", one, other)
+
+    def _differ(self, what: str, one: str, other: str) -> bool:
+        works = _work(one), _work(other)
+        return works[0] != works[1] and self._drawn(what, _pair(*works)) < self._shares[what]
 
 
 @dataclass
@@ -105,9 +112,11 @@ class Repository:
         folders: The worktrees by worker.
         kept: The commits under wip refs.
         broken: Promises that were seen broken.
+        unleased: Says which of the changes that land lacked their lease, as far as somebody looks.
     """
 
     def __init__(self, truth: Truth) -> None:
+        self.unleased: Callable[[Iterable[str]], list[str]] = lambda _: []
         self.truth = truth
         self.contents: dict[str, frozenset[str]] = {"root": frozenset()}
         self.parents: dict[str, str] = {}
@@ -144,7 +153,9 @@ class Repository:
             return False
         if not self.truth.is_sound(self.contents[new]):
             self.broken.append(f"the target is red: {sorted(self.contents[new])}")
-        self.landings += sorted(self.contents[new] - self.contents[self.at])
+        landing = sorted(self.contents[new] - self.contents[self.at])
+        self.broken += self.unleased(landing)
+        self.landings += landing
         self.at = new
         return True
 
@@ -292,6 +303,10 @@ class FakeCheckout:
     async def follow(self, standing: Standing) -> bool:
         del standing
         return False
+
+
+def _work(change: str) -> str:
+    return change.partition(".")[0]
 
 
 def _pair(one: str, other: str) -> str:

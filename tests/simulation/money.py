@@ -1,20 +1,26 @@
 """What must hold of money while a simulation runs: entries, balances, caps and reservations."""
 
 from collections import Counter
+from collections.abc import Mapping
 
-from coord.v1 import ledger_pb2
+from coord.v1 import common_pb2, ledger_pb2
 
 from tests.simulation.world import PROJECT, World
 
+_TASK = int(ledger_pb2.SCOPE_KIND_TASK)
 _PROJECT = (int(ledger_pb2.SCOPE_KIND_PROJECT), PROJECT)
 
 
 class Money:
-    """Entries, balances and caps."""
+    """Entries, balances and caps.
+
+    Attributes:
+        posted: The sum of the entries of each scope.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._posted: Counter[tuple[int, str]] = Counter()
+        self.posted: Counter[tuple[int, str]] = Counter()
         self._entries: dict[str, None] = {}
         self._told: dict[tuple[object, ...], None] = {}
         self._spent: Counter[str] = Counter()
@@ -37,7 +43,10 @@ class Money:
         rows = ledger.execute("SELECT kind, id, posted, pending FROM scopes").fetchall()
         pending = {(kind, name): held for kind, name, _, held in rows}
         for kind, name, posted, _ in rows:
-            assert posted == self._posted[kind, name], f"entries of {name} are its balance"
+            assert posted == self.posted[kind, name], f"entries of {name} are its balance"
+        query = "SELECT reservation_id, drawn, actual FROM reservations WHERE drawn > actual"
+        for name, drawn, actual in ledger.execute(query):
+            raise AssertionError(f"{name} was settled with {actual}, and {drawn} is posted")
         query = "SELECT sum(held), sum(max(0, drawn - amount)) FROM reservations"
         held, over = (one or 0 for one in ledger.execute(query).fetchone())
         assert pending.get(_PROJECT, 0) == held, f"what is held of {held} is pending"
@@ -48,9 +57,28 @@ class Money:
             held = posted + pending[kind, name]
             assert held <= most + over, f"the cap {most} of {name} is passed: {held}"
 
+    def check_end(self, told: Mapping[str, int]) -> None:
+        """Compare what is left when everything is done.
+
+        Args:
+            told: What agents have told of their costs themselves, in nanos by task.
+        """
+        for task_id, nanos in told.items():
+            posted = self.posted[_TASK, task_id]
+            assert nanos <= posted, f"{task_id} has told of {nanos}, and {posted} is posted"
+        if "integrator" in self._world.names:
+            self._check_changes()
+
+    def _check_changes(self) -> None:
+        changes = self._world.disk("integrator").execute("SELECT change_id, cost FROM changes")
+        for change_id, body in changes:
+            cost = common_pb2.Money.FromString(body).nanos
+            posted = self.posted[_TASK, change_id.partition("@")[0]]
+            assert cost <= posted, f"{change_id} has cost {cost}, of its task {posted} is posted"
+
     def _post(self, entry: ledger_pb2.LedgerEntry) -> None:
         assert entry.entry_id not in self._entries, f"posted twice: {entry.entry_id}"
         self._entries[entry.entry_id] = None
         self._spent[entry.reservation_id] += entry.amount.nanos
         for scope in entry.scopes:
-            self._posted[scope.kind, scope.id] += entry.amount.nanos
+            self.posted[scope.kind, scope.id] += entry.amount.nanos

@@ -290,6 +290,7 @@ class Operators:
             task_id=task_id, fencing_token=self._chance.choice([token, token, token + 1])
         )
         lies = [self._fail_other, self._renew_other, self._claim_other, self._fail_ended]
+        lies += [self._submit_ended] if self._repository else []
         asked = self._chance.choice(lies)
         self._world.network.inject("lie", f"{asked.__name__} {task_id}@{ref.fencing_token}")
         try:
@@ -321,6 +322,26 @@ class Operators:
         failure = queue_pb2.Failure(attempt=ended, reason=queue_pb2.FAILURE_REASON_AGENT_CRASHED)
         request = queue_pb2.FailTasksRequest(project=PROJECT, failures=[failure])
         return not (await self._insist(self._queue.FailTasks, request)).results[0].HasField("error")
+
+    async def _submit_ended(self, _: Any, __: str, ___: common_pb2.AttemptRef) -> bool:
+        """Submit, likewise, for an attempt that has ended what its worker does since."""
+        integrator = self._world.disk("integrator")
+        worktrees = integrator.execute("SELECT worker, fence FROM worktrees").fetchall()
+        submitted = {name for (name,) in integrator.execute("SELECT change_id FROM changes")}
+        query = "SELECT id, attempts.token FROM attempts JOIN tasks ON number = task"
+        ended = [
+            (worker, task_id, token)
+            for worker, fence in worktrees
+            for task_id, token in self._world.disk("queue").execute(query)
+            if token < fence and f"{task_id}@{token}" not in submitted
+        ]
+        if not ended:
+            return False
+        worker, task_id, token = self._chance.choice(ended)
+        ref = common_pb2.AttemptRef(task_id=task_id, fencing_token=token)
+        request = integrator_pb2.SubmitChangeRequest(project=PROJECT, worker=worker, attempt=ref)
+        await self._insist(self._integrator.SubmitChange, request)
+        return True
 
     async def _claim_other(self, _: Any, name: str, ref: common_pb2.AttemptRef) -> bool:
         token = self._world.token(Kind.WORKER, name)

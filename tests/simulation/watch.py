@@ -1,9 +1,10 @@
 """Looks at every answer and at all disks while a simulation runs, for what must not be."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from coord.times import SECOND
 from coord.v1 import coordinator_pb2, integrator_pb2, ledger_pb2, limiter_pb2, queue_pb2
 from coord_runtime.event_log import events_after
 
@@ -21,6 +22,8 @@ _OVER = {
     integrator_pb2.CHANGE_STATE_STALE,
 }
 _DONE = {integrator_pb2.CHANGE_STATE_EMPTY, integrator_pb2.CHANGE_STATE_LANDED}
+# The answer's way to the integrator, and the move itself.
+_LEASED_S = 1.0
 _EVENTS: dict[str, Any] = {
     "coordinator": coordinator_pb2.CoordinatorEvent,
     "integrator": integrator_pb2.IntegratorEvent,
@@ -36,22 +39,25 @@ class Watch:
     Attributes:
         queue: What the queue's events have told.
         changes: The state of each change, by the integrator's events.
+        claims: What the coordinator's events have told of claims.
+        money: What the ledger's events have told.
     """
 
     def __init__(self, world: World, repository: Repository | None) -> None:
         self.queue = HistoryChecker()
         self.changes: dict[str, int] = {}
         self._cancelled: dict[str, None] = {}
-        self._claims = ClaimChecker()
+        self.claims = ClaimChecker()
+        self.money = Money(world)
         self._world = world
         self._repository = repository
         self._seen: Counter[str] = Counter()
-        self._money = Money(world)
+        self._leased_s: dict[tuple[str, int], float] = {}
         self._rates = Rates(world)
         self._takers: dict[str, Callable[[Any], None]] = {
             "coordinator": self._take_coordinator,
             "integrator": self._take_integrator,
-            "ledger": self._money.take,
+            "ledger": self.money.take,
             "queue": self._take_queue,
         }
         self._acknowledged: dict[str, Callable[[Any, Any], Iterator[str]]] = {
@@ -62,6 +68,7 @@ class Watch:
             "FailTasks": self._reported,
             "RecordCosts": self._recorded,
             "ReleaseGrants": self._rates.released,
+            "RenewLeases": self._renewed,
             "ReserveFunds": self._reserved,
             "SendMessage": self._sent,
             "SettleGrants": self._rates.settled,
@@ -69,6 +76,8 @@ class Watch:
             "SubmitChange": self._submitted,
         }
         world.network.answered = self._answered
+        if repository is not None:
+            repository.unleased = self._unleased
 
     def landed(self) -> dict[str, list[int]]:
         """Return the attempts whose change has landed, by task; none of cancelled tasks.
@@ -92,7 +101,7 @@ class Watch:
             for event in self._news(service):
                 self._takers.get(service, lambda _: None)(event)
         self._check_queue()
-        self._money.check()
+        self.money.check()
         if self._repository is not None:
             self._world.network.broken += self._repository.broken
             self._repository.broken = []
@@ -119,7 +128,7 @@ class Watch:
 
     def _take_coordinator(self, event: coordinator_pb2.CoordinatorEvent) -> None:
         if event.HasField("claim"):
-            self._claims.take(event.claim)
+            self.claims.take(event.claim)
 
     def _take_integrator(self, event: integrator_pb2.IntegratorEvent) -> None:
         if event.WhichOneof("kind") != "change_moved":
@@ -158,6 +167,26 @@ class Watch:
             ref = item.attempt
             if not result.HasField("error") and self._world.is_worked_at(ref):
                 yield ref.task_id
+
+    def _renewed(self, request: Any, answer: Any) -> Iterator[str]:
+        for renewal, result in zip(request.renewals, answer.results, strict=True):
+            if result.directive == queue_pb2.LEASE_DIRECTIVE_CONTINUE:
+                ref = renewal.attempt
+                self._leased_s[ref.task_id, ref.fencing_token] = self._now_s()
+        return iter(())
+
+    def _unleased(self, changes: Iterable[str]) -> list[str]:
+        """Tell which changes move onto the target though nobody has just asked for their lease."""
+        found = []
+        for change in changes:
+            task_id, _, token = change.partition("@")
+            leased_s = self._leased_s.get((task_id, int(token.partition(".")[0])), 0.0)
+            if self._now_s() - leased_s > _LEASED_S:
+                found.append(f"{change} lands, its lease was asked for at {leased_s:.1f} s")
+        return found
+
+    def _now_s(self) -> float:
+        return self._world.environment.monotonic_ns() / SECOND
 
     def _submitted(self, _: Any, answer: Any) -> Iterator[str]:
         name = answer.change.change_id
