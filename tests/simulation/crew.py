@@ -135,8 +135,8 @@ class Crew:
         pace = _CRAWL if "crawl" in self._plan.kinds and self._chance.random() < 0.1 else 1.0
         self._world.network.note(f"{machine.name} begins {task.id}@{task.ref.fencing_token}")
         try:
-            for _ in range(self._chance.randint(1, 3)):
-                await asyncio.sleep(self._chance.uniform(0, 3.0 * pace))
+            for _ in range(self._chance.randint(1, 8)):
+                await asyncio.sleep(self._chance.uniform(0, 1.5 * pace))
                 self._edit(machine.name, task)
                 await self._do_something(worker, task)
             if not self.calm:
@@ -183,7 +183,7 @@ class Crew:
 
     async def _call(self, task: coord.Task) -> None:
         """Call a model that uses what it said, less, or more; or that is too busy."""
-        tokens = self._chance.randint(1, 200)
+        tokens = self._chance.randint(1, 60)
         async with task.admit(model=MODEL, input_tokens=tokens, max_output_tokens=tokens) as call:
             await asyncio.sleep(self._chance.uniform(0, 2))
             fate = self._chance.random()

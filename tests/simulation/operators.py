@@ -52,7 +52,7 @@ class Operators:
         self._plan = plan
         self._crew = crew
         self._repository = repository
-        self._cap = _CAP
+        self._cap = self._chance.choice([_CAP, 4 * _CAP])
         self._numbers = 0
         self._commits = 0
         self._to_resume: dict[str, Callable[[], Awaitable[None]]] = {}
