@@ -91,7 +91,6 @@ class Crew:
 
     def crash(self, name: str) -> None:
         """Kill a worker's process."""
-        self._world.network.inject("worker crash", name)
         self.holding.pop(name, None)
         self.machines.pop(name).die()
 

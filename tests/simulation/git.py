@@ -6,6 +6,7 @@ killed.
 """
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -184,6 +185,7 @@ class Process:
 
     repository: Repository
     chance: Random
+    is_full: Callable[[], bool] = lambda: False
     is_dead: bool = False
     folder: Path = Path("/nowhere")
 
@@ -195,10 +197,15 @@ class Process:
         if self.is_dead:
             await asyncio.Event().wait()
 
+    async def write(self) -> None:
+        await self.wait()
+        if self.is_full():
+            raise OSError(errno.ENOSPC, "the disk is full")
+
     # What stands for the repository, in a process that can be killed before and after.
 
     def full_disk(self) -> str:
-        return ""
+        return "the disk is full" if self.is_full() else ""
 
     async def tree(self, commit: str) -> str:
         return tree_of(self.repository.contents[commit])

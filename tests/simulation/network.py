@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import hashlib
+import math
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
@@ -16,6 +17,8 @@ import grpc.aio
 from coord.client import TokenChannel
 from coord.errors import CoordError
 from coord_runtime.local import LocalChannel, rpc_error
+
+from tests.simulation.loop import VirtualTimeLoop
 
 _MACHINE: contextvars.ContextVar["Machine | None"] = contextvars.ContextVar("machine", default=None)
 
@@ -48,12 +51,18 @@ class Faults:
 
 
 class Machine:
-    """Tasks that live and die together."""
+    """Tasks that live and die together.
+
+    Attributes:
+        went_on_s: When it last went on after it had stood still.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.alive = True
         self.local: LocalChannel | None = None
+        self.went_on_s = -math.inf
+        self._parked: list[asyncio.Handle] | None = None
         self._tasks: dict[asyncio.Task[Any], None] = {}
 
     def run(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
@@ -67,11 +76,32 @@ class Machine:
         self._tasks[task] = None
         task.add_done_callback(lambda done: self._tasks.pop(done, None))
 
+    def stand_still(self) -> None:
+        """Do nothing any more, as after SIGSTOP."""
+        if self._parked is None:
+            self._parked = []
+
+    def go_on(self) -> None:
+        """Do all that has waited meanwhile."""
+        parked, self._parked = self._parked, None
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        if parked is not None:
+            self.went_on_s = loop.time()
+            loop.go_on(parked)
+
     def die(self) -> None:
         """End every task where it stands."""
+        self.go_on()
         self.alive = False
         for task in list(self._tasks):
             task.cancel()
+
+
+def parked(context: contextvars.Context) -> list[asyncio.Handle] | None:
+    """Return where what runs in a context waits, if its machine stands still."""
+    machine = context.get(_MACHINE)
+    return machine and machine._parked
 
 
 def task_factory(loop: Any, work: Any, context: Any = None, **_: Any) -> asyncio.Task[Any]:
@@ -226,7 +256,10 @@ class _Channel(LocalChannel):
         assert machine.local is not None
         serving = machine.run(self._serve(machine.local, method, request, limit_s, metadata))
         try:
-            return await asyncio.shield(serving)
+            async with asyncio.timeout(limit_s):
+                return await asyncio.shield(serving)
+        except TimeoutError:
+            raise _too_late(method) from None
         except asyncio.CancelledError:
             if serving.cancelled() and not machine.alive:
                 raise unavailable(f"{self._name} died") from None
@@ -336,6 +369,11 @@ class _Stream:
             if self._cut or self._machine is None or not self._machine.alive:
                 raise unavailable(f"the connection to {self._name} broke") from None
             raise
+
+
+def _too_late(method: str) -> grpc.aio.AioRpcError:
+    message = f"{method} took too long"
+    return rpc_error(CoordError(grpc.StatusCode.DEADLINE_EXCEEDED, "TRANSPORT", message))
 
 
 def unavailable(message: str) -> grpc.aio.AioRpcError:

@@ -19,14 +19,17 @@ KINDS = (
     "failures",
     "flakes",
     "floods",
+    "full-disks",
     "lies",
     "limits",
     "messages",
     "operators",
     "partitions",
+    "power",
     "red",
     "repeats",
     "stalls",
+    "stops",
     "worker-crashes",
 )
 _STORM_S = (60.0, 120.0, 240.0, 480.0)
