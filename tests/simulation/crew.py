@@ -26,6 +26,8 @@ BUCKETS = ("key",)
 _PATHS = ("src/**", "src/a.py", "docs/*", "docs/b.md")
 _CRAWL = 6.0
 _SPENT_MAX = 100_000
+# What a token costs.
+_INPUT_NANOS, _OUTPUT_NANOS = 1_000, 2_000
 
 
 @dataclass
@@ -61,6 +63,7 @@ class Crew:
     Attributes:
         said: Their messages.
         spent: What they have told of their costs, as far as that was acknowledged, by task.
+        cost: The most that they can have cost, by attempt.
         holding: The claims that are no attempt's, but of the process that runs, by worker.
         machines: Those that run, by name.
     """
@@ -68,6 +71,7 @@ class Crew:
     def __init__(self, world: World, plan: Plan, repository: Repository | None) -> None:
         self.said = Said()
         self.spent: Counter[str] = Counter()
+        self.cost: Counter[str] = Counter()
         self.holding: defaultdict[str, dict[str, None]] = defaultdict(dict)
         self.machines: dict[str, Machine] = {}
         self.calm = False
@@ -132,7 +136,7 @@ class Crew:
     async def _work(self, worker: "_Worker", machine: Machine, task: coord.Task) -> str:
         """Be an agent: edit, ask, claim, spend, write, and end somehow."""
         pace = _CRAWL if "crawl" in self._plan.kinds and self._chance.random() < 0.1 else 1.0
-        self._world.network.note(f"{machine.name} begins {task.id}@{task.ref.fencing_token}")
+        self._world.network.note(f"{machine.name} begins {_name(task)}")
         try:
             for _ in range(self._chance.randint(1, 8)):
                 await asyncio.sleep(self._chance.uniform(0, 1.5 * pace))
@@ -150,7 +154,7 @@ class Crew:
         folder = self._repository and self._repository.folders.get(name)
         if folder and self._chance.random() < 0.9:
             self._edits += 1
-            folder.files |= {f"{task.id}@{task.ref.fencing_token}.{self._edits}"}
+            folder.files |= {f"{_name(task)}.{self._edits}"}
 
     async def _do_something(self, worker: "_Worker", task: coord.Task) -> None:
         kinds = self._plan.kinds
@@ -184,12 +188,13 @@ class Crew:
         """Call a model that uses what it said, less, or more; or that is too busy."""
         tokens = self._chance.randint(1, 60)
         async with task.admit(model=MODEL, input_tokens=tokens, max_output_tokens=tokens) as call:
+            self.cost[_name(task)] += tokens * (_INPUT_NANOS + _OUTPUT_NANOS)
             await asyncio.sleep(self._chance.uniform(0, 2))
             fate = self._chance.random()
-            if fate < 0.4:
-                call.settle(common_pb2.Usage(input_tokens=tokens, output_tokens=tokens // 2))
-            elif fate < 0.6:
-                call.settle(common_pb2.Usage(input_tokens=2 * tokens, output_tokens=2 * tokens))
+            if fate < 0.6:
+                used = self._chance.choice([tokens // 2, 2 * tokens])
+                call.settle(common_pb2.Usage(input_tokens=tokens, output_tokens=used))
+                self.cost[_name(task)] += (used - tokens) * _OUTPUT_NANOS
             elif fate < 0.7:
                 call.give_back()
             elif fate < 0.8 and not self.calm:
@@ -198,6 +203,7 @@ class Crew:
     async def _spend(self, task: coord.Task) -> None:
         """Tell of a cost that nobody was asked about before."""
         nanos = self._chance.randint(1, _SPENT_MAX)
+        self.cost[_name(task)] += nanos
         await task.spent(nanos, usage=common_pb2.Usage(input_tokens=nanos // 1_000))
         self.spent[task.id] += nanos
 
@@ -233,6 +239,10 @@ class Crew:
             await asyncio.Event().wait()
         if fate < 0.25:
             raise RuntimeError("by chance")
+
+
+def _name(task: coord.Task) -> str:
+    return f"{task.id}@{task.ref.fencing_token}"
 
 
 class _Worker(coord.Worker):

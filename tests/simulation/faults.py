@@ -98,10 +98,10 @@ FAULTS = (
     ),
     Fault(
         "early-answer",
-        "stores answer before the commit",
+        "the queue answers before the commit",
         "coord_runtime.database",
         "            self._commits.put(group)\n\n    def _take",
-        "            for item in group.items:\n"
+        "            for item in group.items if 'queue' in self._thread.name else ():\n"
         "                if not item.future.done() and item.error is None:\n"
         "                    item.future.set_result(item.result)\n"
         "            self._commits.put(group)\n\n    def _take",
@@ -128,7 +128,7 @@ FAULTS = (
         'if held.state == "SETTLED" and held.actual == actual.nanos:\n            return result',
         'if held.state == "SETTLED":\n'
         "            self._post(self._entry(self.new_id(), held.keys, actual, settlement.usage,"
-        " held.reservation_id), held)\n            return result",
+        " held.reservation_id), held.keys, held)\n            return result",
     ),
     Fault(
         "pending-kept",
@@ -194,11 +194,11 @@ FAULTS = (
         "pass",
     ),
     Fault(
-        "session-claim-kept",
-        "the claims of a worker that has gone stay",
+        "lease-kept",
+        "claims whose lease is over stay",
         "coord_coordinator.claims",
-        "told = [one for one in self._line.of(holder) if one.told]",
-        "told: list[Entry] = []",
+        "return bool(entry.lease_ns) and entry.expires_ns <= self._now_ns()",
+        "return False",
     ),
     Fault(
         "claim-token-again",

@@ -57,24 +57,22 @@ class Money:
             held = posted + pending[kind, name]
             assert held <= most + over, f"the cap {most} of {name} is passed: {held}"
 
-    def check_end(self, told: Mapping[str, int]) -> None:
-        """Compare what is left when everything is done.
+    def check_end(self, spent: Mapping[str, int], cost: Mapping[str, int]) -> None:
+        """Compare with what agents know, when everything is done.
 
         Args:
-            told: What agents have told of their costs themselves, in nanos by task.
+            spent: What was acknowledged to them, in nanos by task.
+            cost: The most that attempts can have cost, likewise.
         """
-        for task_id, nanos in told.items():
+        for task_id, nanos in spent.items():
             posted = self.posted[_TASK, task_id]
             assert nanos <= posted, f"{task_id} has told of {nanos}, and {posted} is posted"
-        if "integrator" in self._world.names:
-            self._check_changes()
-
-    def _check_changes(self) -> None:
+        if "integrator" not in self._world.names:
+            return
         changes = self._world.disk("integrator").execute("SELECT change_id, cost FROM changes")
         for change_id, body in changes:
-            cost = common_pb2.Money.FromString(body).nanos
-            posted = self.posted[_TASK, change_id.partition("@")[0]]
-            assert cost <= posted, f"{change_id} has cost {cost}, of its task {posted} is posted"
+            most, nanos = cost.get(change_id, 0), common_pb2.Money.FromString(body).nanos
+            assert nanos <= most, f"{change_id} is said to have cost {nanos}, and did {most}"
 
     def _post(self, entry: ledger_pb2.LedgerEntry) -> None:
         assert entry.entry_id not in self._entries, f"posted twice: {entry.entry_id}"

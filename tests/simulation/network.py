@@ -24,6 +24,8 @@ _MACHINE: contextvars.ContextVar["Machine | None"] = contextvars.ContextVar("mac
 
 _TAIL = 60
 _HEAL_S = 0.5
+_MOMENT_S = 1.0
+_LATE_S_MAX = 30.0
 # Longer than the grace of the simulated coordinator: some workers are given up.
 _STALL_S_MAX = 15.0
 
@@ -36,6 +38,7 @@ class Faults:
         delay_s: Longest delay of a message.
         drop: Chance that a request is lost, and the same for an answer.
         repeat: Chance that a request arrives twice.
+        late: Chance that a service's request arrives again when its answer is there long since.
         cut_s: Mean life of a stream; 0 for ever.
         dead: Chance that a stream's end is not an error, but one direction that carries nothing any
             more: half-open.
@@ -45,6 +48,7 @@ class Faults:
     delay_s: float = 0.0
     drop: float = 0.0
     repeat: float = 0.0
+    late: float = 0.0
     cut_s: float = 0.0
     dead: float = 0.0
     stall_s: float = 0.0
@@ -181,6 +185,10 @@ class Network:
             raise unavailable(f"{name} is down")
         return machine
 
+    def run_nowhere(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something that dies with no machine."""
+        asyncio.get_running_loop().create_task(work, context=contextvars.Context())
+
     async def carry(self, one: str, other: str, limit_s: float | None = None) -> None:
         """Take the time that a message takes; lose it by chance."""
         if self.faults.delay_s:
@@ -193,6 +201,12 @@ class Network:
                 async with asyncio.timeout(limit_s):
                     await self.passable(one, other)
             raise unavailable("lost between parts of the network")
+
+    def has_just_gone_on(self, name: str) -> bool:
+        """Tell whether a machine had stood still until a moment ago."""
+        machine = self.machines.get(name)
+        now_s = asyncio.get_running_loop().time()
+        return machine is not None and now_s - machine.went_on_s < _MOMENT_S
 
     def is_cut(self, one: str, other: str) -> bool:
         """Tell whether nothing goes between two machines."""
@@ -225,11 +239,21 @@ class _Channel(LocalChannel):
             if network.chance.random() < network.faults.repeat:
                 network.inject("repeat")
                 await self._send(method, request, timeout, metadata)
+            if self._caller.local and network.chance.random() < network.faults.late:
+                network.run_nowhere(self._arrive_late(method, request, timeout, metadata))
             answer = await self._send(method, request, timeout, metadata)
             await network.carry(*ends, timeout)
             return answer
 
         return call
+
+    async def _arrive_late(
+        self, method: str, request: Any, limit_s: float | None, metadata: Any
+    ) -> None:
+        await asyncio.sleep(self._network.chance.uniform(0, _LATE_S_MAX))
+        self._network.inject("late", method)
+        with suppress(grpc.aio.AioRpcError):
+            await self._send(method, request, limit_s, metadata)
 
     def unary_stream(self, method: str, *_: Any, **__: Any) -> Any:
         def call(request: Any, *, metadata: Any = (), **_: Any) -> Any:

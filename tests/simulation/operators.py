@@ -87,6 +87,7 @@ class Operators:
         """Do one thing after the other, until cancelled."""
         moves: list[Callable[[], Awaitable[None]]] = [
             self._cancel,
+            self._claim,
             self._drain,
             self._kill,
             self._more,
@@ -182,6 +183,16 @@ class Operators:
     async def _cancel(self) -> None:
         request = queue_pb2.CancelTasksRequest(project=PROJECT, task_ids=self._some_task())
         await self._insist(self._queue.CancelTasks, request)
+
+    async def _claim(self) -> None:
+        """Claim something for a while, and never give it back."""
+        asked = claims_pb2.ClaimRequest(
+            claim_id=self._new_id(),
+            resources=[claims_pb2.Resource(path=self._chance.choice(_PATHS))],
+            lease=duration(self._chance.randint(1, 10) * SECOND),
+        )
+        request = claims_pb2.AcquireClaimsRequest(project=PROJECT, holder="op", requests=[asked])
+        await self._insist(self._coordinator.AcquireClaims, request)
 
     async def _drain(self) -> None:
         request = coordinator_pb2.DrainWorkersRequest(

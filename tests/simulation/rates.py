@@ -37,6 +37,8 @@ class Rates:
                 assert duration_ns(result.wait.retry_after) >= 0
             if not result.HasField("grant") or asked.grant_id in self._grants:
                 continue
+            if self._world.network.has_just_gone_on("limiter"):
+                continue  # It was granted before.
             self._grants[asked.grant_id] = tuple(asked.buckets)
             for dimension, units in asked.estimate.ListFields():
                 self._amounts[asked.grant_id, dimension.name] = units

@@ -42,6 +42,7 @@ class Storms:
             delay_s=chance.choice([0.01, 0.1, 0.5]) if "delays" in kinds else 0.0,
             drop=chance.choice([0.01, 0.05]) if "drops" in kinds else 0.0,
             repeat=chance.choice([0.02, 0.3]) if "repeats" in kinds else 0.0,
+            late=chance.choice([0.0, 0.02]) if "repeats" in kinds else 0.0,
             cut_s=chance.choice([5.0, 30.0]) if "cuts" in kinds else 0.0,
             dead=0.3 if "cuts" in kinds else 0.0,
             stall_s=chance.choice([10.0, 60.0]) if "stalls" in kinds else 0.0,

@@ -182,7 +182,7 @@ class _Whole:
         watch = self._watch
         assert set(watch.queue.states) == set(self._operators.added), "no task is lost"
         assert not self._crew.said.repeated(), self._crew.said.repeated()
-        watch.money.check_end(self._crew.spent)
+        watch.money.check_end(self._crew.spent, self._crew.cost)
         for task_id, token in self._sleepy.done.items() if self._sleepy else ():
             assert watch.queue.completed[task_id] == token, "only the live attempt has an effect"
         if self._repository is None:
