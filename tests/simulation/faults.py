@@ -224,12 +224,11 @@ FAULTS = (
         "            await self._handle(self._worker, request)",
     ),
     Fault(
-        "number-twice",
-        "what a worker says again is handled again, and its numbers are not compared",
-        "coord_coordinator.session",
-        "if request.sequence <= self._received:\n            return False\n"
-        "        if request.sequence != self._received + 1:",
-        "if False:",
+        "not-told-again",
+        "the coordinator does not say again what a worker has not acknowledged",
+        "coord_coordinator.streams",
+        "session, sent = worker.session, 0",
+        "session, sent = worker.session, worker.session._stored",
     ),
     Fault(
         "not-said-again",

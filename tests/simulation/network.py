@@ -105,7 +105,7 @@ class Machine:
 def parked(context: contextvars.Context) -> list[asyncio.Handle] | None:
     """Return where what runs in a context waits, if its machine stands still."""
     machine = context.get(_MACHINE)
-    return machine and machine._parked
+    return machine._parked if machine else None
 
 
 def task_factory(loop: Any, work: Any, context: Any = None, **_: Any) -> asyncio.Task[Any]:

@@ -300,7 +300,7 @@ class Operators:
         ref = common_pb2.AttemptRef(
             task_id=task_id, fencing_token=self._chance.choice([token, token, token + 1])
         )
-        lies = [self._fail_other, self._renew_other, self._claim_other, self._fail_ended]
+        lies: list[Any] = [self._fail_other, self._renew_other, self._claim_other, self._fail_ended]
         lies += [self._submit_ended] if self._repository else []
         asked = self._chance.choice(lies)
         self._world.network.inject("lie", f"{asked.__name__} {task_id}@{ref.fencing_token}")
@@ -334,7 +334,7 @@ class Operators:
         request = queue_pb2.FailTasksRequest(project=PROJECT, failures=[failure])
         return not (await self._insist(self._queue.FailTasks, request)).results[0].HasField("error")
 
-    async def _submit_ended(self, _: Any, __: str, ___: common_pb2.AttemptRef) -> bool:
+    async def _submit_ended(self, *_: Any) -> bool:
         """Submit, likewise, for an attempt that has ended what its worker does since."""
         integrator = self._world.disk("integrator")
         worktrees = integrator.execute("SELECT worker, fence FROM worktrees").fetchall()
