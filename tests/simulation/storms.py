@@ -15,6 +15,8 @@ from tests.simulation.plan import Plan
 from tests.simulation.world import World
 
 _DOWN_S = (0.0, 0.5, 3.0, 12.0)
+# Longer than the grace of a worker, too.
+_AWAY_S = (0.0, 3.0, 40.0)
 _JUMP_S = 30
 _FULL_S_MAX = 8.0
 _STOP_S = (2.0, 20.0, 120.0)
@@ -70,7 +72,7 @@ class Storms:
     async def _crash_worker(self, name: str) -> None:
         while True:
             await asyncio.sleep(self._chance.expovariate(1 / 30))
-            await self._down([name], "worker crash")
+            await self._down([name], "worker crash", _AWAY_S)
 
     async def _cut_power(self) -> None:
         """Let all machines die at the same moment."""
@@ -78,7 +80,9 @@ class Storms:
             await asyncio.sleep(self._chance.expovariate(1 / 60))
             await self._down([*self._world.names, *self._crew.names], "power cut")
 
-    async def _down(self, names: Sequence[str], why: str) -> None:
+    async def _down(
+        self, names: Sequence[str], why: str, longest_s: Sequence[float] = _DOWN_S
+    ) -> None:
         """Kill what runs on machines, and start it again after a while."""
         async with AsyncExitStack() as stack:
             for name in names:
@@ -87,7 +91,7 @@ class Storms:
             for name in names:
                 self._kill(name)
             try:
-                await asyncio.sleep(self._chance.choice(_DOWN_S) * self._chance.random())
+                await asyncio.sleep(self._chance.choice(longest_s) * self._chance.random())
             finally:
                 if "clocks" in self._plan.kinds:
                     self._set_clocks(names)
@@ -124,7 +128,7 @@ class Storms:
         for name in names:
             if name != "limiter" and self._chance.random() < 0.5:
                 self._world.up_ns[name] = self._chance.randint(0, _UP_S_MAX) * SECOND
-            if self._chance.random() < 0.3:
+            if self._chance.random() < 0.6:
                 self._jump(name)
 
     async def _fill_disks(self) -> None:

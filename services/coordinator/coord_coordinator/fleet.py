@@ -116,6 +116,7 @@ class Fleet:
         if self.workers.get(worker.name) is worker:
             del self.workers[worker.name]
             self._outbox.add(SessionEnded(worker.name))
+            worker.session.end()
 
     async def welcome(self, worker: Worker) -> None:
         """Let a worker be given tasks."""
