@@ -117,9 +117,9 @@ FAULTS = (
         "cap-skipped",
         "the ledger does not look at the cap of the project",
         "coord_ledger.account",
-        "return min(self.caps.values(), key=lambda cap: cap.most - cap.posted, default=None)",
-        "return min((one for one in self.caps.values() if self.key[0] != 2),"
-        " key=lambda cap: cap.most - cap.posted, default=None)",
+        "return min(cap.most - cap.posted for cap in self.caps.values()) - self.pending",
+        "return (NANOS_MAX if self.key[0] == 2 else 0) - self.pending + min("
+        "0 if self.key[0] == 2 else cap.most - cap.posted for cap in self.caps.values())",
     ),
     Fault(
         "settled-twice",

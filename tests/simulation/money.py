@@ -1,7 +1,7 @@
 """What must hold of money while a simulation runs: entries, balances, caps and reservations."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from coord.v1 import common_pb2, ledger_pb2
 
@@ -9,6 +9,9 @@ from tests.simulation.world import PROJECT, World
 
 _TASK = int(ledger_pb2.SCOPE_KIND_TASK)
 _PROJECT = (int(ledger_pb2.SCOPE_KIND_PROJECT), PROJECT)
+_HELD = """
+SELECT kind, id, most, budgets.posted + pending FROM budgets JOIN scopes USING (project, kind, id)
+"""
 
 
 class Money:
@@ -24,6 +27,7 @@ class Money:
         self._entries: dict[str, None] = {}
         self._told: dict[tuple[object, ...], None] = {}
         self._spent: Counter[str] = Counter()
+        self._reserved: set[str] = set()
 
     def take(self, event: ledger_pb2.LedgerEvent) -> None:
         match event.WhichOneof("kind"):
@@ -37,9 +41,27 @@ class Money:
                 assert key not in self._told, f"told twice: {key}"
                 self._told[key] = None
 
+    def reserved(self, request: ledger_pb2.ReserveFundsRequest) -> Iterator[str]:
+        """Yield the caps that reservations pass which were just made.
+
+        What was posted since the last look may have passed them after that.
+        """
+        names = {one.reservation_id for one in request.requests if not one.within}
+        if names <= self._reserved or self._world.network.has_just_gone_on("ledger"):
+            return
+        ledger = self._world.disk("ledger")
+        bodies = ledger.execute("SELECT body FROM entries WHERE number > ?", [len(self._entries)])
+        news = sum(ledger_pb2.LedgerEntry.FromString(body).amount.nanos for (body,) in bodies)
+        asked = {(scope.kind, scope.id) for one in request.requests for scope in one.scopes}
+        for kind, name, most, held in ledger.execute(_HELD):
+            if (kind, name) in asked and held > most + news:
+                yield f"the cap {most} of {name} is passed: {held}"
+
     def check(self) -> None:
         """Compare entries with balances, and balances with caps."""
         ledger = self._world.disk("ledger")
+        names = ledger.execute("SELECT reservation_id FROM reservations")
+        self._reserved = {name for (name,) in names}
         rows = ledger.execute("SELECT kind, id, posted, pending FROM scopes").fetchall()
         pending = {(kind, name): held for kind, name, _, held in rows}
         for kind, name, posted, _ in rows:

@@ -207,6 +207,8 @@ class Watch:
             made = one.HasField("reservation")
             if made and not self._has("ledger", query, one.reservation_id):
                 yield one.reservation_id
+        if not request.check_only and all(one.HasField("reservation") for one in answer.results):
+            yield from self.money.reserved(request)
 
     def _settled(self, request: Any, answer: Any) -> Iterator[str]:
         query = "SELECT 1 FROM reservations WHERE reservation_id = ? AND state = 'HELD'"
