@@ -186,7 +186,7 @@ class Crew:
 
     async def _call(self, task: coord.Task) -> None:
         """Call a model that uses what it said, less, or more; or that is too busy."""
-        tokens = self._chance.randint(1, 60)
+        tokens = self._chance.randint(1, self._chance.choice([60, 200]))
         async with task.admit(model=MODEL, input_tokens=tokens, max_output_tokens=tokens) as call:
             self.cost[_name(task)] += tokens * (_INPUT_NANOS + _OUTPUT_NANOS)
             await asyncio.sleep(self._chance.uniform(0, 2))

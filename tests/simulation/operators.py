@@ -68,8 +68,8 @@ class Operators:
             await self._set_cap(self._cap)
         if "limits" in self._plan.kinds:
             limits = limiter_pb2.BucketLimits(
-                requests=limiter_pb2.RateLimit(per_minute=60, burst=5),
-                tokens=limiter_pb2.RateLimit(per_minute=1_200, burst=400),
+                requests=limiter_pb2.RateLimit(per_minute=40, burst=5),
+                tokens=limiter_pb2.RateLimit(per_minute=600, burst=300),
             )
             for name in BUCKETS:
                 request = limiter_pb2.ConfigureBucketRequest(

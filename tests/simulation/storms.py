@@ -64,7 +64,7 @@ class Storms:
         return storms
 
     async def _crash(self, name: str) -> None:
-        every_s = self._chance.choice([10.0, 30.0, 90.0])
+        every_s = self._chance.choice([5.0, 15.0, 60.0])
         while True:
             await asyncio.sleep(self._chance.expovariate(1 / every_s))
             await self._down([name], f"crash: {name}")
