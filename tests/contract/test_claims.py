@@ -329,6 +329,10 @@ async def test_the_guard_is_told_of_claims_before_their_holder_and_of_attempts_a
         await people.release("ann", "1")
         assert told()["claims"] == []
         worker = await people.fleet.worker("w")
+        path = [claims_pb2.Resource(path="/b"), claims_pb2.Resource(name="port")]
+        await worker.say(request=claims_pb2.ClaimRequest(claim_id="2", resources=path))
+        await worker.hear("proceed")
+        assert told()["claims"] == ['b\t["w",0,"2",["b","\\u0003"],"/b"]']
         await people.fleet.add(spec("a"), spec("b"))
         first = ref(await worker.hear("assigned"))
         await worker.say(complete=pb.Complete(attempt=first))

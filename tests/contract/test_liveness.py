@@ -8,6 +8,8 @@ import grpc
 import pytest
 from coord.v1 import claims_pb2, common_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
+from coord_coordinator.sqlite import SqliteCoordinatorStore
+from coord_coordinator.store import ClaimChange
 
 from tests.coordinator_rig import FLAGS, SERVICES, Fleet, ref, refusal, spec
 from tests.serving import PROJECT, served
@@ -156,7 +158,17 @@ async def _end(stream: Any) -> None:
     raise AssertionError(await stream.details())
 
 
-async def test_a_thousand_claims_at_once_are_answered_one_by_one(tmp_path: Path) -> None:
+async def test_a_thousand_claims_at_once_are_answered_one_by_one_in_few_commits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits: list[int] = []
+
+    async def counted(self: SqliteCoordinatorStore, project: str, change: ClaimChange) -> None:
+        commits.append(len(change.saved))
+        await change_claims(self, project, change)
+
+    change_claims = SqliteCoordinatorStore.change_claims
+    monkeypatch.setattr(SqliteCoordinatorStore, "change_claims", counted)
     async with served(SERVICES, tmp_path, "grpc", flags=FLAGS) as running:
         fleet = Fleet(running)
         one, two = await fleet.worker("one"), await fleet.worker("two")
@@ -165,6 +177,8 @@ async def test_a_thousand_claims_at_once_are_answered_one_by_one(tmp_path: Path)
             await one.say(request=claims_pb2.ClaimRequest(claim_id=f"c{number}", resources=path))
         everything = [claims_pb2.Resource(path="**")]
         granted = [(await one.hear("proceed")).claim for _ in range(1_000)]
+        assert sum(commits) == 1_000
+        assert len(commits) < 200
         assert len({claim.fencing_token for claim in granted}) == 1_000
         await two.say(request=claims_pb2.ClaimRequest(claim_id="all", resources=everything))
         wait = await two.hear("wait")

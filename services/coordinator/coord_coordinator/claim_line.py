@@ -182,6 +182,8 @@ class ClaimLine:
         entry.claim.fencing_token = self.last_token
 
     def _waited_for(self, claim: pb.Claim, meeting: list[Entry]) -> list[Entry]:
+        if all(entry.held for entry in meeting):
+            return meeting
         owned = [entry for entry in self.of(claim.holder) if _same_owner(entry.claim, claim)]
         return [entry for entry in meeting if entry.held or not self.waits_for(entry, owned)]
 
