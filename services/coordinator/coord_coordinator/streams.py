@@ -26,7 +26,7 @@ from coord_coordinator.adoption import Adoption
 from coord_coordinator.asks import Asks
 from coord_coordinator.fleet import Fleet
 from coord_coordinator.mail import OPERATOR
-from coord_coordinator.messages import check_request
+from coord_coordinator.messages import check_buckets, check_request
 from coord_coordinator.reports import Reports
 from coord_coordinator.session import protocol_error
 from coord_coordinator.settings import CoordinatorSettings
@@ -345,7 +345,7 @@ def _hello(first: pb.ConnectRequest | None, call: Call) -> pb.Hello:
         check_id("session_id", hello.session_id)
     check_range("confirmed", hello.confirmed, 0, 2**63 - 1)
     check_ids("capabilities", hello.capabilities)
-    check_ids("buckets", hello.buckets)
+    check_buckets("buckets", hello.buckets)
     if hello.provider:
         check_id("provider", hello.provider)
     check_range("slots", hello.slots, 1, _SLOTS_MAX)

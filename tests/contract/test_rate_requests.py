@@ -1,0 +1,123 @@
+"""What workers ask of the limiter on their streams where it, or what they ask, is wrong."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import grpc
+import pytest
+from coord.errors import from_rpc
+from coord.v1 import admission_pb2, limiter_pb2
+from coord.v1 import coordinator_pb2 as pb
+from coord_coordinator.service import CoordinatorService
+from coord_ledger.service import LedgerService
+from coord_limiter.service import LimiterService
+from coord_queue.service import QueueService
+
+from tests.coordinator_rig import FLAGS, Fleet, Worker
+from tests.serving import PROJECT, served
+
+ONE = limiter_pb2.Quantities(requests=1)
+
+
+class Limiter(LimiterService):
+    """Fails as nobody has foreseen, for as long as it is told to."""
+
+    broken: ClassVar[bool] = False
+
+    async def acquire_grants(self, request: Any, call: Any) -> limiter_pb2.AcquireGrantsResponse:
+        assert not self.broken
+        return await super().acquire_grants(request, call)
+
+
+@pytest.fixture
+async def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Fleet]:
+    monkeypatch.setattr(Limiter, "broken", False)
+    services = (QueueService, Limiter, LedgerService, CoordinatorService)
+    async with served(services, tmp_path, "grpc", flags=FLAGS) as running:
+        fleet = Fleet(running)
+        limits = limiter_pb2.BucketLimits(requests=limiter_pb2.RateLimit(per_minute=60, burst=1))
+        await fleet.limiter.ConfigureBucket(
+            limiter_pb2.ConfigureBucketRequest(project=PROJECT, name="key", limits=limits)
+        )
+        yield fleet
+
+
+async def _ask(worker: Worker, rate_id: str, *buckets: str, requests: int = 1) -> None:
+    estimate = limiter_pb2.Quantities(requests=requests)
+    request = pb.RateRequest(rate_id=rate_id, buckets=buckets, estimate=estimate)
+    await worker.say(rate_request=request)
+
+
+async def test_a_limiter_that_fails_is_asked_again_and_its_worker_told(fleet: Fleet) -> None:
+    worker = await fleet.worker("w", buckets=["key"])
+    await _ask(worker, "1")
+    await worker.hear("rate_grant")
+    await _ask(worker, "2")
+    assert (await worker.hear("rate_wait")).reason.code == "RATE_LIMITED"
+    Limiter.broken = True
+    wait = await worker.hear("rate_wait")
+    assert (wait.rate_id, wait.reason.code) == ("2", "INTERNAL")
+    assert "AcquireGrants failed" in wait.reason.message
+    Limiter.broken = False
+    assert (await worker.hear("rate_grant")).rate_id == "2"
+
+
+@pytest.mark.parametrize("kind", ["rate", "call"])
+async def test_who_asks_while_the_limiter_fails_waits_and_is_answered(
+    kind: str, fleet: Fleet
+) -> None:
+    worker = await fleet.worker("w")
+    Limiter.broken = True
+    call = admission_pb2.CallRequest(call_id="1", model="gpt-4o")
+    rate = pb.RateRequest(rate_id="1", estimate=ONE)
+    said = {"call_request": call} if kind == "call" else {"rate_request": rate}
+    await worker.say(**said)
+    assert (await worker.hear(f"{kind}_wait")).reason.code == "INTERNAL"
+    Limiter.broken = False
+    await worker.hear("call_admission" if kind == "call" else "rate_grant")
+
+
+async def test_what_the_limiter_says_is_wrong_is_refused_and_the_session_goes_on(
+    fleet: Fleet,
+) -> None:
+    worker = await fleet.worker("w")
+    await _ask(worker, "1", "key")
+    await worker.hear("rate_grant")
+    await _ask(worker, "1", "key", requests=2)
+    assert (await worker.hear("refusal")).reason.code == "GRANT_ID_REUSED"
+    await _ask(worker, "2", "key", "typo")
+    refusal = await worker.hear("refusal")
+    assert (refusal.id, refusal.reason.code) == ("2", "BUCKET_NOT_FOUND")
+    await worker.say(call_request=admission_pb2.CallRequest(call_id="3", model="m" * 128))
+    refusal = await worker.hear("refusal")
+    assert (refusal.id, refusal.reason.code) == ("3", "INVALID_FIELD")
+
+
+async def test_more_buckets_than_can_be_counted_for_end_that_workers_stream_alone(
+    fleet: Fleet,
+) -> None:
+    many = [f"b{number}" for number in range(17)]
+    greedy, other = await fleet.worker("w"), await fleet.worker("other", buckets=many[1:])
+    await _ask(greedy, "1", *many)
+    await _is_told(greedy, "rate_request.buckets: how many")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await fleet.worker("new", buckets=many)
+    assert "buckets: how many" in str(from_rpc(caught.value))
+    await _ask(other, "2")
+    await other.hear("rate_grant")
+
+
+async def test_a_negative_estimate_ends_that_workers_stream_alone(fleet: Fleet) -> None:
+    worker, other = await fleet.worker("w"), await fleet.worker("other")
+    await _ask(worker, "1", requests=-1)
+    await _is_told(worker, "rate_request.estimate.requests")
+    await _ask(other, "2")
+    await other.hear("rate_grant")
+
+
+async def _is_told(worker: Worker, field: str) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await worker.hear("nothing")
+    error = from_rpc(caught.value)
+    assert (error.reason, field in str(error)) == ("INVALID_FIELD", True)
