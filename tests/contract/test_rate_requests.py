@@ -121,3 +121,16 @@ async def _is_told(worker: Worker, field: str) -> None:
         await worker.hear("nothing")
     error = from_rpc(caught.value)
     assert (error.reason, field in str(error)) == ("INVALID_FIELD", True)
+
+
+async def test_what_an_earlier_session_waits_for_is_the_next_ones_to_ask(fleet: Fleet) -> None:
+    worker = await fleet.worker("w", buckets=["key"])
+    await _ask(worker, "1")
+    await worker.hear("rate_grant")
+    await _ask(worker, "2")
+    await worker.hear("rate_wait")
+    await fleet.coordinator.KillWorker(pb.KillWorkerRequest(project=PROJECT, worker="w"))
+    again = await fleet.worker("w", buckets=["key"])
+    await _ask(again, "2")
+    await again.hear("rate_wait")
+    assert (await again.hear("rate_grant")).rate_id == "2"

@@ -39,6 +39,7 @@ class Admission:
         self._purse = purse
         self._metrics = metrics
         self._turns = Turns(services.environment)
+        fleet.farewells.append(self._turns.leave)
 
     async def admit(
         self, worker: str, request: admission_pb2.CallRequest, wait_ns: int

@@ -43,6 +43,7 @@ class Asks:
         self._mail = mail
         self._has_repository = has_repository
         self._turns = Turns(services.environment)
+        fleet.farewells.append(self._turns.leave)
         self._again: dict[asyncio.Task[None], None] = {}
         self._handlers: dict[str, Callable[[Worker, Any], Awaitable[None]]] = {
             "call_request": admission.hear,

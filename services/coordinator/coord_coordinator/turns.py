@@ -5,7 +5,7 @@ until there is an answer or its worker takes it back. What they say is wrong wit
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,11 +102,16 @@ class Turns:
             waiting.cancel()
         worker.session.answered(asked_id)
 
+    async def leave(self, worker: str) -> None:
+        """Stop waiting for a worker that has gone: nobody would hear the answer, nor give it back.
+
+        Its next session may ask under the same ids.
+        """
+        await _cancel([wait for (name, _), wait in self._waits.items() if name == worker])
+
     async def stop(self) -> None:
         """Stop waiting."""
-        for wait in self._waits.values():
-            wait.cancel()
-        await asyncio.gather(*self._waits.values(), return_exceptions=True)
+        await _cancel(list(self._waits.values()))
 
     async def _wait(self, worker: Worker, question: Question, told: dict[str, Any]) -> None:
         waits = pauses(self._environment)
@@ -128,6 +133,12 @@ def refused(asked_id: str, code: str, message: str) -> Answer:
     """Return a refusal."""
     reason = common_pb2.Reason(code=code, message=message)
     return Answer({"refusal": pb.Refusal(id=asked_id, reason=reason)})
+
+
+async def _cancel(waits: Sequence[asyncio.Task[None]]) -> None:
+    for wait in waits:
+        wait.cancel()
+    await asyncio.gather(*waits, return_exceptions=True)
 
 
 async def _ask(question: Question, wait_ns: int) -> Answer:
