@@ -3,7 +3,7 @@
 import asyncio
 
 from coord.errors import failed_precondition
-from coord.times import SECOND, duration_ns
+from coord.times import SECOND, duration, duration_ns
 from coord.v1 import common_pb2, ledger_pb2, limiter_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
 
@@ -106,8 +106,16 @@ class Money:
         if tokens:
             await self.release([f"{attempt.spec.id}@{token}" for token in tokens[-_BATCH_MAX:]])
 
-    async def rate_wait(self, grant_id: str, worker: Worker) -> common_pb2.Reason | None:
-        """Take one request from the worker's buckets; return why that has to wait, if it does."""
+    async def rate_wait(
+        self, grant_id: str, worker: Worker, wait_ns: int = 0
+    ) -> common_pb2.Reason | None:
+        """Take one request from the worker's buckets; return why that has to wait, if it does.
+
+        Args:
+            grant_id: The grant.
+            worker: The worker.
+            wait_ns: How long to stand in line for it; 0 for not at all.
+        """
         request = limiter_pb2.GrantRequest(
             grant_id=grant_id,
             buckets=worker.hello.buckets,
@@ -116,7 +124,10 @@ class Money:
         response = await self._services.insist(
             self._services.limiter.AcquireGrants,
             limiter_pb2.AcquireGrantsRequest(
-                project=self._project, worker=worker.name, requests=[request]
+                project=self._project,
+                worker=worker.name,
+                requests=[request],
+                wait=duration(wait_ns),
             ),
         )
         return _rate_limited(response.results[0])
@@ -165,6 +176,11 @@ class Money:
             project=self._project, reservation_ids=reservation_ids
         )
         await self._services.insist(self._services.ledger.ReleaseReservations, request)
+
+    async def extend_grants(self, grant_ids: list[str]) -> None:
+        """Keep grants whose attempts go on; those that are not known any more are passed over."""
+        request = limiter_pb2.ExtendGrantsRequest(project=self._project, grant_ids=grant_ids)
+        await self._services.ask(self._services.limiter.ExtendGrants, request)
 
     async def release_grant(self, grant_id: str, worker: str) -> None:
         """Give a grant back whose attempt did not come about."""
