@@ -151,6 +151,27 @@ async def test_a_circle_of_waiting_shells_is_refused(tmp_path: Path) -> None:
         assert (await waiting).claim.claim_id == "a2"
 
 
+async def test_after_a_restart_one_of_a_circle_is_refused_until_it_gives_something_back(
+    tmp_path: Path,
+) -> None:
+    async with shells(tmp_path) as people:
+        await people.ask("ann", "a1", "/a")
+        await people.ask("bob", "b1", "/b")
+        waiting = asyncio.create_task(people.ask("ann", "a2", "/b", wait_s=30))
+        await people.until_standing(("a1", HELD), ("b1", HELD), ("a2", WAITING))
+        assert (await people.ask("bob", "b2", "/a", wait_s=30)).refusal.code == "DEADLOCK"
+        waiting.cancel()
+    async with shells(tmp_path) as people:
+        assert await people.standing() == [("a1", HELD), ("b1", HELD), ("a2", WAITING)]
+        assert (await people.ask("bob", "b2", "/a", wait_s=30)).refusal.code == "DEADLOCK"
+        await people.release("ann", "a2")
+        assert (await people.ask("bob", "b3", "/a", wait_s=30)).refusal.code == "DEADLOCK"
+        again = asyncio.create_task(people.ask("ann", "a3", "/b", wait_s=30))
+        await people.until_standing(("a1", HELD), ("b1", HELD), ("a3", WAITING))
+        await people.release("bob", "b1")
+        assert (await again).claim.holder == "ann"
+
+
 async def test_the_same_id_is_the_same_claim_and_no_other(tmp_path: Path) -> None:
     async with shells(tmp_path) as people:
         first = (await people.ask("ann", "1", "/a")).claim
