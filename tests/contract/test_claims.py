@@ -10,11 +10,14 @@ from typing import Any
 
 import grpc
 import pytest
+from coord.errors import unavailable
 from coord.times import SECOND, duration, timestamp_ns
 from coord.v1 import claims_pb2, common_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
 from coord.v1.coordinator_pb2_grpc import CoordinatorServiceStub
 from coord.v1.queue_pb2_grpc import QueueServiceStub
+from coord_coordinator.sqlite import SqliteCoordinatorStore
+from coord_coordinator.store import ClaimChange
 from coord_runtime.tokens import Kind
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -136,6 +139,29 @@ async def test_a_lease_ends_unless_it_is_renewed(tmp_path: Path) -> None:
         await people.until_standing(("1", HELD))
         late = await people.renew("bob", "2", "never")
         assert [one.error.reason for one in late] == ["CLAIM_ENDED", "CLAIM_NOT_FOUND"]
+
+
+async def test_a_lease_ends_also_where_that_could_not_be_stored_at_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = iter([unavailable("STORE_FAILED", "the disk is full", retry_after_ns=0)])
+
+    async def change(self: SqliteCoordinatorStore, project: str, change: ClaimChange) -> None:
+        if any(one.claim.state > HELD for one in change.saved.values()):
+            for failure in failures:
+                raise failure
+        await change_claims(self, project, change)
+
+    change_claims = SqliteCoordinatorStore.change_claims
+    monkeypatch.setattr(SqliteCoordinatorStore, "change_claims", change)
+    clock = Clock()
+    async with shells(tmp_path, clock=clock) as people:
+        await people.ask("ann", "1", "/a", lease=duration(30 * SECOND))
+        for _ in range(2):
+            clock.pass_ns(31 * SECOND)
+            await asyncio.sleep(1.1)  # The look goes by the real clock.
+        await people.until_standing()
+        assert next(failures, None) is None
 
 
 async def test_a_circle_of_waiting_shells_is_refused(tmp_path: Path) -> None:
