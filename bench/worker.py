@@ -4,6 +4,7 @@ import asyncio
 from typing import Any, cast
 
 import grpc.aio
+from coord.times import SECOND, duration_ns
 from coord.v1 import common_pb2, coordinator_pb2
 
 
@@ -11,6 +12,7 @@ class Worker:
     """A worker that says what it is told to.
 
     Attributes:
+        heartbeat_s: How often it is to say that it is alive, once it has joined.
         acknowledged: The highest number of its own that was acknowledged.
         messages: How many messages of other workers it has heard.
     """
@@ -19,6 +21,7 @@ class Worker:
         self.name = name
         self.acknowledged = 0
         self.messages = 0
+        self.heartbeat_s = 0.0
         self._stream = stub.Connect()
         self._hello = coordinator_pb2.Hello(
             protocol_version=2, project=project, worker=name, instance=name, slots=slots
@@ -30,7 +33,9 @@ class Worker:
     async def join(self) -> None:
         """Say Hello, and wait for the Welcome."""
         await self._stream.write(coordinator_pb2.ConnectRequest(hello=self._hello))
-        assert (await self._stream.read()).HasField("welcome")
+        response = await self._stream.read()
+        assert response.HasField("welcome")
+        self.heartbeat_s = duration_ns(response.welcome.heartbeat_interval) / SECOND
 
     async def read(self) -> coordinator_pb2.ConnectResponse | None:
         """Return the next message; None at the end of the stream."""

@@ -13,7 +13,6 @@ from coord.v1.coordinator_pb2_grpc import CoordinatorServiceStub
 
 from bench.worker import Worker
 
-_HEARTBEAT_S = 2.0
 _PER_CHANNEL = 100
 _JOINING = 50
 
@@ -44,7 +43,7 @@ async def _beat(worker: Worker) -> None:
     while True:
         with suppress(asyncio.InvalidStateError):
             await worker.beat()
-        await asyncio.sleep(_HEARTBEAT_S)
+        await asyncio.sleep(worker.heartbeat_s)
 
 
 if __name__ == "__main__":

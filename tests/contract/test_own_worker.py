@@ -138,6 +138,22 @@ async def test_a_cancelled_task_cancels_its_handler_alone(fleet: Fleet) -> None:
     assert (await fleet.task("a")).state == queue_pb2.TASK_STATE_CANCELLED
 
 
+async def test_the_slot_of_a_cancelled_task_is_free_without_a_wait_for_the_next_heartbeat(
+    tmp_path: Path,
+) -> None:
+    flags = FLAGS | {"coordinator": {**FLAGS["coordinator"], "heartbeat_s": 60.0, "grace_s": 180.0}}
+    async with served(SERVICES, tmp_path, "grpc", flags=flags) as running:
+        fleet, handler = Fleet(running), _Handler()
+        await fleet.add(spec("a", priority=1), spec("b"))
+        async with _at_work(fleet, handler):
+            assert (await handler.begun()).id == "a"
+            await fleet.queue.CancelTasks(
+                queue_pb2.CancelTasksRequest(project=PROJECT, task_ids=["a"])
+            )
+            assert (await handler.begun()).id == "b"
+            handler.go_on.set()
+
+
 async def test_a_task_may_take_only_its_time(fleet: Fleet) -> None:
     handler = _Handler()
     await fleet.add(spec("a", timeout={"nanos": 50_000_000}, retry_policy=_ONCE))

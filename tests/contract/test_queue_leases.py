@@ -104,6 +104,25 @@ async def test_a_task_is_not_given_to_a_worker_that_has_gone(stub: Any) -> None:
     assert (await here)[0].spec.id == "a"
 
 
+async def test_what_the_merge_queue_holds_does_not_expire_however_long_it_is_silent(
+    tmp_path: Path, clock: Clock
+) -> None:
+    flags = {"queue": {"lease_s": LEASE_S}}
+    submitted = False
+    for other in "bc":
+        async with served(QueueService, tmp_path, "in process", clock, flags) as running:
+            stub = QueueServiceStub(running.channel())
+            if not submitted:
+                await add(stub, *(pb.TaskSpec(id=name) for name in "abc"))
+                attempts = [ref(each) for each in await lease(stub, "w1")]
+                await stub.SubmitTasks(pb.SubmitTasksRequest(project=PROJECT, attempts=attempts))
+                submitted = True
+            await lease(stub, "w2")
+            clock.pass_ns(3600 * SECOND)
+            assert await until_ended(stub, other) == pb.FAILURE_REASON_WORKER_LOST
+            assert not await reason(stub, "a")
+
+
 async def test_a_waiting_worker_gets_a_task_when_its_backoff_ends(stub: Any, clock: Clock) -> None:
     policy = pb.RetryPolicy(initial_backoff=duration(SECOND // 10), max_attempts=2)
     await add(stub, pb.TaskSpec(id="a", retry_policy=policy))

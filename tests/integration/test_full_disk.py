@@ -18,9 +18,9 @@ def filling(folder: Path, end: str) -> str:
 
 
 def emptied(folder: Path) -> str:
-    """Return the commands that make room again, a while after the disk has become full."""
-    full = f"until [ -e '{folder.parent}/full' ]; do sleep 0.1; done"
-    return f"( {full}; sleep 2; rm '{folder}/filler' ) >/dev/null 2>&1 &"
+    """Return the commands that make room again once the run has said that it waits for that."""
+    told = f"until grep -q 'waiting for room' '{folder.parent}/output'; do sleep 0.1; done"
+    return f"( {told}; rm '{folder}/filler' ) >/dev/null 2>&1 &"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ In any case the user's checkout stays as it is, byte for byte, but for a fast-fo
 
 import asyncio
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -225,7 +224,10 @@ async def run(
     before: str = "",
     after: str = "",
 ) -> tuple[int, str]:
-    """Run a plan; with `before`, in a mount namespace of its own, after that and before `after`."""
+    """Run a plan; with `before`, in a mount namespace of its own, after that and before `after`.
+
+    What is said can be read in `output` in the folder meanwhile.
+    """
     (folder / "plan.toml").write_text(plan)
     where = ("--repo", str(repo), "--state", str(folder / "state"))
     how = ("--agent", agent, "--workers", "1", "--check", "true", "--stuck-after", "0.5")
@@ -233,11 +235,12 @@ async def run(
     if before:
         script = f'{before}\n"$@" || exit $?\n{after}'
         command = ["unshare", *NAMESPACE, "sh", "-ec", script, "sh", *command]
-    process = await asyncio.create_subprocess_exec(
-        *command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=ENVIRONMENT
-    )
-    output, _ = await process.communicate()
-    return process.returncode or 0, output.decode()
+    with (folder / "output").open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=output, stderr=output, env=ENVIRONMENT
+        )
+        status = await process.wait()
+    return status, (folder / "output").read_text()
 
 
 @pytest.mark.parametrize("name", ODD)

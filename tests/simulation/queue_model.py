@@ -182,9 +182,8 @@ class Model:
             task.state, task.started_ns = RUNNING, now.wall_ns
             self._limit(task, now.monotonic_ns)
 
-    def _submit(self, task: ModelTask, _: Any, now: Now) -> None:
+    def _submit(self, task: ModelTask, _: Any, __: Now) -> None:
         task.state, task.limit_ns = MERGING, 0
-        task.expires_ns = now.monotonic_ns + LEASE_NS
 
     def _complete(self, task: ModelTask, _: Any, __: Now) -> None:
         task.state = COMPLETE
@@ -252,7 +251,7 @@ class Model:
 
     def expire(self, since: Now, now: Now) -> None:
         """End what has run out. The service looks each second, and all times are whole seconds."""
-        for task in [one for one in self.tasks.values() if one.state in LIVE]:
+        for task in [one for one in self.tasks.values() if one.state in (ASSIGNED, RUNNING)]:
             limit_ns = task.limit_ns or now.monotonic_ns + 1
             if min(limit_ns, task.expires_ns) <= now.monotonic_ns:
                 timeout = limit_ns <= max(task.expires_ns, since.monotonic_ns)

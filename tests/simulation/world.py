@@ -75,7 +75,12 @@ class World:
         self.names = [one for one in _SERVICES if repository or one != SimulatedIntegrator.NAME]
         self.ahead_ns: dict[str, int] = {}
         self.settings: dict[str, dict[str, Any]] = {
-            "coordinator": {"repository": bool(repository), "grace_s": 10.0, "renew_s": 3.0},
+            "coordinator": {
+                "repository": bool(repository),
+                "grace_s": 10.0,
+                "renew_s": 3.0,
+                "heartbeat_s": 2.0,
+            },
             "queue": {"repository": bool(repository)},
         }
         self.workers: dict[str, SimulatedWorker] = {}

@@ -139,6 +139,7 @@ class WorkerSession:
         self._claims: dict[str, None] = {}
         self._letters: dict[str, None] = {}
         self._heartbeat_s = 5.0
+        self._beat_at = math.inf
         self._silence_s: float | None = None
         self._failures = 0
         self._welcomed_s = math.inf
@@ -169,6 +170,11 @@ class WorkerSession:
         done = self._outbox.add(request)
         self._news.set()
         return done
+
+    def beat(self) -> None:
+        """Send a heartbeat now: which attempts are held has changed, and no report says so."""
+        self._beat_at = -math.inf
+        self._news.set()
 
     def leave(self) -> None:
         """End the session once everything that was said is acknowledged."""
@@ -329,8 +335,8 @@ class WorkerSession:
             await self._write_until_finished(stream)
 
     async def _write_until_finished(self, stream: Any) -> None:
-        loop = asyncio.get_running_loop()
-        heartbeat_at, acknowledged = loop.time() + self._heartbeat_s, 0
+        loop, acknowledged = asyncio.get_running_loop(), 0
+        self._beat_at = loop.time() + self._heartbeat_s
         while True:
             self._news.clear()
             for request in self._outbox.unwritten():
@@ -339,14 +345,14 @@ class WorkerSession:
             if self._finished:
                 await stream.done_writing()
                 return
-            if loop.time() >= heartbeat_at:
-                heartbeat_at, acknowledged = loop.time() + self._heartbeat_s, self._handled
+            if loop.time() >= self._beat_at:
+                self._beat_at, acknowledged = loop.time() + self._heartbeat_s, self._handled
                 await stream.write(self._heartbeat())
             elif acknowledged < self._handled:
                 acknowledged = self._handled
                 await stream.write(_ack(acknowledged))
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(heartbeat_at):
+                async with asyncio.timeout_at(self._beat_at):
                     await self._news.wait()
 
     def _heartbeat(self) -> coordinator_pb2.ConnectRequest:

@@ -305,6 +305,8 @@ class Worker:
         if report is not None:
             await self._say(report)
         del self._attempts[attempt.task.ref.fencing_token]
+        if report is None and self._session is not None:
+            self._session.beat()  # Its slot is free, which no report says.
         self._leave_if_done()
 
     def _leave_if_done(self) -> None:

@@ -20,7 +20,7 @@ class CoordinatorSettings(SectionSettings):
     SECTION: ClassVar[str] = "coordinator"
     strategy: Literal["capability", "round_robin", "work_stealing"] = "capability"
     repository: bool = True
-    heartbeat_s: float = 2.0
+    heartbeat_s: float = 5.0
     grace_s: float = 15.0
     renew_s: float = 5.0
     account: str = ""

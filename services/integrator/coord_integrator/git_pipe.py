@@ -6,7 +6,6 @@ The start of a process takes longer than most of what the radar asks.
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from coord_integrator.git import Git, GitError, end
@@ -74,5 +73,5 @@ class GitPipe(Generic[T]):
             raise GitError(self._arguments, await process.wait(), complaint) from error
         finally:
             writing.cancel()
-            with suppress(asyncio.CancelledError, ConnectionError):
-                await writing
+            # Unlike a suppressed error of its own, this lets who asks be cancelled meanwhile.
+            await asyncio.gather(writing, return_exceptions=True)

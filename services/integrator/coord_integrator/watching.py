@@ -42,11 +42,11 @@ class Watcher:
         self._worktrees = worktrees
         self._git_folders = git_folders
         self._on_change = on_change
+        self._pause_s = _PAUSE_S
 
     async def run(self) -> None:
         """Watch until cancelled."""
         self._worktrees.mkdir(parents=True, exist_ok=True)
-        pause_s = _PAUSE_S
         while True:
             roots = self._roots()
             stop = asyncio.Event()
@@ -57,8 +57,8 @@ class Watcher:
                 # More folders than may be watched, or a name that is not UTF-8.
                 log.warning("worktrees cannot be watched for now", why=str(errors.exceptions[0]))
                 await self._on_change({path.name: set() for path in self._worktrees.iterdir()})
-                await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, _PAUSE_S_MAX)
+                await asyncio.sleep(self._pause_s)
+                self._pause_s = min(2 * self._pause_s, _PAUSE_S_MAX)
             finally:
                 looking.cancel()
                 with suppress(asyncio.CancelledError):
@@ -73,6 +73,7 @@ class Watcher:
             stop_event=stop,
             ignore_permission_denied=True,
         ):
+            self._pause_s = _PAUSE_S
             if changed := self._sorted(changes):
                 await self._on_change(changed)
 

@@ -2,6 +2,10 @@
 
 A lease is not written when it is renewed. After a start every live attempt has one full lease time,
 since its holder could not renew while the service was away.
+
+An attempt that was handed to the merge queue has neither: that remembers on disk what it holds, and
+comes back. Were its lease to expire after its change has landed, but before that could be told, the
+task would be done a second time.
 """
 
 from collections.abc import Iterable
@@ -43,7 +47,7 @@ class LeaseClock:
         """Take up the attempts that live after a start."""
         for one in live:
             begun_ns = now_ns - (wall_ns - one.assigned_ns)
-            expires_ns = now_ns + self._lease_ns
+            expires_ns = NEVER_NS if one.submitted else now_ns + self._lease_ns
             self._held[one.token] = held = _Held(
                 one.project, one.task_id, one.worker, begun_ns, expires_ns, one.timeout_ns
             )
@@ -63,16 +67,17 @@ class LeaseClock:
         if held is not None and held.limit_ns == NEVER_NS:
             self._limit(held, now_ns)
 
-    def submit(self, token: int, now_ns: int) -> None:
-        """Renew an attempt's lease; its timeout counts no more."""
-        self.renew(token, now_ns)
-        if token in self._held:
-            self._held[token].timeout_ns, self._held[token].limit_ns = 0, NEVER_NS
+    def submit(self, token: int) -> None:
+        """Let neither lease nor timeout of an attempt end it any more."""
+        held = self._held.get(token)
+        if held is not None:
+            held.expires_ns, held.timeout_ns, held.limit_ns = NEVER_NS, 0, NEVER_NS
 
     def renew(self, token: int, now_ns: int) -> None:
         """Give an attempt one full lease time from `now_ns` on."""
-        if token in self._held:
-            self._held[token].expires_ns = now_ns + self._lease_ns
+        held = self._held.get(token)
+        if held is not None and held.expires_ns != NEVER_NS:
+            held.expires_ns = now_ns + self._lease_ns
 
     def end(self, token: int, now_ns: int) -> int | None:
         """Forget an attempt; return how long it was held, None where it was not."""

@@ -82,10 +82,9 @@ class Leases:
     def submitted(
         self, attempts: Iterable[common_pb2.AttemptRef], results: Iterable[pb.ReportResult]
     ) -> None:
-        """End the timeouts of attempts that were handed over."""
-        now_ns = self._environment.monotonic_ns()
+        """End the leases' times and the timeouts of attempts that were handed over."""
         for token in self._accepted(attempts, results):
-            self._clock.submit(token, now_ns)
+            self._clock.submit(token)
 
     def ended(self, reports: Iterable[Report], results: Iterable[pb.ReportResult]) -> list[int]:
         """End the leases of attempts that have ended; return how long each was held, in ns."""

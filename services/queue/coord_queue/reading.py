@@ -147,7 +147,7 @@ def _live(row: tuple[str, str, int, str, int, int, int, int, bytes]) -> LiveAtte
     *names, started_ns, submitted_ns, spec = row
     # What is in the merge queue has no timeout any more.
     timeout_ns = 0 if submitted_ns else duration_ns(pb.TaskSpec.FromString(spec).timeout)
-    return LiveAttempt._make((*names, started_ns, timeout_ns))
+    return LiveAttempt._make((*names, started_ns, timeout_ns, submitted_ns > 0))
 
 
 def oldest_ready_ns(sql: sqlite3.Connection, project: str, now_ns: int) -> int:

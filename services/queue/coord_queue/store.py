@@ -40,6 +40,7 @@ class LiveAttempt(NamedTuple):
         assigned_ns: When it was assigned, by the wall clock.
         started_ns: When it started, by the wall clock; 0 where it has not.
         timeout_ns: The task's timeout; 0 for none.
+        submitted: Whether it was handed to the merge queue.
     """
 
     project: str
@@ -50,6 +51,7 @@ class LiveAttempt(NamedTuple):
     assigned_ns: int
     started_ns: int
     timeout_ns: int
+    submitted: bool = False
 
 
 # Takes new attempts.

@@ -319,7 +319,9 @@ class QueueServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SubmitTasks(self, request, context):
-        """Hands attempts from their worker to the merge queue, which holds their leases from then on.
+        """Hands attempts from their worker to the merge queue, which holds them from then on: without a
+        limit of time, since it remembers them on disk and comes back. RenewLeases still says whether
+        they are to go on; CancelTasks ends them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

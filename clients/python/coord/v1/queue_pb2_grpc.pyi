@@ -11,10 +11,10 @@ The task graph, its leases and its retries.
   PENDING -> ABORTED                            a dependency ended without success
   FAILED | CANCELLED | ABORTED -> PENDING       RetryTasks; for ABORTED also the dependency's revival
 
-An attempt is one worker's try at a task. It is owned by lease: it ends when its lease expires. Every
-report names the attempt's fencing token; one that is not the live attempt's changes nothing and is
-answered with reason STALE_TOKEN, except that repeating a report that had its effect gets the same
-answer as before.
+An attempt is one worker's try at a task. It is owned by lease: until it is submitted, it ends when
+its lease expires. Every report names the attempt's fencing token; one that is not the live attempt's
+changes nothing and is answered with reason STALE_TOKEN, except that repeating a report that had its
+effect gets the same answer as before.
 """
 
 from collections import abc as _abc
@@ -115,7 +115,10 @@ class QueueServiceStub:
     StartTasks: _grpc.UnaryUnaryMultiCallable[_queue_pb2.StartTasksRequest, _queue_pb2.StartTasksResponse]
     """Reports that attempts have begun their work."""
     SubmitTasks: _grpc.UnaryUnaryMultiCallable[_queue_pb2.SubmitTasksRequest, _queue_pb2.SubmitTasksResponse]
-    """Hands attempts from their worker to the merge queue, which holds their leases from then on."""
+    """Hands attempts from their worker to the merge queue, which holds them from then on: without a
+    limit of time, since it remembers them on disk and comes back. RenewLeases still says whether
+    they are to go on; CancelTasks ends them.
+    """
     WatchQueueEvents: _grpc.UnaryStreamMultiCallable[_queue_pb2.WatchQueueEventsRequest, _queue_pb2.WatchQueueEventsResponse]
     """Sends the project's queue events from a number on, first those stored, then new ones as they
     happen. At least once, in order.
@@ -194,7 +197,10 @@ class QueueServiceAsyncStub(QueueServiceStub):
     StartTasks: _aio.UnaryUnaryMultiCallable[_queue_pb2.StartTasksRequest, _queue_pb2.StartTasksResponse]  # type: ignore[assignment]
     """Reports that attempts have begun their work."""
     SubmitTasks: _aio.UnaryUnaryMultiCallable[_queue_pb2.SubmitTasksRequest, _queue_pb2.SubmitTasksResponse]  # type: ignore[assignment]
-    """Hands attempts from their worker to the merge queue, which holds their leases from then on."""
+    """Hands attempts from their worker to the merge queue, which holds them from then on: without a
+    limit of time, since it remembers them on disk and comes back. RenewLeases still says whether
+    they are to go on; CancelTasks ends them.
+    """
     WatchQueueEvents: _aio.UnaryStreamMultiCallable[_queue_pb2.WatchQueueEventsRequest, _queue_pb2.WatchQueueEventsResponse]  # type: ignore[assignment]
     """Sends the project's queue events from a number on, first those stored, then new ones as they
     happen. At least once, in order.
@@ -402,7 +408,10 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _queue_pb2.SubmitTasksRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_queue_pb2.SubmitTasksResponse, _abc.Awaitable[_queue_pb2.SubmitTasksResponse]]:
-        """Hands attempts from their worker to the merge queue, which holds their leases from then on."""
+        """Hands attempts from their worker to the merge queue, which holds them from then on: without a
+        limit of time, since it remembers them on disk and comes back. RenewLeases still says whether
+        they are to go on; CancelTasks ends them.
+        """
 
     @_abc_1.abstractmethod
     def WatchQueueEvents(
