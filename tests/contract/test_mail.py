@@ -81,6 +81,12 @@ async def test_a_name_that_was_never_seen_and_a_role_that_none_has_are_refused(
             assert error.reason == "INVALID_FIELD"
 
 
+async def _send_for_a_minute_and_for_two(fleet: Fleet, worker: str) -> None:
+    for name, seconds in (("short", 60), ("long", 120)):
+        kept = duration(seconds * SECOND)
+        await send(fleet, f"{name}-{worker}", worker=worker, time_to_live=kept)
+
+
 async def test_a_message_is_kept_until_it_expires(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,13 +96,11 @@ async def test_a_message_is_kept_until_it_expires(
         fleet = Fleet(running)
         worker = await fleet.worker("w")
         worker.stream.cancel()
-        for message_id, seconds in (("short", 60), ("long", 120)):
-            kept = duration(seconds * SECOND)
-            await send(fleet, message_id, worker="w", time_to_live=kept)
+        await _send_for_a_minute_and_for_two(fleet, "w")
         clock.pass_ns(90 * SECOND)
         await asyncio.sleep(0.2)  # The sweep goes by the real clock.
         again = await fleet.worker("w", instance="w-2")
-        assert (await again.hear("worker_message")).message_id == "long"
+        assert (await again.hear("worker_message")).message_id == "long-w"
 
 
 async def test_what_has_expired_while_no_coordinator_was_there_is_not_delivered(
@@ -107,17 +111,15 @@ async def test_what_has_expired_while_no_coordinator_was_there_is_not_delivered(
         fleet = Fleet(running)
         worker = await fleet.worker("w")
         worker.stream.cancel()
-        for message_id, seconds in (("short", 60), ("long", 120)):
-            kept = duration(seconds * SECOND)
-            await send(fleet, message_id, worker="w", time_to_live=kept)
-            await send(fleet, f"{message_id}-note", worker="operator", time_to_live=kept)
+        await _send_for_a_minute_and_for_two(fleet, "w")
+        await _send_for_a_minute_and_for_two(fleet, "operator")
     clock.pass_ns(90 * SECOND)
     async with served(SERVICES, tmp_path, "grpc", clock, FLAGS) as running:
         fleet = Fleet(running)
         again = await fleet.worker("w", instance="w-2")
-        assert (await again.hear("worker_message")).message_id == "long"
+        assert (await again.hear("worker_message")).message_id == "long-w"
         notes = await fleet.coordinator.ReadMessages(pb.ReadMessagesRequest(project=PROJECT))
-        assert [one.message_id for one in notes.messages] == ["long-note"]
+        assert [one.message_id for one in notes.messages] == ["long-operator"]
 
 
 async def test_a_broadcast_reaches_who_comes_back_after_a_restart_and_waits_for_nobody_else(
