@@ -8,6 +8,7 @@ import grpc
 import pytest
 from coord.v1 import claims_pb2, common_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
+from coord_coordinator import streams
 from coord_coordinator.sqlite import SqliteCoordinatorStore
 from coord_coordinator.store import ClaimChange
 
@@ -81,6 +82,22 @@ async def test_a_worker_that_talks_but_does_not_listen_is_lost_with_that_reason(
         assert "does not read" in lost.reason.message
         other = await fleet.worker("other")
         assert ref(await other.hear("assigned")).task_id == "a"
+
+
+async def test_who_talks_on_but_has_acknowledged_too_little_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "_BACKLOG_MAX", 2)
+    async with served(SERVICES, tmp_path, "grpc", flags=FLAGS) as running:
+        fleet = Fleet(running)
+        worker = await fleet.worker("w")
+        for number in range(3):
+            message = pb.WorkerMessage(message_id=str(number), worker="w")
+            request = pb.SendMessageRequest(project=PROJECT, message=message)
+            await fleet.coordinator.SendMessage(request)
+        await worker.beat()
+        error = await refusal(worker.hear("nothing"))
+        assert (error.reason, "more than 2 messages" in str(error)) == ("PROTOCOL", True)
 
 
 async def test_a_worker_that_floods_does_not_hold_up_the_others(tmp_path: Path) -> None:
