@@ -335,6 +335,20 @@ async def test_a_claim_of_a_session_ends_with_it_and_one_of_a_shell_does_not(
         await people.until_standing(("2", HELD))
 
 
+async def test_who_gives_its_own_claim_back_is_not_told_that_it_has_lost_it(tmp_path: Path) -> None:
+    async with shells(tmp_path) as people:
+        worker = await people.fleet.worker("w")
+        path = [claims_pb2.Resource(path="/a")]
+        await worker.say(request=claims_pb2.ClaimRequest(claim_id="1", resources=path))
+        await worker.hear("proceed")
+        await worker.say(claim_release=pb.ClaimRelease(claim_id="1"))
+        await worker.say(request=claims_pb2.ClaimRequest(claim_id="2", resources=path))
+        heard = []
+        while "proceed" not in heard:
+            heard.append((await worker.stream.read()).WhichOneof("message"))
+        assert set(heard) <= {"ack", "proceed"}
+
+
 async def test_what_becomes_of_a_claim_is_told_under_names_of_its_own(tmp_path: Path) -> None:
     async with shells(tmp_path) as people:
         await people.ask("ann", "1", "/a")

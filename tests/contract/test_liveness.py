@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 import pytest
+from coord.times import SECOND
 from coord.v1 import claims_pb2, common_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
 from coord_coordinator import streams
@@ -13,7 +14,7 @@ from coord_coordinator.sqlite import SqliteCoordinatorStore
 from coord_coordinator.store import ClaimChange
 
 from tests.coordinator_rig import FLAGS, SERVICES, Fleet, ref, refusal, spec
-from tests.serving import PROJECT, served
+from tests.serving import PROJECT, Clock, served
 
 _QUICK = {"repository": False, "heartbeat_s": 0.1, "grace_s": 1.5, "renew_s": 0.1}
 
@@ -82,6 +83,16 @@ async def test_a_worker_that_talks_but_does_not_listen_is_lost_with_that_reason(
         assert "does not read" in lost.reason.message
         other = await fleet.worker("other")
         assert ref(await other.hear("assigned")).task_id == "a"
+
+
+async def test_a_pause_of_the_coordinator_itself_is_held_against_nobody(tmp_path: Path) -> None:
+    clock = Clock()
+    async with served(SERVICES, tmp_path, "grpc", clock, FLAGS) as running:
+        fleet = Fleet(running)
+        await fleet.worker("w")
+        clock.pass_ns(3_600 * SECOND)
+        await asyncio.sleep(0.5)  # Some looks later.
+        assert (await _worker(fleet, "w")).lifecycle == pb.LIFECYCLE_RUNNING
 
 
 async def test_who_talks_on_but_has_acknowledged_too_little_is_cut_off(
