@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -141,19 +141,41 @@ async def test_a_lease_ends_unless_it_is_renewed(tmp_path: Path) -> None:
         assert [one.error.reason for one in late] == ["CLAIM_ENDED", "CLAIM_NOT_FOUND"]
 
 
-async def test_a_lease_ends_also_where_that_could_not_be_stored_at_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _failing_once(
+    monkeypatch: pytest.MonkeyPatch, state: claims_pb2.ClaimState
+) -> Iterator[object]:
+    """Have the store refuse the first change after which a claim is in a state.
+
+    Returns:
+        Nothing, once it has.
+    """
     failures = iter([unavailable("STORE_FAILED", "the disk is full", retry_after_ns=0)])
 
     async def change(self: SqliteCoordinatorStore, project: str, change: ClaimChange) -> None:
-        if any(one.claim.state > HELD for one in change.saved.values()):
+        if any(one.claim.state == state for one in change.saved.values()):
             for failure in failures:
                 raise failure
         await change_claims(self, project, change)
 
     change_claims = SqliteCoordinatorStore.change_claims
     monkeypatch.setattr(SqliteCoordinatorStore, "change_claims", change)
+    return failures
+
+
+async def test_a_claim_that_could_not_be_stored_is_not_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _failing_once(monkeypatch, HELD)
+    async with shells(tmp_path) as people:
+        assert (await refusal(people.ask("ann", "1", "/a"))).reason == "STORE_FAILED"
+        assert await people.standing() == []
+        assert (await people.ask("bob", "2", "/a")).HasField("claim")
+
+
+async def test_a_lease_ends_also_where_that_could_not_be_stored_at_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = _failing_once(monkeypatch, claims_pb2.CLAIM_STATE_EXPIRED)
     clock = Clock()
     async with shells(tmp_path, clock=clock) as people:
         await people.ask("ann", "1", "/a", lease=duration(30 * SECOND))
