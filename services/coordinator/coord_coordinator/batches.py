@@ -64,7 +64,7 @@ class Batches(Generic[Item, Result]):
                 results = await self._send([item for item, _ in batch])
             except BaseException as error:
                 if None in futures:
-                    log.exception("what nobody waits for could not be sent")
+                    log.exception("what nobody waits for has failed")
                 for future in futures:
                     if future is not None and not future.done():
                         future.set_exception(error)

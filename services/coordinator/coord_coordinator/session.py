@@ -44,17 +44,13 @@ class Session:
         self.silence = 0
         self._worker = worker
         self._outbox = outbox
+        self._over = False
         self._received = 0
         self._unacknowledged = deque(sent)
         self._sent = self._unacknowledged[-1].sequence if self._unacknowledged else 0
         self._stored = self._sent
         self._answering: deque[tuple[int, int]] = deque()
         self._changed = Wakeups()
-        self._over = False
-
-    def end(self) -> None:
-        """Store nothing any more: what is stored under the worker's name is its next session's."""
-        self._over = True
 
     def push(self, **message: Any) -> int:
         """Number a message and keep it until the worker has acknowledged it; return the number.
@@ -84,6 +80,10 @@ class Session:
         """Note that what the worker has asked for is decided, or taken back."""
         if self.asks.pop(ask_id, None) is not None:
             self._store(AskAnswered(self._worker, ask_id))
+
+    def end(self) -> None:
+        """Store nothing more: what is kept under the worker's name is another session's."""
+        self._over = True
 
     def go_on(self, confirmed: int) -> None:
         """Go on where an earlier coordinator was, by what the worker knows of it.
