@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 from coord.environment import SYSTEM
@@ -187,6 +188,25 @@ async def test_a_crash_drops_what_is_not_committed_and_keeps_the_rest(tmp_path: 
     lost.cancel()
     database = opened(tmp_path)
     assert numbers(database) == [1]
+    await database.close()
+
+
+async def test_a_crash_lets_go_of_the_file_though_somebody_still_reads(tmp_path: Path) -> None:
+    database, readers = opened(tmp_path), list[sqlite3.Cursor]()
+    database._commits = SimpleQueue()  # The disk takes its time.
+
+    def insert_and_read(transaction: Transaction) -> None:
+        insert(1)(transaction)
+        readers.append(transaction.sql.execute("SELECT * FROM numbers"))
+
+    lost = asyncio.ensure_future(database.write(insert_and_read))
+    while not readers:
+        await asyncio.sleep(0)
+    database.crash()
+    lost.cancel()
+    database = opened(tmp_path)
+    await database.write(insert(2))
+    assert numbers(database) == [2]
     await database.close()
 
 

@@ -273,6 +273,8 @@ class Database:
         self._closed = True
         self._waiting.clear()
         self._reader.close()
+        # A connection that somebody still reads from would hold its lock until that one is gone.
+        self._sql.rollback()
         self._sql.close()
 
     def _run_group(self) -> None:
