@@ -128,18 +128,17 @@ async def test_an_agents_shell_claims_for_its_attempt_and_hears_messages(
 async def test_an_agents_shell_reads_and_has_no_say_over_others(served: Project) -> None:
     coord, where = (" ".join(f"'{part}'" for part in parts) for parts in (COORD, served.where))
     agent = f"""
-        try() {{ {coord} "$@" {where} >>../../told 2>&1; echo "status $?" >>../../told; }}
-        try status --json; try stop; try task add x --id stray
+        try() {{ {coord} "$@" >>../../told 2>&1; echo "status $?" >>../../told; }}
+        try status --json; try stop {where}; try task add x --id stray; try token other
+        try task list; try conflicts; try cost show; try doctor
         echo x >a.txt
     """
     status, told = await served.run(served.plan("id = 'a'"), agent=agent)
     assert status == 0, told
     said = (served.folder / "state" / "told").read_text()
-    assert [line for line in said.splitlines() if line.startswith("status")] == [
-        "status 0",
-        "status 1",
-        "status 1",
-    ], said
+    statuses = [int(line[7:]) for line in said.splitlines() if line.startswith("status ")]
+    assert statuses == [0, 1, 1, 2, 0, 0, 0, 0], said
+    assert "COORD_TOKEN=" not in said
     assert said.count("NOT_FOR_WORKERS") == 2, said
 
 

@@ -3,11 +3,11 @@
 import shlex
 
 import click
-from coord_host.attach import attach_or_start
+from coord_host.attach import attach_or_start, shell_worker
 from coord_host.endpoint import find
 from coord_host.places import Place
 
-from coord_cli.command import UsageProblem, json_option, place_options, run_async
+from coord_cli.command import UsageProblem, json_option, place_options, run_async, whose_shell
 from coord_cli.output import print_json
 
 
@@ -27,6 +27,10 @@ async def _token(place: Place, worker: str, *, as_json: bool) -> None:
     if find(place) is None:
         raise UsageProblem(
             "no services are running for a worker to join; start them with `coord up`"
+        )
+    if there := shell_worker(place):
+        raise UsageProblem(
+            f"only the operator gives out tokens, and this shell is worker {there!r}'s{whose_shell()}"
         )
     async with attach_or_start(place, {}) as host:
         variables = {
