@@ -49,6 +49,10 @@ CHECKED = ("--agent", "true", "--check", "true")
         ((*CHECKED, "--workers", "0"), "no number of workers"),
         ((*CHECKED, "--set", "lease=3"), "write it as section.key=value"),
         ((*CHECKED, "--set", "queue.no_such=3"), "queue.no_such"),
+        (
+            (*CHECKED, "--set", "integratr.history=squash", "--dry-run"),
+            "no section 'integratr'; there are coordinator, integrator, ledger, limiter, node,",
+        ),
         ((*CHECKED, "--with-deps"), "--with-deps goes with --only"),
     ],
 )
@@ -225,7 +229,7 @@ def test_commands_that_need_services_say_how_to_start_them(
 def test_a_task_without_a_log_is_told(cli: Cli) -> None:
     result = cli("logs", "a", "--repo", str(cli.repo), "--state", str(cli.state))
     assert result.exit_code == 2
-    assert "has a log of 'a': none has begun it, or `coord clean` has removed" in result.output
+    assert "no log of 'a': no agent has begun it; or a worker of your own has" in result.output
 
 
 def test_a_command_imports_only_what_it_needs() -> None:

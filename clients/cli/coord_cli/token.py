@@ -29,9 +29,8 @@ async def _token(place: Place, worker: str, *, as_json: bool) -> None:
             "no services are running for a worker to join; start them with `coord up`"
         )
     if there := shell_worker(place):
-        raise UsageProblem(
-            f"only the operator gives out tokens, and this shell is worker {there!r}'s{whose_shell()}"
-        )
+        said = f"only the operator gives out tokens, and this shell is worker {there!r}'s"
+        raise UsageProblem(said + whose_shell())
     async with attach_or_start(place, {}) as host:
         variables = {
             "COORD_ADDRESS": host.addresses["coordinator"],
