@@ -302,11 +302,14 @@ def checkout_line(target: str, branch: str, behind: int) -> str:
     )
 
 
+def _at_work(stray: Stray) -> str:
+    named = ", ".join(stray.tasks[:_TASKS_SHOWN]) or "nothing"
+    more = ", ..." if len(stray.tasks) > _TASKS_SHOWN else ""
+    return f"{named}{more} {'were' if len(stray.tasks) > 1 else 'was'} at work"
+
+
 def _stray_hint(strays: Sequence[Stray]) -> str:
-    shown = [
-        f"{stray.path} (while {', '.join(stray.tasks[:_TASKS_SHOWN]) or 'nothing'} was at work)"
-        for stray in strays[:_STRAYS_SHOWN]
-    ]
+    shown = [f"{stray.path} (while {_at_work(stray)})" for stray in strays[:_STRAYS_SHOWN]]
     more = f" and {len(strays) - len(shown)} more" if len(strays) > len(shown) else ""
     return (
         f"WARNING: your checkout has changed, and not by a landing: {', '.join(shown)}{more}."
