@@ -256,9 +256,13 @@ def print_summary(summary: Summary) -> None:
 def headline(summary: Summary) -> str:
     """Return the whole of it in a line."""
     where = f" on {summary.branch}" if summary.branch else ""
+    changed = sum(1 for task in summary.landed if task.commit)
+    what = f"landed{where}"
+    if summary.branch and changed < len(summary.landed):
+        what = f"done, {changed} of them with a change{where},"
     return (
         f"{summary.run}: {summary.ending.value}; {len(summary.landed)} of {len(summary.tasks)}"
-        f" tasks landed{where} in {format_length(summary.elapsed_ns)} for"
+        f" tasks {what} in {format_length(summary.elapsed_ns)} for"
         f" {format_money(summary.cost_nanos)}"
     )
 
