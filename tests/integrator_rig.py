@@ -178,9 +178,11 @@ class Rig:
         write(await self.begin(worker, task), files)
         return await self.submit(worker, task)
 
-    async def snapshot(self, worker: str) -> integrator_pb2.Snapshot | None:
-        """Snapshot a worktree."""
-        request = integrator_pb2.SnapshotWorktreeRequest(project=PROJECT, worker=worker)
+    async def snapshot(self, worker: str, *ended: str) -> integrator_pb2.Snapshot | None:
+        """Snapshot a worktree, of which the attempts at some tasks have ended."""
+        request = integrator_pb2.SnapshotWorktreeRequest(
+            project=PROJECT, worker=worker, ended=[self.attempt(task) for task in ended]
+        )
         answer = await self.integrator.SnapshotWorktree(request)
         return answer.snapshot if answer.HasField("snapshot") else None
 

@@ -6,8 +6,9 @@ import subprocess
 import time
 from pathlib import Path
 
+from coord.v1 import claims_pb2
 from coord_cli.guard_hooks import guard_command, make_hooks
-from coord_coordinator.guard_file import guard_text
+from coord_coordinator.guard_file import claim_text, guard_text
 from coord_host.places import Place
 
 from bench.report import Row, row
@@ -51,11 +52,15 @@ def _place(state: Path, claims: int) -> Place:
     place = Place("p", None, state)
     make_hooks(place)
     held = [
-        (f"w{number}", 0, f"c{number}", f"src/pkg{number}/**/*.md", "src")
+        claims_pb2.Claim(
+            claim_id=f"c{number}",
+            holder=f"w{number}",
+            resources=[claims_pb2.Resource(path=f"src/pkg{number}/**/*.md")],
+        )
         for number in range(claims)
     ]
     standing = {"stopped": "", "newest": 9, "live": list(range(9))}
-    (state / "guard.json").write_text(guard_text(standing, held))
+    (state / "guard.json").write_text(guard_text(standing, map(claim_text, held)))
     return place
 
 

@@ -3,18 +3,21 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from coord.errors import unavailable
 from coord.times import SECOND, duration, timestamp_ns
 from coord.v1 import claims_pb2, common_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
 from coord.v1.coordinator_pb2_grpc import CoordinatorServiceStub
 from coord.v1.queue_pb2_grpc import QueueServiceStub
+from coord_coordinator.sqlite import SqliteCoordinatorStore
+from coord_coordinator.store import ClaimChange
 from coord_runtime.tokens import Kind
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -138,6 +141,51 @@ async def test_a_lease_ends_unless_it_is_renewed(tmp_path: Path) -> None:
         assert [one.error.reason for one in late] == ["CLAIM_ENDED", "CLAIM_NOT_FOUND"]
 
 
+def _failing_once(
+    monkeypatch: pytest.MonkeyPatch, state: claims_pb2.ClaimState
+) -> Iterator[object]:
+    """Have the store refuse the first change after which a claim is in a state.
+
+    Returns:
+        Nothing, once it has.
+    """
+    failures = iter([unavailable("STORE_FAILED", "the disk is full", retry_after_ns=0)])
+
+    async def change(self: SqliteCoordinatorStore, project: str, change: ClaimChange) -> None:
+        if any(one.claim.state == state for one in change.saved.values()):
+            for failure in failures:
+                raise failure
+        await change_claims(self, project, change)
+
+    change_claims = SqliteCoordinatorStore.change_claims
+    monkeypatch.setattr(SqliteCoordinatorStore, "change_claims", change)
+    return failures
+
+
+async def test_a_claim_that_could_not_be_stored_is_not_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _failing_once(monkeypatch, HELD)
+    async with shells(tmp_path) as people:
+        assert (await refusal(people.ask("ann", "1", "/a"))).reason == "STORE_FAILED"
+        assert await people.standing() == []
+        assert (await people.ask("bob", "2", "/a")).HasField("claim")
+
+
+async def test_a_lease_ends_also_where_that_could_not_be_stored_at_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = _failing_once(monkeypatch, claims_pb2.CLAIM_STATE_EXPIRED)
+    clock = Clock()
+    async with shells(tmp_path, clock=clock) as people:
+        await people.ask("ann", "1", "/a", lease=duration(30 * SECOND))
+        for _ in range(2):
+            clock.pass_ns(31 * SECOND)
+            await asyncio.sleep(1.1)  # The look goes by the real clock.
+        await people.until_standing()
+        assert next(failures, None) is None
+
+
 async def test_a_circle_of_waiting_shells_is_refused(tmp_path: Path) -> None:
     async with shells(tmp_path) as people:
         await people.ask("ann", "a1", "/a")
@@ -149,6 +197,27 @@ async def test_a_circle_of_waiting_shells_is_refused(tmp_path: Path) -> None:
         assert "release what you hold" in refused.refusal.message
         assert await people.release("bob", "b1") == [""]
         assert (await waiting).claim.claim_id == "a2"
+
+
+async def test_after_a_restart_one_of_a_circle_is_refused_until_it_gives_something_back(
+    tmp_path: Path,
+) -> None:
+    async with shells(tmp_path) as people:
+        await people.ask("ann", "a1", "/a")
+        await people.ask("bob", "b1", "/b")
+        waiting = asyncio.create_task(people.ask("ann", "a2", "/b", wait_s=30))
+        await people.until_standing(("a1", HELD), ("b1", HELD), ("a2", WAITING))
+        assert (await people.ask("bob", "b2", "/a", wait_s=30)).refusal.code == "DEADLOCK"
+        waiting.cancel()
+    async with shells(tmp_path) as people:
+        assert await people.standing() == [("a1", HELD), ("b1", HELD), ("a2", WAITING)]
+        assert (await people.ask("bob", "b2", "/a", wait_s=30)).refusal.code == "DEADLOCK"
+        await people.release("ann", "a2")
+        assert (await people.ask("bob", "b3", "/a", wait_s=30)).refusal.code == "DEADLOCK"
+        again = asyncio.create_task(people.ask("ann", "a3", "/b", wait_s=30))
+        await people.until_standing(("a1", HELD), ("b1", HELD), ("a3", WAITING))
+        await people.release("bob", "b1")
+        assert (await again).claim.holder == "ann"
 
 
 async def test_the_same_id_is_the_same_claim_and_no_other(tmp_path: Path) -> None:
@@ -288,6 +357,20 @@ async def test_a_claim_of_a_session_ends_with_it_and_one_of_a_shell_does_not(
         await people.until_standing(("2", HELD))
 
 
+async def test_who_gives_its_own_claim_back_is_not_told_that_it_has_lost_it(tmp_path: Path) -> None:
+    async with shells(tmp_path) as people:
+        worker = await people.fleet.worker("w")
+        path = [claims_pb2.Resource(path="/a")]
+        await worker.say(request=claims_pb2.ClaimRequest(claim_id="1", resources=path))
+        await worker.hear("proceed")
+        await worker.say(claim_release=pb.ClaimRelease(claim_id="1"))
+        await worker.say(request=claims_pb2.ClaimRequest(claim_id="2", resources=path))
+        heard = []
+        while "proceed" not in heard:
+            heard.append((await worker.stream.read()).WhichOneof("message"))
+        assert set(heard) <= {"ack", "proceed"}
+
+
 async def test_what_becomes_of_a_claim_is_told_under_names_of_its_own(tmp_path: Path) -> None:
     async with shells(tmp_path) as people:
         await people.ask("ann", "1", "/a")
@@ -329,6 +412,10 @@ async def test_the_guard_is_told_of_claims_before_their_holder_and_of_attempts_a
         await people.release("ann", "1")
         assert told()["claims"] == []
         worker = await people.fleet.worker("w")
+        path = [claims_pb2.Resource(path="/b"), claims_pb2.Resource(name="port")]
+        await worker.say(request=claims_pb2.ClaimRequest(claim_id="2", resources=path))
+        await worker.hear("proceed")
+        assert told()["claims"] == ['b\t["w",0,"2",["b","\\u0003"],"/b"]']
         await people.fleet.add(spec("a"), spec("b"))
         first = ref(await worker.hear("assigned"))
         await worker.say(complete=pb.Complete(attempt=first))

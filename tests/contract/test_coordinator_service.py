@@ -432,6 +432,19 @@ async def test_a_drained_worker_gets_nothing_more_and_goes(fleet: Fleet) -> None
     assert (await fleet.task("a")).state == queue_pb2.TASK_STATE_PENDING
 
 
+async def test_a_drain_is_of_those_it_names_and_told_once(fleet: Fleet) -> None:
+    one, two = await fleet.worker("one"), await fleet.worker("two")
+    request = pb.DrainWorkersRequest(project=PROJECT, workers=["one"])
+    for _ in range(2):
+        assert list((await fleet.coordinator.DrainWorkers(request)).workers) == ["one"]
+    message = pb.WorkerMessage(message_id="1", worker="one")
+    await fleet.coordinator.SendMessage(pb.SendMessageRequest(project=PROJECT, message=message))
+    told = [(await one.stream.read()).WhichOneof("message") for _ in range(2)]
+    assert told == ["drain", "worker_message"]
+    await fleet.add(spec("a"))
+    await two.hear("assigned")
+
+
 async def test_the_merged_events_go_on_from_any_cursor(fleet: Fleet) -> None:
     await fleet.add(spec("a"), spec("b"))
     worker = await fleet.worker("w", slots=2)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from coord.client import connect
+from coord.client import TokenChannel, connect
 from coord.times import SECOND, duration, timestamp, timestamp_ns
 from coord.v1 import common_pb2, ledger_pb2
 from coord.v1.ledger_pb2_grpc import LedgerServiceStub
@@ -19,7 +19,7 @@ from coord_runtime.tokens import Kind, Principal
 from prometheus_client import generate_latest
 
 from tests.contract.test_ledger_service import CENT, DOLLAR, RUN, TASK, Ledger, refused, usd
-from tests.serving import PROJECT, Clock, served
+from tests.serving import PROJECT, Clock, Served, served
 
 DAY, MONTH, TOTAL = (
     ledger_pb2.BUDGET_WINDOW_DAY,
@@ -334,7 +334,7 @@ async def test_a_state_folder_of_before_keeps_its_caps(tmp_path: Path, clock: Cl
         assert timestamp_ns(balance.budgets[0].began_at) == 0
 
 
-async def test_how_scopes_stand_is_measured(tmp_path: Path) -> None:
+async def test_how_scopes_of_each_project_stand_is_measured(tmp_path: Path) -> None:
     counts: dict[str, str] = {}
     for begins in (True, False):
         async with served(LedgerService, tmp_path, "in process") as running:
@@ -345,11 +345,26 @@ async def test_how_scopes_stand_is_measured(tmp_path: Path) -> None:
                 await ledger.reserve("b", 20 * CENT, RUN, TASK)
                 await ledger.settle("a", 30 * CENT)
                 await ledger.settle("a", 30 * CENT)
+                await _reserve_elsewhere(running, 70 * CENT)
             text = generate_latest(running.node.registry).decode()
             counts |= dict(re.findall(r"^coord_ledger_(s\S+) (\S+)$", text, re.MULTILINE))
-            labels = 'currency="USD",kind="run",scope="r"'
-            assert counts[f"scope_posted{{{labels}}}"] == "0.3"
-            assert counts[f"scope_pending{{{labels}}}"] == "0.2"
-            assert counts[f'scope_cap{{{labels},window="day"}}'] == "1.0"
+            run = 'kind="run",project="{}",scope="r"'
+            mine, theirs = run.format("p"), run.format("q")
+            both = 'kind="account",project="",scope="key"'
+            assert counts[f'scope_posted{{currency="USD",{mine}}}'] == "0.3"
+            assert counts[f'scope_pending{{currency="USD",{mine}}}'] == "0.2"
+            assert counts[f'scope_cap{{currency="USD",{mine},window="day"}}'] == "1.0"
+            assert counts[f'scope_pending{{currency="USD",{theirs}}}'] == "0.7"
+            assert counts[f'scope_pending{{currency="USD",{both}}}'] == "0.7"
     assert counts['settled_minus_reserved{currency="USD"}'] == "-0.2"
     assert not any('kind="task"' in name for name in counts)
+
+
+async def _reserve_elsewhere(running: Served, nanos: int) -> None:
+    """Reserve in another project, of the same run's name and of an account."""
+    one = ledger_pb2.ReservationRequest(
+        reservation_id="a", scopes=[RUN, ACCOUNT], amount=usd(nanos)
+    )
+    token = running.node.mint.mint(Principal(Kind.SERVICE, "tester", "q"))
+    stub: Any = LedgerServiceStub(TokenChannel(running.node._local, token))
+    await stub.ReserveFunds(ledger_pb2.ReserveFundsRequest(project="q", requests=[one]))

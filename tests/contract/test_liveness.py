@@ -6,11 +6,15 @@ from typing import Any
 
 import grpc
 import pytest
+from coord.times import SECOND
 from coord.v1 import claims_pb2, common_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
+from coord_coordinator import streams
+from coord_coordinator.sqlite import SqliteCoordinatorStore
+from coord_coordinator.store import ClaimChange
 
 from tests.coordinator_rig import FLAGS, SERVICES, Fleet, ref, refusal, spec
-from tests.serving import PROJECT, served
+from tests.serving import PROJECT, Clock, served
 
 _QUICK = {"repository": False, "heartbeat_s": 0.1, "grace_s": 1.5, "renew_s": 0.1}
 
@@ -79,6 +83,32 @@ async def test_a_worker_that_talks_but_does_not_listen_is_lost_with_that_reason(
         assert "does not read" in lost.reason.message
         other = await fleet.worker("other")
         assert ref(await other.hear("assigned")).task_id == "a"
+
+
+async def test_a_pause_of_the_coordinator_itself_is_held_against_nobody(tmp_path: Path) -> None:
+    clock = Clock()
+    async with served(SERVICES, tmp_path, "grpc", clock, FLAGS) as running:
+        fleet = Fleet(running)
+        await fleet.worker("w")
+        clock.pass_ns(3_600 * SECOND)
+        await asyncio.sleep(0.5)  # Some looks later.
+        assert (await _worker(fleet, "w")).lifecycle == pb.LIFECYCLE_RUNNING
+
+
+async def test_who_talks_on_but_has_acknowledged_too_little_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "_BACKLOG_MAX", 2)
+    async with served(SERVICES, tmp_path, "grpc", flags=FLAGS) as running:
+        fleet = Fleet(running)
+        worker = await fleet.worker("w")
+        for number in range(3):
+            message = pb.WorkerMessage(message_id=str(number), worker="w")
+            request = pb.SendMessageRequest(project=PROJECT, message=message)
+            await fleet.coordinator.SendMessage(request)
+        await worker.beat()
+        error = await refusal(worker.hear("nothing"))
+        assert (error.reason, "more than 2 messages" in str(error)) == ("PROTOCOL", True)
 
 
 async def test_a_worker_that_floods_does_not_hold_up_the_others(tmp_path: Path) -> None:
@@ -156,7 +186,17 @@ async def _end(stream: Any) -> None:
     raise AssertionError(await stream.details())
 
 
-async def test_a_thousand_claims_at_once_are_answered_one_by_one(tmp_path: Path) -> None:
+async def test_a_thousand_claims_at_once_are_answered_one_by_one_in_few_commits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits: list[int] = []
+
+    async def counted(self: SqliteCoordinatorStore, project: str, change: ClaimChange) -> None:
+        commits.append(len(change.saved))
+        await change_claims(self, project, change)
+
+    change_claims = SqliteCoordinatorStore.change_claims
+    monkeypatch.setattr(SqliteCoordinatorStore, "change_claims", counted)
     async with served(SERVICES, tmp_path, "grpc", flags=FLAGS) as running:
         fleet = Fleet(running)
         one, two = await fleet.worker("one"), await fleet.worker("two")
@@ -165,6 +205,8 @@ async def test_a_thousand_claims_at_once_are_answered_one_by_one(tmp_path: Path)
             await one.say(request=claims_pb2.ClaimRequest(claim_id=f"c{number}", resources=path))
         everything = [claims_pb2.Resource(path="**")]
         granted = [(await one.hear("proceed")).claim for _ in range(1_000)]
+        assert sum(commits) == 1_000
+        assert len(commits) < 200
         assert len({claim.fencing_token for claim in granted}) == 1_000
         await two.say(request=claims_pb2.ClaimRequest(claim_id="all", resources=everything))
         wait = await two.hear("wait")

@@ -6,10 +6,12 @@ from typing import Any
 
 import grpc
 import pytest
+from coord.errors import unavailable
 from coord.times import SECOND, duration
 from coord.v1 import coordinator_pb2 as pb
 from coord.v1.coordinator_pb2_grpc import CoordinatorServiceStub
-from coord_coordinator import mail
+from coord_coordinator import mail, service
+from coord_coordinator.sqlite import SqliteCoordinatorStore
 from coord_runtime.tokens import Kind
 
 from tests.coordinator_rig import FLAGS, SERVICES, Fleet, refusal
@@ -79,6 +81,12 @@ async def test_a_name_that_was_never_seen_and_a_role_that_none_has_are_refused(
             assert error.reason == "INVALID_FIELD"
 
 
+async def _send_for_a_minute_and_for_two(fleet: Fleet, worker: str) -> None:
+    for name, seconds in (("short", 60), ("long", 120)):
+        kept = duration(seconds * SECOND)
+        await send(fleet, f"{name}-{worker}", worker=worker, time_to_live=kept)
+
+
 async def test_a_message_is_kept_until_it_expires(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,13 +96,85 @@ async def test_a_message_is_kept_until_it_expires(
         fleet = Fleet(running)
         worker = await fleet.worker("w")
         worker.stream.cancel()
-        for message_id, seconds in (("short", 60), ("long", 120)):
-            kept = duration(seconds * SECOND)
-            await send(fleet, message_id, worker="w", time_to_live=kept)
+        await _send_for_a_minute_and_for_two(fleet, "w")
         clock.pass_ns(90 * SECOND)
         await asyncio.sleep(0.2)  # The sweep goes by the real clock.
         again = await fleet.worker("w", instance="w-2")
-        assert (await again.hear("worker_message")).message_id == "long"
+        assert (await again.hear("worker_message")).message_id == "long-w"
+
+
+async def test_what_has_expired_while_no_coordinator_was_there_is_not_delivered(
+    tmp_path: Path,
+) -> None:
+    clock = Clock()
+    async with served(SERVICES, tmp_path, "grpc", clock, FLAGS) as running:
+        fleet = Fleet(running)
+        worker = await fleet.worker("w")
+        worker.stream.cancel()
+        await _send_for_a_minute_and_for_two(fleet, "w")
+        await _send_for_a_minute_and_for_two(fleet, "operator")
+    clock.pass_ns(90 * SECOND)
+    async with served(SERVICES, tmp_path, "grpc", clock, FLAGS) as running:
+        fleet = Fleet(running)
+        again = await fleet.worker("w", instance="w-2")
+        assert (await again.hear("worker_message")).message_id == "long-w"
+        notes = await fleet.coordinator.ReadMessages(pb.ReadMessagesRequest(project=PROJECT))
+        assert [one.message_id for one in notes.messages] == ["long-operator"]
+
+
+async def test_a_broadcast_reaches_who_comes_back_after_a_restart_and_waits_for_nobody_else(
+    tmp_path: Path,
+) -> None:
+    async with served(SERVICES, tmp_path, "grpc", flags=FLAGS) as running:
+        fleet = Fleet(running)
+        crew = [await fleet.worker(name) for name in ("back", "new", "gone")]
+        for worker in crew:
+            worker.stream.cancel()
+        assert await send(fleet, "1", everybody=True, thread="t") == ["back", "gone", "new"]
+    async with served(SERVICES, tmp_path, "grpc", flags=FLAGS) as running:
+        fleet = Fleet(running)
+        assert await send(fleet, "1", everybody=True, thread="t") == ["back", "gone", "new"]
+        back = await fleet.back(crew[0], "back")
+        new = await fleet.worker("new", instance="new-2")
+        for worker in (back, new):
+            heard = await worker.hear("worker_message")
+            assert (heard.message_id, heard.thread) == ("1", "t")
+        # What was handled before the next kill is not said again, whatever was sent twice.
+        for worker in (back, new):
+            said = pb.WorkerMessage(message_id=f"{worker.welcome.session_id}", worker="operator")
+            await worker.acknowledgement(await worker.say(worker_message=said))
+    async with served(SERVICES, tmp_path, "grpc", flags=FLAGS) as running:
+        fleet = Fleet(running)
+        back = await fleet.back(back, "back")
+        new = await fleet.worker("new", instance="new-3")
+        assert await send(fleet, "2", everybody=True) == ["back", "gone", "new"]
+        assert (await back.hear("worker_message")).message_id == "2"
+        assert (await new.hear("worker_message")).message_id == "2"
+
+
+async def test_what_expires_is_looked_for_again_after_the_store_has_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expired: list[str] = []
+    failures = iter([unavailable("STORE_FAILED", "the disk is full", retry_after_ns=0)])
+
+    async def expire(self: SqliteCoordinatorStore, now_ns: int) -> list[str]:
+        for failure in failures:
+            raise failure
+        found = await expire_letters(self, now_ns)
+        expired.extend(found)
+        return found
+
+    expire_letters = SqliteCoordinatorStore.expire_letters
+    monkeypatch.setattr(SqliteCoordinatorStore, "expire_letters", expire)
+    monkeypatch.setattr(service, "_LOOP_AGAIN_S", 0.01)
+    monkeypatch.setattr(mail, "_SWEEP_S", 0.01)
+    async with served(SERVICES, tmp_path, "grpc", flags=FLAGS) as running:
+        fleet = Fleet(running)
+        await send(fleet, "1", worker="operator", time_to_live=duration(1))
+        async with asyncio.timeout(10):
+            while expired != ["1"]:
+                await asyncio.sleep(0.01)
 
 
 async def test_a_full_mailbox_refuses_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from coord.times import SECOND
 from coord.v1 import claims_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
 
 from tests.coordinator_rig import FLAGS, SERVICES, Fleet, Worker, ref, spec
-from tests.serving import PROJECT, served
+from tests.serving import PROJECT, Clock, served
 
 _STEALING: dict[str, dict[str, Any]] = {
     "coordinator": FLAGS["coordinator"] | {"strategy": "work_stealing"}
@@ -75,10 +76,63 @@ async def test_a_victim_is_asked_for_one_task_at_a_time(fleet: Fleet) -> None:
     victim, attempts = await _full(fleet, "v", 4)
     thief = await fleet.worker("thief", slots=2)
     first = (await victim.hear("recall")).attempt
+    await _look_again(fleet)
     await victim.say(released=pb.Released(attempt=first))
     assert ref(await thief.hear("assigned")).task_id == first.task_id
     assert (await victim.hear("recall")).attempt == attempts[2]
     assert [first.task_id, attempts[2].task_id] == await _recalled(fleet)
+
+
+async def test_a_victim_that_does_not_answer_is_asked_again_after_a_while(tmp_path: Path) -> None:
+    clock = Clock()
+    async with served(SERVICES, tmp_path, "grpc", clock, _STEALING) as running:
+        fleet = Fleet(running)
+        victim, attempts = await _full(fleet, "v", 2)
+        await fleet.worker("thief")
+        assert (await victim.hear("recall")).attempt == attempts[1]
+        clock.pass_ns(11 * SECOND)
+        await _look_again(fleet)
+        assert (await victim.hear("recall")).attempt == attempts[1]
+
+
+async def test_what_the_thief_has_no_room_for_any_more_is_not_moved(fleet: Fleet) -> None:
+    victim, _ = await _full(fleet, "v", 2)
+    thief = await fleet.worker("thief")
+    recalled = (await victim.hear("recall")).attempt
+    await fleet.add(spec("other", labels={"run": "other"}))
+    await thief.hear("assigned")
+    await victim.say(released=pb.Released(attempt=recalled))
+    await victim.hear("assigned")
+    attempts = (await fleet.task(recalled.task_id)).attempts
+    assert [one.worker for one in attempts] == ["v", "v"]
+
+
+async def test_who_is_away_or_does_not_know_of_it_is_asked_for_nothing(fleet: Fleet) -> None:
+    away, _ = await _full(fleet, "away", 2)
+    old = await fleet.worker("old", prefetch=1, runs=["old"], protocol_version=1)
+    await fleet.add(*(spec(name, labels={"run": "old"}) for name in ("old1", "old2")))
+    for _ in range(2):
+        await old.hear("assigned")
+    away.stream.cancel()
+    async with asyncio.timeout(10):
+        while (await _worker(fleet, "away")).connected:
+            await asyncio.sleep(0.01)
+    await fleet.worker("thief")
+    await _look_again(fleet)
+    assert await _recalled(fleet) == []
+
+
+async def _worker(fleet: Fleet, name: str) -> pb.Worker:
+    found = await fleet.coordinator.ListWorkers(pb.ListWorkersRequest(project=PROJECT))
+    return next(one for one in found.workers if one.name == name)
+
+
+async def _look_again(fleet: Fleet) -> None:
+    """Have the dispatch look at everything once more, and wait until it has."""
+    for number in range(2):
+        stranger = await fleet.worker(f"{number}", runs=["none"], capabilities=["look"])
+        await fleet.add(spec(f"look{number}", required_capabilities=["look"]))
+        await stranger.hear("assigned")
 
 
 async def test_the_fullest_queue_is_taken_from(fleet: Fleet) -> None:
@@ -128,6 +182,8 @@ async def test_the_claim_on_declared_paths_goes_with_the_task(fleet: Fleet) -> N
     await thief.hear("assigned")
     listed = await fleet.coordinator.ListClaims(claims_pb2.ListClaimsRequest(project=PROJECT))
     assert [claim.holder for claim in listed.claims] == ["thief"]
+    given = (await fleet.task("task")).attempts
+    assert [one.worker for one in given] == ["v", "thief"], "it was not given in vain before"
 
 
 async def test_another_strategy_lets_go_of_nothing_that_waits(fleet: Fleet) -> None:

@@ -102,7 +102,7 @@ async def test_unfinished_tasks_of_another_plan_are_told_at_the_start(project: P
     await run.communicate()
     status, told = await project.run(project.plan('id = "new"'))
     assert status == 0
-    assert "coord: 1 unfinished task of 'before' may go on too: old" in told
+    assert "coord: 1 unfinished task of plan 'before' may go on too: old" in told
 
 
 async def test_the_report_has_every_attempt_and_every_check(project: Project) -> None:
@@ -205,7 +205,7 @@ async def test_tasks_are_steered_while_nothing_runs(project: Project) -> None:
     await project.call("task", "add", "x", "--id", "z", "--label", "run=plan")
     status, told = await project.run(project.plan('id = "a"'), "--only", "a")
     assert status == 0
-    assert "of 'plan', stored by an earlier run, are not held back by --only and" in told
+    assert "of plan 'plan', stored by an earlier run, are not held back by --only and" in told
     assert "2 unfinished tasks without a plan may go on too: mine, more" in told
 
 

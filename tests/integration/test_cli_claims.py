@@ -62,13 +62,14 @@ async def test_a_claim_is_held_while_a_command_runs(served: Project) -> None:
     claim_id = (await waiting.communicate())[0].decode()
     assert waiting.returncode == 0, claim_id
     assert (await claimed(served)) == ["bob"]
-    assert (await served.call("claims", "release", claim_id.strip(), "never"))[0] == 1
+    status, told = await served.call("claims", "release", claim_id.strip(), "never")
+    assert (status, told.splitlines()[0]) == (1, f"released {claim_id.strip()}")
     assert await claimed(served) == []
 
 
 async def test_stop_halts_everything_and_resume_lets_it_go_on(served: Project) -> None:
     status, told = await served.call("stop", "--message", "lunch")
-    assert status == 0, told
+    assert (status, told) == (0, "nothing begins or lands until `coord resume`\n")
     assert "everything is stopped until `coord resume`: lunch" in (await served.call("status"))[1]
     assert (await served.call("guard", str(served.repo / "a")))[0] == 2
     plan = served.plan("id = 'a'")
@@ -96,7 +97,8 @@ async def test_a_stop_and_a_pause_of_merging_end_each_by_itself(served: Project)
 
 async def test_a_strategy_is_told_and_chosen(served: Project) -> None:
     assert await served.call("strategy") == (0, "capability\n")
-    assert (await served.call("strategy", "round_robin"))[0] == 0
+    told = "tasks are given by round_robin from now on, before by capability\n"
+    assert await served.call("strategy", "round_robin") == (0, told)
     assert await served.call("strategy", "--json") == (
         0,
         '{"strategy": "round_robin", "previous": "round_robin"}\n',
@@ -193,11 +195,13 @@ async def test_a_worker_is_killed_and_drained_by_name(served: Project) -> None:
         while "RUNNING" not in (await served.call("task", "list"))[1]:
             await asyncio.sleep(0.1)
     status, told = await served.call("worker", "kill", "x-w1", "--message", "odd")
-    assert (status, told) == (0, "a goes on elsewhere\n")
+    assert (status, told) == (0, "ended x-w1; to go on elsewhere: a\n")
     assert (await served.call("worker", "kill", "nobody"))[0] == 2
     assert (await served.call("worker", "drain", "nobody"))[0] == 1
+    told = ""
     async with asyncio.timeout(60):
-        while (await served.call("worker", "drain", "x-w1", "--deadline", "1s"))[0] != 0:
+        while told != "to finish what they have, and go: x-w1\n":
+            told = (await served.call("worker", "drain", "x-w1", "--deadline", "1s"))[1]
             await asyncio.sleep(0.1)
     await asyncio.wait_for(worker.communicate(), 60)
     assert worker.returncode == 0

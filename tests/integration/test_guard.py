@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from coord import guard
+from coord.v1 import claims_pb2, common_pb2
 from coord_cli.guard_hooks import guard_command, make_hooks
-from coord_coordinator.guard_file import guard_text
+from coord_coordinator.guard_file import claim_text, guard_text
 from coord_host.places import Place
 
 from tests.integration.repositories import ENVIRONMENT, git, make_repository
@@ -28,13 +29,18 @@ class Guarded:
         self.place = Place("p", self.repo, folder / "state")
         make_hooks(self.place)
         self.told: dict[str, Any] = {"stopped": "", "newest": 9, "live": [7, 8]}
-        self.claims: list[tuple[str, int, str, str, str]] = []
+        self.claims: list[claims_pb2.Claim] = []
 
     def claim(self, holder: str, glob: str, token: int = 0) -> None:
-        self.claims.append((holder, token, "c1", glob, glob))
+        attempt = common_pb2.AttemptRef(fencing_token=token)
+        resources = [claims_pb2.Resource(path=glob)]
+        self.claims.append(
+            claims_pb2.Claim(claim_id="c1", holder=holder, attempt=attempt, resources=resources)
+        )
 
     def tell(self) -> None:
-        (self.place.state / "guard.json").write_text(guard_text(self.told, self.claims))
+        text = guard_text(self.told, map(claim_text, self.claims))
+        (self.place.state / "guard.json").write_text(text)
 
     def ask(
         self, *arguments: str, said: str = "", cwd: Path | None = None, **variables: str

@@ -103,6 +103,23 @@ async def test_what_lands_conflicts_with_what_is_still_edited(tmp_path: Path) ->
         assert [head.worker for head in (await matrix(rig)).heads] == ["", "w1"]
 
 
+async def test_what_an_ended_attempt_has_left_conflicts_with_nobody(tmp_path: Path) -> None:
+    async with running(rig_at(tmp_path)) as rig:
+        one, two = await rig.begin("w1", "a"), await rig.begin("w2", "b")
+        write(one, {"a.txt": ONE})
+        write(two, {"a.txt": TWO})
+        await until_pairs(rig, {("w1", "w2"): ["a.txt"]})
+        await rig.snapshot("w1", "b")
+        assert await pairs(rig)
+        await rig.snapshot("w1", "a")
+        await until_pairs(rig, {})
+        await rig.restart()
+        assert await pairs(rig) == {}
+
+        write(await rig.begin("w1", "c"), {"a.txt": ONE})
+        await until_pairs(rig, {("w1", "w2"): ["a.txt"]})
+
+
 async def test_any_name_that_a_file_can_have_is_told(tmp_path: Path) -> None:
     names = [b"new\nline", b"'quoted\" $HOME", b"-dash", b"not utf-8 \xff", b"tab\t"]
     async with running(rig_at(tmp_path)) as rig:

@@ -218,10 +218,10 @@ FAULTS = (
         "early-acknowledgement",
         "the coordinator acknowledges what a worker says when it comes",
         "coord_coordinator.streams",
-        "await self._handle(self._worker, request)\n            self._worker.session.note_handled"
-        "(request.sequence)",
-        "self._worker.session.note_handled(request.sequence)\n"
-        "            await self._handle(self._worker, request)",
+        "await asyncio.gather(*(self._handle(self._worker, one) for one in requests))\n"
+        "            self._worker.session.note_handled(requests[-1].sequence)",
+        "self._worker.session.note_handled(requests[-1].sequence)\n"
+        "            await asyncio.gather(*(self._handle(self._worker, one) for one in requests))",
     ),
     Fault(
         "number-twice",

@@ -103,6 +103,14 @@ def test_a_barrier_at_the_head_lands_alone_and_nothing_overtakes_it() -> None:
     assert decide(waiting, known, [], 4, RATES).land == ("a",)
 
 
+def test_a_barrier_does_not_wait_for_what_is_held_back() -> None:
+    waiting = [*line("a", held=True), *line("b", barrier=True), *line("c")]
+    known = evidence()
+    assert decide(waiting, known, [], 4, RATES).start == (trial("b"),)
+    known.ended(trial("b"), passed=True)
+    assert decide(waiting, known, [], 4, RATES).land == ("b",)
+
+
 def test_an_urgent_change_is_tested_apart_and_one_that_is_held_not_at_all() -> None:
     waiting = [*line("a", urgent=True), *line("b", held=True), *line("cd")]
     decision = decide(waiting, evidence(), [], 1, RATES)

@@ -87,7 +87,7 @@ async def others(plan: Plan, services: Services) -> list[str]:
     for run, number in Counter(spec.labels.get(RUN_LABEL, "") for spec in left).items():
         ids = [spec.id for spec in left if spec.labels.get(RUN_LABEL, "") == run]
         more = ", ..." if number > _SHOWN_MAX else ""
-        whose = f"of {run!r}" if run else "without a plan"
+        whose = f"of plan {run!r}" if run else "without a plan"
         if plan.chosen is not None and run == plan.name:
             whose += ", stored by an earlier run, are not held back by --only and --until and"
         lines.append(

@@ -141,8 +141,11 @@ def release(*, claim_ids: Sequence[str], open_party: Opening, as_json: bool) -> 
     async def body() -> int:
         async with open_party() as party:
             results = await _release(party, claim_ids)
+        released = [one.claim_id for one in results if not one.HasField("error")]
         if as_json:
             print_json([as_dict(result) for result in results])
+        elif released:
+            click.echo(f"released {', '.join(released)}")
         for result in results:
             if result.HasField("error"):
                 click.echo(f"coord: {result.claim_id}: {result.error.message}", err=True)

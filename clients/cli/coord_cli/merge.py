@@ -31,14 +31,14 @@ def status(*, place: Place, as_json: bool) -> None:
     async def body() -> None:
         async with looking(place) as services:
             listed = await _listed(services)
+            rows = [] if as_json else [await _row(services, one) for one in listed.changes]
         if as_json:
             print_json(as_dict(listed))
             return
         for line in _queue_lines(listed.merge_queue):
             click.echo(line)
-        if listed.changes:
-            columns = ("change", "state", "waits", "", "why")
-            print_table(columns, [_row(change) for change in listed.changes])
+        if rows:
+            print_table(("change", "state", "waits", "", "why"), rows)
 
     run_async(body)
 
@@ -181,7 +181,11 @@ def _queue_lines(queue: integrator_pb2.MergeQueue) -> Iterator[str]:
         yield f"  {_names(queue.flakes[0].change_ids)}"
 
 
-def _row(change: integrator_pb2.Change) -> tuple[str, ...]:
+async def _row(services: Services, change: integrator_pb2.Change) -> tuple[str, ...]:
+    request = integrator_pb2.ExplainChangeRequest(
+        project=services.project, change_id=change.change_id
+    )
+    reasons = (await services.integrator.ExplainChange(request)).reasons
     state = integrator_pb2.ChangeState.Name(change.state).removeprefix("CHANGE_STATE_").lower()
     marks = [name for name in ("urgent", "barrier") if getattr(change, name)]
     return (
@@ -189,7 +193,7 @@ def _row(change: integrator_pb2.Change) -> tuple[str, ...]:
         state,
         _since(change.submitted_at),
         ", ".join(marks),
-        change.message,
+        "; ".join(reason.message for reason in reasons) or change.message,
     )
 
 

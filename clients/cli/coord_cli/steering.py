@@ -24,9 +24,9 @@ def stop(*, place: Place, message: str, as_json: bool) -> None:
         if as_json:
             print_json(as_dict(answer))
             return
-        for attempt in answer.attempts:
-            click.echo(f"stopped {attempt.task_id}")
-        click.echo("nothing begins or lands until `coord resume`")
+        tasks = ", ".join(attempt.task_id for attempt in answer.attempts)
+        saved = f"; saved and waiting: {tasks}" if tasks else ""
+        click.echo(f"nothing begins or lands until `coord resume`{saved}")
 
     run_async(body)
 
@@ -66,7 +66,9 @@ def strategy(*, name: str | None, place: Place, as_json: bool) -> None:
                 await services.coordinator.SetStrategy(request)
         if as_json:
             print_json({"strategy": name or previous, "previous": previous})
+        elif name is None:
+            click.echo(previous)
         else:
-            click.echo(name or previous)
+            click.echo(f"tasks are given by {name} from now on, before by {previous}")
 
     run_async(body)

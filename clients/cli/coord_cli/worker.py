@@ -165,6 +165,8 @@ def drain(
             answer = await services.coordinator.DrainWorkers(request)
         if as_json:
             print_json(as_dict(answer))
+        elif answer.workers:
+            click.echo(f"to finish what they have, and go: {', '.join(answer.workers)}")
         unknown = sorted({*names} - {*answer.workers})
         for name in unknown:
             click.echo(f"coord: there is no worker {name!r}", err=True)
@@ -193,7 +195,7 @@ def kill(*, name: str, place: Place, message: str, as_json: bool) -> None:
         if as_json:
             print_json(as_dict(answer))
             return
-        for attempt in answer.attempts:
-            click.echo(f"{attempt.task_id} goes on elsewhere")
+        tasks = ", ".join(attempt.task_id for attempt in answer.attempts)
+        click.echo(f"ended {name}" + (f"; to go on elsewhere: {tasks}" if tasks else ""))
 
     run_async(body)

@@ -38,7 +38,8 @@ class Admission:
         self._services = services
         self._purse = purse
         self._metrics = metrics
-        self._turns = Turns()
+        self._turns = Turns(services.environment)
+        fleet.farewells.append(self._turns.leave)
 
     async def admit(
         self, worker: str, request: admission_pb2.CallRequest, wait_ns: int
@@ -69,7 +70,12 @@ class Admission:
         async def ask(wait_ns: int) -> Answer:
             return _answer(request, await self.admit(worker.name, request, wait_ns))
 
-        await self._turns.hear(worker, Question(request.call_id, {"call_request": request}, ask))
+        def put_off(reason: common_pb2.Reason) -> dict[str, Any]:
+            wait = admission_pb2.CallWait(call_id=request.call_id, reason=reason)
+            return {"call_wait": wait}
+
+        question = Question(request.call_id, {"call_request": request}, ask, put_off)
+        await self._turns.hear(worker, question)
 
     async def hear_settlement(
         self, worker: Worker, settlement: admission_pb2.CallSettlement

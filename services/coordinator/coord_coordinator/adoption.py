@@ -64,7 +64,7 @@ class Adoption:
     async def _bury(self, worker: Worker, message: str, code: str) -> None:
         log.info("worker lost", worker=worker.name, reason=message)
         if worker.attempts:
-            await self._reports.save(worker)
+            await self._reports.save(worker, worker.attempts.values())
         for attempt in list(worker.attempts.values()):
             try:
                 await self._reports.lose(
@@ -175,7 +175,7 @@ class Adoption:
         return tokens - live
 
     async def _disown(self, worker: Worker, task: queue_pb2.Task, attempt: WorkerAttempt) -> None:
-        await self._reports.save(worker)
+        await self._reports.save(worker, [attempt])
         if task.state == queue_pb2.TASK_STATE_ASSIGNED:
             await self._reports.give_back(worker, attempt, "it did not reach its worker")
         else:

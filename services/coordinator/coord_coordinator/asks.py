@@ -42,7 +42,8 @@ class Asks:
         self._claims = claims
         self._mail = mail
         self._has_repository = has_repository
-        self._turns = Turns()
+        self._turns = Turns(services.environment)
+        fleet.farewells.append(self._turns.leave)
         self._again: dict[asyncio.Task[None], None] = {}
         self._handlers: dict[str, Callable[[Worker, Any], Awaitable[None]]] = {
             "call_request": admission.hear,
@@ -121,13 +122,18 @@ class Asks:
             retry_s = duration_ns(result.wait.retry_after) / SECOND
             return _rate_answer(request.rate_id, result)
 
-        await self._turns.hear(worker, Question(request.rate_id, {"rate_request": request}, ask))
+        def put_off(reason: common_pb2.Reason) -> dict[str, Any]:
+            return {"rate_wait": pb.RateWait(rate_id=request.rate_id, reason=reason)}
+
+        question = Question(request.rate_id, {"rate_request": request}, ask, put_off)
+        await self._turns.hear(worker, question)
 
     async def _acquire(self, worker: Worker, request: pb.RateRequest) -> limiter_pb2.GrantResult:
         wanted = limiter_pb2.GrantRequest(
             grant_id=request.rate_id,
             buckets=request.buckets or worker.hello.buckets,
             estimate=request.estimate,
+            required=request.buckets,
         )
         response = await self._services.insist(
             self._services.limiter.AcquireGrants,

@@ -63,6 +63,8 @@ class Batches(Generic[Item, Result]):
             try:
                 results = await self._send([item for item, _ in batch])
             except BaseException as error:
+                if None in futures:
+                    log.exception("what nobody waits for has failed")
                 for future in futures:
                     if future is not None and not future.done():
                         future.set_exception(error)

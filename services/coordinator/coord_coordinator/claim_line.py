@@ -5,7 +5,9 @@ ones alike. So whom a request waits for never grows, but for who passes it (see 
 of waiting owners can only be closed by a new request: looking for one then is enough. The wait-for
 graph is that of Coffman, Elphick and Shoshani, "System Deadlocks", 1971. Who was refused so stays
 refused until a claim of that circle has ended, be it one of its own: not by asking again at the
-moment at which another one's patience ends does it come to its turn.
+moment at which another one's patience ends does it come to its turn. That is not stored: a restart
+finds who holds and who waits, so the next request that would close the circle is refused, be it the
+other's, and from then on stays refused.
 """
 
 from collections.abc import Iterable, Iterator
@@ -182,6 +184,8 @@ class ClaimLine:
         entry.claim.fencing_token = self.last_token
 
     def _waited_for(self, claim: pb.Claim, meeting: list[Entry]) -> list[Entry]:
+        if all(entry.held for entry in meeting):
+            return meeting
         owned = [entry for entry in self.of(claim.holder) if _same_owner(entry.claim, claim)]
         return [entry for entry in meeting if entry.held or not self.waits_for(entry, owned)]
 

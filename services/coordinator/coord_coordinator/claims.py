@@ -13,10 +13,17 @@ from coord_runtime.globs import Comparison
 from coord_runtime.wakeups import Wakeups
 
 from coord_coordinator.batches import Batches
-from coord_coordinator.claim_line import ClaimLine, Deadlock, Entry
+from coord_coordinator.claim_answers import (
+    claimed,
+    failed,
+    must_wait,
+    other_claim,
+    would_deadlock,
+)
+from coord_coordinator.claim_line import ClaimLine, Entry
 from coord_coordinator.fleet import Fleet
 from coord_coordinator.metrics import CoordinatorMetrics
-from coord_coordinator.resources import common, resource_text
+from coord_coordinator.resources import common
 from coord_coordinator.store import ClaimChange, CoordinatorStore, StoredClaim
 from coord_coordinator.workers import Worker
 
@@ -25,7 +32,6 @@ T = TypeVar("T")
 _LEASE_NS = 60 * SECOND
 # How long a place in the line is kept for who has waited in vain, to ask again.
 _PLACE_NS = 10 * SECOND
-_REASONS_MAX = 10
 _ENDED_MAX = 10_000
 _LOOK_S = 1.0
 
@@ -214,7 +220,7 @@ class Claims:
         """Return what a task with such a claim would wait for now; None for nothing."""
         blockers = self._line.blockers(claim, comparison)
         if blockers:
-            return _claimed(claim, blockers[0].claim, Comparison())
+            return claimed(claim, blockers[0].claim, Comparison())
         found = (obstacle(claim, comparison) for obstacle in self.obstacles)
         return next(filter(None, found), None)
 
@@ -223,15 +229,16 @@ class Claims:
     ) -> pb.ClaimResult:
         entry = self._line.get(asked.claim_id) or asked
         known = entry.claim if entry is not asked else self._ended.get(asked.claim_id)
-        if known is not None and (refusal := _other(known, asked.claim)):
+        if known is not None and (refusal := other_claim(known, asked.claim)):
             return pb.ClaimResult(claim_id=asked.claim_id, refusal=refusal)
         if entry is asked:
             in_line = asked.told or wait_ns > 0
             if not in_line and (blockers := self._line.blockers(asked.claim, comparison)):
-                return _wait(asked.claim, blockers)
+                return must_wait(asked.claim, [one.claim for one in blockers])
             deadlock = self._line.ask(asked, comparison)
             if deadlock is not None:
-                return self._refuse(asked, deadlock)
+                holders = [one.claim.holder for one in map(self._line.get, deadlock.circle) if one]
+                return would_deadlock(asked.claim, deadlock, holders)
             if asked.held:
                 self._begin(asked)
             change.save(stored(asked))
@@ -252,16 +259,6 @@ class Claims:
         lease_ns = 0 if lives_with else duration_ns(request.lease) or _LEASE_NS
         return Entry(claim, lease_ns, self._now_ns() + lease_ns, told=told)
 
-    def _refuse(self, entry: Entry, deadlock: Deadlock) -> pb.ClaimResult:
-        holders = [one.claim.holder for one in map(self._line.get, deadlock.circle) if one]
-        message = (
-            f"{entry.claim.holder} would wait for {', which waits for '.join(holders)}"
-            "; release what you hold and ask for all of it at once"
-        )
-        metadata = {"circle": " ".join(deadlock.circle[:20])}
-        reason = common_pb2.Reason(code="DEADLOCK", message=message, metadata=metadata)
-        return pb.ClaimResult(claim_id=entry.claim_id, refusal=reason)
-
     def _release(
         self, change: ClaimChange, holder: str, claim_id: str, taken: bool
     ) -> pb.ClaimReportResult:
@@ -274,8 +271,8 @@ class Claims:
         if ended is not None and ended.holder == holder:
             if ended.state == pb.CLAIM_STATE_RELEASED:
                 return pb.ClaimReportResult(claim_id=claim_id)
-            return _failed(claim_id, "CLAIM_ENDED", "its lease has ended")
-        return _failed(claim_id, "CLAIM_NOT_FOUND", f"{holder} has no claim {claim_id!r}")
+            return failed(claim_id, "CLAIM_ENDED", "its lease has ended")
+        return failed(claim_id, "CLAIM_NOT_FOUND", f"{holder} has no claim {claim_id!r}")
 
     def _renew(self, holder: str, claim_id: str) -> pb.ClaimReportResult:
         entry = self._line.get(claim_id)
@@ -287,8 +284,8 @@ class Claims:
                 result.expires_at.CopyFrom(entry.claim.expires_at)
             return result
         if claim_id in self._ended and self._ended[claim_id].holder == holder:
-            return _failed(claim_id, "CLAIM_ENDED", "it was released, or its lease has ended")
-        return _failed(claim_id, "CLAIM_NOT_FOUND", f"{holder} has no claim {claim_id!r}")
+            return failed(claim_id, "CLAIM_ENDED", "it was released, or its lease has ended")
+        return failed(claim_id, "CLAIM_NOT_FOUND", f"{holder} has no claim {claim_id!r}")
 
     async def _end_all(self, entries: list[Entry], state: pb.ClaimState) -> None:
         if entries:
@@ -332,7 +329,8 @@ class Claims:
 
     def _result(self, entry: Entry) -> pb.ClaimResult:
         if not entry.held:
-            return _wait(entry.claim, [one for one in map(self._line.get, entry.blockers) if one])
+            found = map(self._line.get, entry.blockers)
+            return must_wait(entry.claim, [one.claim for one in found if one])
         return pb.ClaimResult(claim_id=entry.claim_id, claim=entry.claim)
 
     def _granted(self, claim: pb.Claim) -> None:
@@ -380,37 +378,3 @@ class Claims:
 def stored(entry: Entry) -> StoredClaim:
     """Return an entry as it is stored."""
     return StoredClaim(entry.claim, entry.lease_ns, entry.told)
-
-
-def _other(known: pb.Claim, asked: pb.Claim) -> common_pb2.Reason | None:
-    """Return why a claim is not the known one that was asked for under its id, if it is not."""
-    if known.holder != asked.holder or list(known.resources) != list(asked.resources):
-        message = f"claim id {asked.claim_id!r} was used for another request; choose a new one"
-        return common_pb2.Reason(code="CLAIM_ID_USED", message=message)
-    if known.state > pb.CLAIM_STATE_GRANTED:
-        message = f"claim {asked.claim_id!r} has ended; ask under a new id"
-        return common_pb2.Reason(code="CLAIM_ENDED", message=message)
-    return None
-
-
-def _wait(claim: pb.Claim, blockers: list[Entry]) -> pb.ClaimResult:
-    comparison = Comparison()
-    reasons = [_claimed(claim, one.claim, comparison) for one in blockers[:_REASONS_MAX]]
-    wait = pb.ClaimWait(place=len(blockers), reasons=reasons)
-    return pb.ClaimResult(claim_id=claim.claim_id, wait=wait)
-
-
-def _claimed(claim: pb.Claim, other: pb.Claim, comparison: Comparison) -> common_pb2.Reason:
-    resource = common(other, claim, comparison)
-    text = "" if resource is None else resource_text(resource)
-    does = "holds" if other.state == pb.CLAIM_STATE_GRANTED else "waits for"
-    return common_pb2.Reason(
-        code="CLAIMED",
-        message=f"{other.holder} {does} {text}",
-        metadata={"claim": other.claim_id, "holder": other.holder, "resource": text},
-    )
-
-
-def _failed(claim_id: str, reason: str, message: str) -> pb.ClaimReportResult:
-    error = common_pb2.ItemError(reason=reason, message=message)
-    return pb.ClaimReportResult(claim_id=claim_id, error=error)

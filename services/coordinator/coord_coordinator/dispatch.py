@@ -23,6 +23,7 @@ from coord_coordinator.resources import common
 from coord_coordinator.services import Services
 from coord_coordinator.stealing import Stealing
 from coord_coordinator.strategies import Strategy
+from coord_coordinator.tickets import Tickets
 from coord_coordinator.workers import Unready, Worker, WorkerAttempt
 
 _READY_MAX, _PAGE_MIN = 1_000, 32
@@ -105,6 +106,7 @@ class Dispatch:
         self._claims = claims
         self._stealing = stealing
         self._metrics = metrics
+        self._tickets = Tickets(fleet, money)
         self._leases = Batches(self._lease_all)
         self._deliveries: dict[asyncio.Task[None], None] = {}
 
@@ -112,9 +114,10 @@ class Dispatch:
         """Assign whenever something has changed, until cancelled."""
         while True:
             seen = self._fleet.changed.seen()
-            wait_s = _HELD_RETRY_S
+            wait_s, unused = _HELD_RETRY_S, self._tickets.unused()
             try:
                 wait_s = await self._round()
+                await self._tickets.give_back(unused)
             except CoordError as error:
                 log.warning("dispatch had to stop", error=str(error))
             await self._fleet.changed.wait(seen, wait_s)
@@ -123,7 +126,7 @@ class Dispatch:
         """Stop deliveries that are under way."""
         for delivery in self._deliveries:
             delivery.cancel()
-        await asyncio.gather(*self._deliveries, return_exceptions=True)
+        await asyncio.gather(self._tickets.stop(), *self._deliveries, return_exceptions=True)
 
     async def _round(self) -> float:
         """Assign what can be; return after how many seconds to look again by itself."""
@@ -187,10 +190,10 @@ class Dispatch:
             return shortage
         grant_id = ""
         if worker.hello.buckets:
-            grant_id = self._fleet.environment.new_id("dispatch-")
-            wait = await self._money.rate_wait(grant_id, worker)
-            if wait is not None:
-                return wait
+            ticket = await self._tickets.take(worker)
+            if isinstance(ticket, common_pb2.Reason):
+                return ticket
+            grant_id = ticket
         round_.take(worker)
         self._fleet.backoff.begin(worker)
         round_.chosen.append(_Choice(spec, worker, grant_id))

@@ -115,6 +115,7 @@ class Fleet:
         """Undo `join`: the session is over."""
         if self.workers.get(worker.name) is worker:
             del self.workers[worker.name]
+            worker.session.end()
             self._outbox.add(SessionEnded(worker.name))
 
     async def welcome(self, worker: Worker) -> None:

@@ -2,12 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import structlog
 from coord.guard import folder_key
+from coord.v1 import claims_pb2
 from coord_runtime.globs import folders, written_down
 
 from coord_coordinator.claims import Claims
@@ -19,27 +19,28 @@ NAME = "guard.json"
 # Attempts that come and go are written down together.
 _PAUSE_S = 0.2
 
-# Holder, fencing token or 0, claim id, glob, and the glob as people write it.
-_Claimed = tuple[str, int, str, str, str]
-
 log = structlog.get_logger(__name__)
 
 
-def guard_text(standing: Mapping[str, object], claims: Iterable[_Claimed]) -> str:
+def guard_text(standing: Mapping[str, object], claims: Iterable[str]) -> str:
     """Return what the guard's file says, see `coord.guard`.
 
     Args:
         standing: `stopped`, `newest` and `live`.
-        claims: Holder, fencing token or 0, claim id, glob, and what people call that, for each.
+        claims: What it says of each claim, by `claim_text`.
     """
-    lines = [_json(standing), *(_line(*claim) for claim in claims)]
-    return "".join(f"{line}\n" for line in lines)
+    return "".join([_json(standing), "\n", *claims])
 
 
-@lru_cache(maxsize=16_384)
-def _line(holder: str, token: int, claim_id: str, glob: str, text: str) -> str:
-    claim = (holder, token, claim_id, written_down(glob), text)
-    return f"{folder_key(folders(glob))}\t{_json(claim)}"
+def claim_text(claim: claims_pb2.Claim) -> str:
+    """Return what the guard's file says of a claim: a line for each of its globs."""
+    return "".join(_line(claim, one) for one in claim.resources if one.path)
+
+
+def _line(claim: claims_pb2.Claim, resource: claims_pb2.Resource) -> str:
+    who = (claim.holder, claim.attempt.fencing_token, claim.claim_id)
+    what = (written_down(resource.path), resource_text(resource))
+    return f"{folder_key(folders(resource.path))}\t{_json(who + what)}\n"
 
 
 def _json(value: object) -> str:
@@ -63,10 +64,14 @@ class GuardFile:
         self._halt = halt
         self._knows_attempts = False
         self._written = ""
+        # A claim that is held does not change: of many, only the new ones have to be put in words.
+        self._texts: dict[str, str] = {}
 
     def write(self) -> None:
         """Replace the file, if it would say something new."""
-        text = guard_text(self._standing(), self._claimed())
+        held, known = self._claims.held(), self._texts
+        self._texts = {one.claim_id: known.get(one.claim_id) or claim_text(one) for one in held}
+        text = guard_text(self._standing(), self._texts.values())
         if text == self._written:
             return
         draft = self._path.with_suffix(".draft")
@@ -98,10 +103,3 @@ class GuardFile:
             "newest": self._fleet.newest_token if self._knows_attempts else 0,
             "live": [token for worker in workers for token in worker.attempts],
         }
-
-    def _claimed(self) -> Iterator[_Claimed]:
-        for claim in self._claims.held():
-            for resource in claim.resources:
-                if resource.path:
-                    token, text = claim.attempt.fencing_token, resource_text(resource)
-                    yield claim.holder, token, claim.claim_id, resource.path, text

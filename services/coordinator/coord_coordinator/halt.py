@@ -105,7 +105,7 @@ class Halt:
         except TimeoutError:
             log.warning("agent did not end in time", worker=worker.name)
         try:
-            await self._reports.save(worker)
+            await self._reports.save(worker, worker.attempts.values())
             for attempt in list(worker.attempts.values()):
                 await self._reports.give_back(worker, attempt, "everything was stopped")
         except CoordError as error:

@@ -71,6 +71,7 @@ class Liveness:
             self._bury_silent(grace_ns)
             self._bury_deaf(grace_ns)
             await self._renew()
+            await self._extend_grants()
 
     async def watch_workers(self) -> None:
         """Look how sure it is that each worker is alive, until cancelled."""
@@ -140,6 +141,20 @@ class Liveness:
                 await self._renew_batch(held[begin : begin + _BATCH_MAX])
             except CoordError as error:
                 log.warning("leases could not be renewed", error=str(error))
+
+    async def _extend_grants(self) -> None:
+        """Keep the grants of attempts, which may last longer than the limiter remembers one."""
+        grants = [
+            attempt.grant_id
+            for worker in self._fleet.workers.values()
+            for attempt in worker.attempts.values()
+            if attempt.grant_id
+        ]
+        for begin in range(0, len(grants), _BATCH_MAX):
+            try:
+                await self._money.extend_grants(grants[begin : begin + _BATCH_MAX])
+            except CoordError as error:
+                log.warning("grants could not be extended", error=str(error))
 
     async def _renew_batch(self, held: list[tuple[Worker, WorkerAttempt]]) -> None:
         stored = [attempt for _, attempt in held if not attempt.progress_stored]

@@ -28,14 +28,14 @@ class Mail:
         self._routed = metrics.messages_routed
         self._fleet = fleet
         self._store = store
-        self._waiting: dict[str, dict[str, pb.WorkerMessage]] = {}
+        self._waiting: dict[str, dict[str, Letter]] = {}
         self._receipts = Batches(self._store_receipts)
 
     def restore(self) -> None:
         """Read what is not acknowledged yet."""
         for letter in self._store.letters():
             for recipient in letter.recipients:
-                self._waiting.setdefault(recipient, {})[letter.message.message_id] = letter.message
+                self._waiting.setdefault(recipient, {})[letter.message.message_id] = letter
 
     async def run(self) -> None:
         """Forget what has expired, until cancelled."""
@@ -77,7 +77,7 @@ class Mail:
             return list(known)
         message = letter.message
         for name in letter.recipients:
-            self._waiting.setdefault(name, {})[message.message_id] = message
+            self._waiting.setdefault(name, {})[message.message_id] = letter
             worker = self._fleet.workers.get(name)
             if worker is not None:
                 self._push(worker, message)
@@ -90,13 +90,15 @@ class Mail:
             for one in worker.session.undelivered()
             if one.WhichOneof("message") == "worker_message"
         }
-        for message_id, message in self._waiting.get(worker.name, {}).items():
-            if message_id not in on_its_way:
+        for message in self.unread(worker.name):
+            if message.message_id not in on_its_way:
                 self._push(worker, message)
 
     def unread(self, recipient: str) -> list[pb.WorkerMessage]:
-        """Return what waits for somebody, oldest first."""
-        return list(self._waiting.get(recipient, {}).values())
+        """Return what waits for somebody and has not expired, oldest first."""
+        now_ns = self._fleet.environment.now_ns()
+        waiting = self._waiting.get(recipient, {}).values()
+        return [letter.message for letter in waiting if letter.expires_ns > now_ns]
 
     def acknowledged(self, recipient: str, message_id: str) -> None:
         """Forget a message that its recipient has handled.

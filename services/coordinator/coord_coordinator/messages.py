@@ -1,6 +1,6 @@
 """What a worker's messages must look like. A wrong one ends its stream, and only its."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from coord.times import SECOND, duration_ns
@@ -28,6 +28,8 @@ from google.protobuf.duration_pb2 import Duration
 
 _USED_MAX = 10**12
 _CALL_ID_MAX = 56
+# As many as the limiter hears of at once from a provider.
+_BUCKETS_MAX = 16
 _WAIT_NS_MAX = 60 * SECOND
 _LEASE_NS_MAX = 24 * 3600 * SECOND
 _TIME_TO_LIVE_NS_MAX = 7 * 24 * 3600 * SECOND
@@ -94,6 +96,12 @@ def check_wait(wait: Duration) -> int:
     return wait_ns
 
 
+def check_buckets(field: str, names: Sequence[str]) -> None:
+    """Check which buckets something counts for."""
+    check_ids(field, names)
+    check_range(f"{field}: how many", len(names), 0, _BUCKETS_MAX)
+
+
 def check_claim_request(request: claims_pb2.ClaimRequest) -> None:
     """Check what a claim asks for."""
     check_id("claim_id", request.claim_id)
@@ -138,7 +146,7 @@ def _check_claim_release(release: pb.ClaimRelease) -> None:
 
 def _check_rate_request(request: pb.RateRequest) -> None:
     check_id("rate_request.rate_id", request.rate_id)
-    check_ids("rate_request.buckets", request.buckets)
+    check_buckets("rate_request.buckets", request.buckets)
     if request.HasField("attempt"):
         check_attempt("rate_request.attempt", request.attempt)
     _check_quantities("rate_request.estimate", request.estimate)
@@ -163,7 +171,7 @@ def check_call_request(request: admission_pb2.CallRequest) -> None:
     check_range("input_tokens", request.input_tokens, 0, _USED_MAX)
     check_range("max_output_tokens", request.max_output_tokens, 0, _USED_MAX)
     check_range("min_output_tokens", request.min_output_tokens, 0, request.max_output_tokens)
-    check_ids("buckets", request.buckets)
+    check_buckets("buckets", request.buckets)
     if request.lane:
         check_one_of("lane", request.lane, limiter_pb2.Lane.values())
 
@@ -177,7 +185,7 @@ def check_call_settlement(settlement: admission_pb2.CallSettlement) -> None:
     _check_usage(settlement.usage)
     if settlement.HasField("actual"):
         check_money("actual", settlement.actual)
-    check_ids("buckets", settlement.buckets)
+    check_buckets("buckets", settlement.buckets)
     check_range("headers", len(settlement.headers), 0, ITEMS_MAX)
 
 

@@ -3,10 +3,11 @@
 import asyncio
 
 from coord.errors import failed_precondition
-from coord.times import SECOND, duration_ns
+from coord.times import SECOND, duration, duration_ns
 from coord.v1 import common_pb2, ledger_pb2, limiter_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
 
+from coord_coordinator.lately import Lately
 from coord_coordinator.services import Services
 from coord_coordinator.workers import Purse, Worker, WorkerAttempt
 
@@ -32,16 +33,16 @@ class Money:
         self._project = purse.project
         self._purse = purse
         self._services = services
-        self._no_cap: dict[tuple[ledger_pb2.ScopeKind, str], int] = {}
-        self._refused: dict[str, tuple[int, common_pb2.Reason]] = {}
+        self._no_cap: Lately[tuple[ledger_pb2.ScopeKind, str], bool] = Lately(
+            services.environment, _NO_CAP_NS
+        )
+        self._refused: Lately[str, common_pb2.Reason] = Lately(services.environment, _REFUSED_NS)
 
     async def shortage(
         self, spec: queue_pb2.TaskSpec, worker: str = ""
     ) -> common_pb2.Reason | None:
         """Return why there is not enough money to start a task; None where there is."""
-        until_ns, refused = self._refused.pop(spec.id, (0, None))
-        if until_ns > self._services.environment.monotonic_ns() and refused is not None:
-            self._refused[spec.id] = until_ns, refused
+        if refused := self._refused.get(spec.id):
             return refused
         scopes = [
             scope for scope in self._purse.scopes(worker, spec) if not self._has_no_cap(scope, spec)
@@ -72,8 +73,7 @@ class Money:
             await self._release_earlier(attempt)
             refusal = await self._reserve(attempt, worker)
             if refusal is not None:
-                until_ns = self._services.environment.monotonic_ns() + _REFUSED_NS
-                self._refused[attempt.spec.id] = until_ns, refusal.reason
+                self._refused.note(attempt.spec.id, refusal.reason)
         return refusal
 
     async def _reserve(
@@ -106,8 +106,16 @@ class Money:
         if tokens:
             await self.release([f"{attempt.spec.id}@{token}" for token in tokens[-_BATCH_MAX:]])
 
-    async def rate_wait(self, grant_id: str, worker: Worker) -> common_pb2.Reason | None:
-        """Take one request from the worker's buckets; return why that has to wait, if it does."""
+    async def rate_wait(
+        self, grant_id: str, worker: Worker, wait_ns: int = 0
+    ) -> common_pb2.Reason | None:
+        """Take one request from the worker's buckets; return why that has to wait, if it does.
+
+        Args:
+            grant_id: The grant.
+            worker: The worker.
+            wait_ns: How long to stand in line for it; 0 for not at all.
+        """
         request = limiter_pb2.GrantRequest(
             grant_id=grant_id,
             buckets=worker.hello.buckets,
@@ -116,7 +124,10 @@ class Money:
         response = await self._services.insist(
             self._services.limiter.AcquireGrants,
             limiter_pb2.AcquireGrantsRequest(
-                project=self._project, worker=worker.name, requests=[request]
+                project=self._project,
+                worker=worker.name,
+                requests=[request],
+                wait=duration(wait_ns),
             ),
         )
         return _rate_limited(response.results[0])
@@ -166,6 +177,11 @@ class Money:
         )
         await self._services.insist(self._services.ledger.ReleaseReservations, request)
 
+    async def extend_grants(self, grant_ids: list[str]) -> None:
+        """Keep grants whose attempts go on; those that are not known any more are passed over."""
+        request = limiter_pb2.ExtendGrantsRequest(project=self._project, grant_ids=grant_ids)
+        await self._services.ask(self._services.limiter.ExtendGrants, request)
+
     async def release_grant(self, grant_id: str, worker: str) -> None:
         """Give a grant back whose attempt did not come about."""
         await self._services.insist(
@@ -195,13 +211,12 @@ class Money:
         request = ledger_pb2.GetBalanceRequest(project=self._project, scope=scope)
         response = await self._services.insist(self._services.ledger.GetBalance, request)
         if not response.balance.budgets:
-            until_ns = self._services.environment.monotonic_ns() + _NO_CAP_NS
-            self._no_cap[scope.kind, scope.id] = until_ns
+            self._no_cap.note((scope.kind, scope.id), True)
         return response.balance
 
     def note_budget(self, scope: ledger_pb2.Scope) -> None:
         """Note that a scope may have a cap now."""
-        self._no_cap.pop((scope.kind, scope.id), None)
+        self._no_cap.forget((scope.kind, scope.id))
 
     def _has_no_cap(self, scope: ledger_pb2.Scope, spec: queue_pb2.TaskSpec) -> bool:
         """Tell whether a scope had no cap lately, and has got none since.
@@ -210,8 +225,7 @@ class Money:
         """
         if scope.kind == ledger_pb2.SCOPE_KIND_TASK:
             return not spec.HasField("budget")
-        until_ns = self._no_cap.get((scope.kind, scope.id), 0)
-        return until_ns > self._services.environment.monotonic_ns()
+        return self._no_cap.get((scope.kind, scope.id)) is not None
 
     async def _cap(self, scope: ledger_pb2.Scope, cap: common_pb2.Money) -> ledger_pb2.Balance:
         balance = await self._balance(scope)

@@ -1,6 +1,6 @@
 """What a worker reports, and what follows from it. Every report may come twice."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 import structlog
@@ -107,12 +107,14 @@ class Reports:
         )
         await self.fail(worker, attempt, failure)
 
-    async def save(self, worker: Worker) -> None:
-        """Keep what is in a worker's worktree."""
+    async def save(self, worker: Worker, attempts: Iterable[WorkerAttempt]) -> None:
+        """Keep what attempts that end have left in their worker's worktree."""
         if not self._has_repository:
             return
         request = integrator_pb2.SnapshotWorktreeRequest(
-            project=self._fleet.project, worker=worker.name
+            project=self._fleet.project,
+            worker=worker.name,
+            ended=[attempt.ref for attempt in attempts],
         )
         try:
             await self._services.insist(self._services.integrator.SnapshotWorktree, request)
@@ -127,7 +129,7 @@ class Reports:
         if error.reason == "STALE_TOKEN":
             await self.end(worker, attempt)
             return
-        await self.save(worker)
+        await self.save(worker, [attempt])
         failure = queue_pb2.Failure(
             attempt=attempt.ref,
             reason=queue_pb2.FAILURE_REASON_AGENT_ERROR,
@@ -197,7 +199,7 @@ class Reports:
     async def _failed(self, worker: Worker, attempt: WorkerAttempt, message: pb.Failed) -> None:
         await self._hold_back(worker, message)
         full = await self._full_disk(message)
-        await self.save(worker)
+        await self.save(worker, [attempt])
         if full:
             await self.give_back(worker, attempt, full)
             return
@@ -254,7 +256,7 @@ class Reports:
         await self.end(worker, attempt)
 
     async def _released(self, worker: Worker, attempt: WorkerAttempt, message: pb.Released) -> None:
-        await self.save(worker)
+        await self.save(worker, [attempt])
         try:
             await self._let_go(worker, attempt, message)
         finally:

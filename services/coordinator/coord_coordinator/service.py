@@ -1,10 +1,11 @@
 """The coordinator: one handler for each RPC, and the loops that assign and watch."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
 from typing import ClassVar, Self
 
+import structlog
 from coord.errors import invalid_argument, not_found
 from coord.room import full_disk
 from coord.times import duration, duration_ns, from_seconds
@@ -60,6 +61,9 @@ _DRAIN_S = 30.0
 # The setting that holds the chosen strategy.
 _STRATEGY = "strategy"
 _LAST_REPORTS_S = 5.0
+_LOOP_AGAIN_S = 1.0
+
+log = structlog.get_logger(__name__)
 
 
 class CoordinatorService(ClaimCalls, Service):
@@ -164,21 +168,21 @@ class CoordinatorService(ClaimCalls, Service):
         self._claims.on_change = self._halt.on_change = self._guard.write
         self._lifecycle = pb.LIFECYCLE_RUNNING
         loops = (
-            self._dispatch.run(),
-            self._liveness.run(),
-            self._liveness.watch_workers(),
-            self._liveness.watch_tasks(),
-            self._liveness.watch_budgets(),
-            self._take_up(),
-            self._adoption.sweep(),
-            self._adoption.sweep_claims(self._claims),
-            self._halt.keep(),
-            self._claims.run(),
-            self._mail.run(),
-            self._conflicts.run(),
-            self._streams.run(),
+            self._dispatch.run,
+            self._liveness.run,
+            self._liveness.watch_workers,
+            self._liveness.watch_tasks,
+            self._liveness.watch_budgets,
+            self._take_up,
+            self._adoption.sweep,
+            partial(self._adoption.sweep_claims, self._claims),
+            self._halt.keep,
+            self._claims.run,
+            self._mail.run,
+            self._conflicts.run,
+            self._streams.run,
         )
-        self._loops = [asyncio.create_task(loop) for loop in loops]
+        self._loops = [asyncio.create_task(_keep(loop)) for loop in loops]
 
     async def drain(self, deadline_s: float) -> None:
         """Assign nothing more, and let the workers finish what they have."""
@@ -375,3 +379,13 @@ class CoordinatorService(ClaimCalls, Service):
                 worker.lifecycle = pb.LIFECYCLE_DRAINING
                 worker.session.push(drain=pb.Drain(deadline=duration(deadline_ns), reason=reason))
                 await self._fleet.tell(worker, "DRAINED", message)
+
+
+async def _keep(loop: Callable[[], Awaitable[None]]) -> None:
+    """Run a loop to its end, and again where it fails: nobody else would notice."""
+    while True:
+        try:
+            return await loop()
+        except Exception:
+            log.exception("a loop of the coordinator has failed")
+            await asyncio.sleep(_LOOP_AGAIN_S)

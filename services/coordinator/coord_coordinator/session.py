@@ -1,7 +1,7 @@
 """The numbers of one session: what was sent, what was handled, what must be sent again."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from coord.errors import CoordError, invalid_argument
@@ -9,7 +9,7 @@ from coord.v1 import coordinator_pb2 as pb
 from coord_runtime.wakeups import Wakeups
 
 from coord_coordinator.outbox import Outbox
-from coord_coordinator.store import AskAnswered, AskWaits, MessageSent
+from coord_coordinator.store import AskAnswered, AskWaits, MessageSent, SessionChange
 
 
 class Session:
@@ -44,6 +44,7 @@ class Session:
         self.silence = 0
         self._worker = worker
         self._outbox = outbox
+        self._over = False
         self._received = 0
         self._unacknowledged = deque(sent)
         self._sent = self._unacknowledged[-1].sequence if self._unacknowledged else 0
@@ -62,7 +63,7 @@ class Session:
         self._sent = sequence = self._sent + 1
         response = pb.ConnectResponse(sequence=sequence, **message)
         self._unacknowledged.append(response)
-        self._outbox.add(MessageSent(self._worker, response), lambda: self._note_stored(sequence))
+        self._store(MessageSent(self._worker, response), lambda: self._note_stored(sequence))
         return sequence
 
     def await_answer(self, ask_id: str, **request: Any) -> None:
@@ -73,12 +74,16 @@ class Session:
             request: One field of ConnectRequest's oneof.
         """
         self.asks[ask_id] = asked = pb.ConnectRequest(**request)
-        self._outbox.add(AskWaits(self._worker, ask_id, asked))
+        self._store(AskWaits(self._worker, ask_id, asked))
 
     def answered(self, ask_id: str) -> None:
         """Note that what the worker has asked for is decided, or taken back."""
         if self.asks.pop(ask_id, None) is not None:
-            self._outbox.add(AskAnswered(self._worker, ask_id))
+            self._store(AskAnswered(self._worker, ask_id))
+
+    def end(self) -> None:
+        """Store nothing more: what is kept under the worker's name is another session's."""
+        self._over = True
 
     def go_on(self, confirmed: int) -> None:
         """Go on where an earlier coordinator was, by what the worker knows of it.
@@ -158,6 +163,10 @@ class Session:
         self.silence += 1
         if self.silence > 1:
             self._changed.wake()
+
+    def _store(self, change: SessionChange, stored: Callable[[], None] | None = None) -> None:
+        if not self._over:
+            self._outbox.add(change, stored)
 
     def _note_stored(self, sequence: int) -> None:
         self._stored = sequence

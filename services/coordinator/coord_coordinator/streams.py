@@ -1,8 +1,9 @@
 """A worker's stream: Hello, then messages both ways until it breaks or ends."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from itertools import groupby
 
 import structlog
 from coord.errors import failed_precondition, unavailable
@@ -25,7 +26,7 @@ from coord_coordinator.adoption import Adoption
 from coord_coordinator.asks import Asks
 from coord_coordinator.fleet import Fleet
 from coord_coordinator.mail import OPERATOR
-from coord_coordinator.messages import check_request
+from coord_coordinator.messages import check_buckets, check_request
 from coord_coordinator.reports import Reports
 from coord_coordinator.session import protocol_error
 from coord_coordinator.settings import CoordinatorSettings
@@ -298,25 +299,34 @@ class _Inbox:
 
     async def _run(self) -> None:
         while True:
-            request = await self._queue.get()
+            requests = [await self._queue.get()]
+            while _asks_for_claim(requests[-1]) and not self._queue.empty():
+                requests.append(self._queue.get_nowait())
             self._taken.wake()
-            if not self._is_over:
-                await self._handle_one(request)
-            self._queue.task_done()
+            for _, together in groupby(requests, _asks_for_claim):
+                if not self._is_over:
+                    await self._handle_all(list(together))
+            for _ in requests:
+                self._queue.task_done()
 
     @property
     def _is_over(self) -> bool:
         return self._worker.session.failed or self._worker.lifecycle == pb.LIFECYCLE_STOPPED
 
-    async def _handle_one(self, request: pb.ConnectRequest) -> None:
+    async def _handle_all(self, requests: Sequence[pb.ConnectRequest]) -> None:
+        """Handle one message, or claims that were asked for together: they share a commit."""
         try:
-            await self._handle(self._worker, request)
-            self._worker.session.note_handled(request.sequence)
+            await asyncio.gather(*(self._handle(self._worker, one) for one in requests))
+            self._worker.session.note_handled(requests[-1].sequence)
         except Exception:
             # Neither it nor what came after it is acknowledged: said again in a new session.
             log.exception("report failed", worker=self._worker.name)
             self._worker.session.failed = True
             self._worker.stream_over.set()
+
+
+def _asks_for_claim(request: pb.ConnectRequest) -> bool:
+    return request.HasField("request")
 
 
 def _hello(first: pb.ConnectRequest | None, call: Call) -> pb.Hello:
@@ -335,7 +345,7 @@ def _hello(first: pb.ConnectRequest | None, call: Call) -> pb.Hello:
         check_id("session_id", hello.session_id)
     check_range("confirmed", hello.confirmed, 0, 2**63 - 1)
     check_ids("capabilities", hello.capabilities)
-    check_ids("buckets", hello.buckets)
+    check_buckets("buckets", hello.buckets)
     if hello.provider:
         check_id("provider", hello.provider)
     check_range("slots", hello.slots, 1, _SLOTS_MAX)

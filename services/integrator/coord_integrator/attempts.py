@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -60,7 +60,9 @@ class Attempts:
             except (GitError, OSError) as error:
                 raise self._excused(_setup_failed(str(error))) from error
 
-    async def snapshot(self, worker: str) -> integrator_pb2.Snapshot | None:
+    async def snapshot(
+        self, worker: str, ended: Sequence[common_pb2.AttemptRef]
+    ) -> integrator_pb2.Snapshot | None:
         """Keep what is in a worktree; see SnapshotWorktree."""
         async with self._locks[worker]:
             row = self._store.worktree(worker)
@@ -68,6 +70,8 @@ class Attempts:
                 raise _no_worktree(worker)
             tip = await self.tip()
             kept = await self._keep(row, tip)
+            for attempt in ended:
+                await self._store.worktree_ended(worker, attempt.fencing_token)
             # Commits that were taken back are kept, too, but are no change.
             empty = kept and await self._repository.changes_nothing(kept.commit, tip)
             return None if empty else kept
@@ -133,8 +137,9 @@ class Attempts:
                 await self._drop(own.branch, own.base, await self.tip())
 
     def live(self) -> list[WorktreeRow]:
-        """Return the worktrees that serve an attempt whose change has not ended."""
-        return [row for row in self.rows() if row.ready and not self._has_ended(row)]
+        """Return the worktrees that serve an attempt which goes on, or whose change does."""
+        ready = [row for row in self.rows() if row.ready and not row.ended]
+        return [row for row in ready if not self._has_ended(row)]
 
     def rows(self) -> list[WorktreeRow]:
         """Return all worktrees that were not removed."""

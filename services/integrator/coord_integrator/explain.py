@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from coord.v1 import common_pb2, integrator_pb2
 
 from coord_integrator.store import UNFINISHED, ChangeRow
-from coord_integrator.trials import Entry
+from coord_integrator.trials import Entry, barrier_in_turn
 
 Reason = common_pb2.Reason
 
@@ -65,7 +65,7 @@ def _reasons(row: ChangeRow, situation: Situation) -> Iterator[Reason]:
 
 
 def _place(change_id: str, situation: Situation) -> Reason:
-    first = situation.line[0] if situation.line else None
+    barrier = barrier_in_turn(situation.line)
     if held := situation.held.get(change_id):
         return held
     if other := situation.behind.get(change_id):
@@ -73,9 +73,9 @@ def _place(change_id: str, situation: Situation) -> Reason:
         return Reason(code="BEHIND", message=message, metadata={"change_id": other})
     if trials := situation.trials_with(change_id):
         return _under_check(change_id, trials)
-    if first is not None and first.barrier and first.change_id != change_id:
-        message = f"{first.change_id} is served first, and lands by itself"
-        return Reason(code="BARRIER", message=message, metadata={"change_id": first.change_id})
+    if barrier not in ("", change_id):
+        message = f"{barrier} is served first, and lands by itself"
+        return Reason(code="BARRIER", message=message, metadata={"change_id": barrier})
     if len(situation.trials) >= situation.slots:
         message = f"all {situation.slots} slots are busy"
         return Reason(code="NO_SLOT", message=message)

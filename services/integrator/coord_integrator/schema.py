@@ -130,4 +130,5 @@ MIGRATIONS = [
     ) STRICT, WITHOUT ROWID;
     INSERT INTO branches SELECT project, branch, worker, base FROM worktrees WHERE branch != '';
     """,
+    "ALTER TABLE worktrees ADD COLUMN ended INTEGER NOT NULL DEFAULT 0",
 ]

@@ -168,8 +168,11 @@ class IntegratorService(MergeCalls, RadarCalls):
         """Keep what is in a worker's worktree."""
         del call
         check_worker("worker", request.worker)
-        snapshot = self._rooms.attempts.snapshot(request.worker)
-        return pb.SnapshotWorktreeResponse(snapshot=await self._to_its_end(snapshot))
+        snapshot = self._rooms.attempts.snapshot(request.worker, request.ended)
+        response = pb.SnapshotWorktreeResponse(snapshot=await self._to_its_end(snapshot))
+        if request.ended:
+            self._rooms.looking.wake()
+        return response
 
     async def submit_change(
         self, request: pb.SubmitChangeRequest, call: Call

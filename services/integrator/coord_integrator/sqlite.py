@@ -22,7 +22,7 @@ from coord_integrator.store import (
 
 State = integrator_pb2.ChangeState
 
-_WORKTREE = "worker, fence, fence_task, ready, token, branch, base, set_up, removed"
+_WORKTREE = "worker, fence, fence_task, ready, token, branch, base, set_up, removed, ended"
 _CHANGE = "number, body, title, cost, handed_over, landing_branch, landing_from, landing_to"
 _WAITING = (integrator_pb2.CHANGE_STATE_QUEUED, integrator_pb2.CHANGE_STATE_CHECKING)
 _RED = queue_pb2.FAILURE_REASON_CHECK_FAILED
@@ -63,6 +63,12 @@ class SqliteIntegratorStore(SqliteRunStore):
             transaction.emit(self._project, event)
 
         await self._database.write(record)
+
+    async def worktree_ended(self, worker: str, token: int) -> None:
+        """Record that an attempt has ended without a change, if a worktree still serves it."""
+        query = "UPDATE worktrees SET ended = 1 WHERE project = ? AND worker = ? AND fence = ?"
+        values = self._project, worker, token
+        await self._database.write(lambda transaction: transaction.sql.execute(query, values))
 
     async def worktree_removed(self, worker: str) -> None:
         """Record that a worktree was removed; its fence stays."""
@@ -245,7 +251,7 @@ class SqliteIntegratorStore(SqliteRunStore):
         await self._database.close()
 
     def _put_worktree(self, transaction: Transaction, row: WorktreeRow) -> None:
-        query = "INSERT OR REPLACE INTO worktrees VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        query = "INSERT OR REPLACE INTO worktrees VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         transaction.sql.execute(query, (self._project, *astuple(row)))
 
     def _insert_change(self, transaction: Transaction, row: ChangeRow) -> ChangeRow:
@@ -348,10 +354,8 @@ def _worktree(sql: sqlite3.Connection, project: str, worker: str) -> WorktreeRow
 
 
 def _worktree_row(row: Sequence[Any]) -> WorktreeRow:
-    worker, fence, task, ready, token, branch, base, set_up, removed = row
-    return WorktreeRow(
-        worker, fence, task, bool(ready), token, branch, base, bool(set_up), bool(removed)
-    )
+    worker, fence, task, ready, token, branch, base, *flags = row
+    return WorktreeRow(worker, fence, task, bool(ready), token, branch, base, *map(bool, flags))
 
 
 def _change(sql: sqlite3.Connection, project: str, change_id: str) -> ChangeRow | None:

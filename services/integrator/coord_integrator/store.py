@@ -31,6 +31,7 @@ class WorktreeRow:
         base: The commit that the branch started from.
         set_up: Whether the set-up command has succeeded in it.
         removed: Whether it was removed.
+        ended: Whether its attempt has ended without a change.
     """
 
     worker: str
@@ -42,6 +43,7 @@ class WorktreeRow:
     base: str = ""
     set_up: bool = False
     removed: bool = False
+    ended: bool = False
 
     @property
     def place(self) -> Place:
@@ -179,6 +181,9 @@ class IntegratorStore(RunStore, Protocol):
 
     async def worktree_ready(self, row: WorktreeRow, worktree: integrator_pb2.Worktree) -> None:
         """Record that a worktree serves its attempt."""
+
+    async def worktree_ended(self, worker: str, token: int) -> None:
+        """Record that an attempt has ended without a change, if a worktree still serves it."""
 
     async def worktree_removed(self, worker: str) -> None:
         """Record that a worktree was removed; its fence stays."""

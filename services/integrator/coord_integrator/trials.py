@@ -112,9 +112,8 @@ def _to_land(line: Sequence[Entry], evidence: Evidence) -> tuple[str, ...]:
     """Return the longest green sequence that may land; nothing overtakes a barrier at the head."""
     waiting = {one.change_id for one in line}
     barred = {one.change_id for one in line if one.barrier}
-    if _is_barred(line):
-        alone = (line[0].change_id,)
-        return alone if alone in evidence.greens else ()
+    if barrier := barrier_in_turn(line):
+        return (barrier,) if (barrier,) in evidence.greens else ()
     found = [
         green
         for green in evidence.greens
@@ -123,9 +122,13 @@ def _to_land(line: Sequence[Entry], evidence: Evidence) -> tuple[str, ...]:
     return max(found, key=lambda green: (len(green), green), default=())
 
 
-def _is_barred(line: Sequence[Entry]) -> bool:
-    """Tell whether it is the turn of a change that lands by itself."""
-    return bool(line) and line[0].barrier and not line[0].held
+def barrier_in_turn(line: Sequence[Entry]) -> str:
+    """Return the change that lands by itself and whose turn it is; empty where there is none.
+
+    Changes that are held back lose their turn to it: a claim may last for hours.
+    """
+    first = next((one for one in line if not one.held), None)
+    return first.change_id if first is not None and first.barrier else ""
 
 
 def _to_start(
@@ -136,9 +139,9 @@ def _to_start(
     rates: Rates,
 ) -> tuple[Trial, ...]:
     plan = _Plan(evidence, running, slots)
-    if _is_barred(line):
-        if not plan.tests(line[0].change_id):
-            plan.start((line[0].change_id,), again=True)
+    if barrier := barrier_in_turn(line):
+        if not plan.tests(barrier):
+            plan.start((barrier,), again=True)
         return tuple(plan.starts)
     risks = evidence.risks({one.change_id: one.risk for one in line if not one.barrier}, rates)
     ready = [one.change_id for one in line if not one.barrier and not one.held]

@@ -10,6 +10,8 @@ from coord_ledger.caps import TOTAL, Cap
 
 # Kind and id of a scope.
 Key = tuple[int, str]
+# The same with whose scope it is: a project, or nobody's alone.
+Owned = tuple[str, int, str]
 # A scope's posted and pending together stay within 64 bits.
 NANOS_MAX = 2**63 - 1
 

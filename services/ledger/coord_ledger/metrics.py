@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from coord_ledger.account import Account, Key, kind_name
+from coord_ledger.account import Account, Owned, kind_name
 
 _NANOS = 1e9
 _WINDOWS = {
@@ -43,12 +43,12 @@ class LedgerMetrics(Collector):
             ("currency",),
             registry=registry,
         )
-        self._shown: dict[Key, Account] = {}
+        self._shown: dict[Owned, Account] = {}
         registry.register(self)
 
     def collect(self) -> Iterable[Metric]:
         """Return how scopes stand; of tasks, of which there are many, nothing is shown."""
-        names = ("kind", "scope", "currency")
+        names = ("project", "kind", "scope", "currency")
         posted = GaugeMetricFamily("coord_ledger_scope_posted", "Posted to a scope.", labels=names)
         pending = GaugeMetricFamily(
             "coord_ledger_scope_pending", "Reserved in a scope.", labels=names
@@ -58,21 +58,21 @@ class LedgerMetrics(Collector):
             "The most that may be spent in a window of time.",
             labels=(*names, "window"),
         )
-        for account in list(self._shown.values()):
-            labels = (kind_name(account.key[0]), account.key[1], account.currency)
+        for (project, kind, scope), account in list(self._shown.items()):
+            labels = (project, kind_name(kind), scope, account.currency)
             posted.add_metric(labels, account.posted / _NANOS)
             pending.add_metric(labels, account.pending / _NANOS)
             for cap in list(account.caps.values()):
                 most.add_metric((*labels, _WINDOWS[cap.window]), cap.most / _NANOS)
         return posted, pending, most
 
-    def show(self, accounts: Iterable[Account]) -> None:
+    def show(self, accounts: Mapping[Owned, Account]) -> None:
         """Take note of how scopes stand."""
-        for account in accounts:
+        for place, account in accounts.items():
             if account.key[0] != ledger_pb2.SCOPE_KIND_TASK:
                 # A copy: what is at work may be ahead of what is on disk.
                 caps = {window: replace(cap) for window, cap in account.caps.items()}
-                self._shown[account.key] = replace(account, caps=caps)
+                self._shown[place] = replace(account, caps=caps)
 
     def count_corrections(self, corrections: Mapping[str, int]) -> None:
         """Count by how much settlements were above what was reserved."""

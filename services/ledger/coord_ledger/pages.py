@@ -8,11 +8,8 @@ from typing import Any
 from coord.times import timestamp_ns
 from coord.v1 import ledger_pb2
 
-from coord_ledger.account import Account, Held, Key, keys
+from coord_ledger.account import Account, Held, Key, Owned, keys
 from coord_ledger.caps import Cap
-
-# A scope with whose it is.
-Owned = tuple[str, int, str]
 
 MIGRATIONS = (
     """
@@ -134,14 +131,14 @@ def load_accounts(sql: sqlite3.Connection, project: str, wanted: Collection[Key]
     return list(found.values())
 
 
-def load_shown(sql: sqlite3.Connection) -> list[Account]:
+def load_shown(sql: sqlite3.Connection) -> dict[Owned, Account]:
     """Return all scopes but those of tasks, of which there are many."""
     rows = sql.execute(_SHOWN, (ledger_pb2.SCOPE_KIND_TASK,)).fetchall()
-    return [
-        account
+    return {
+        owned(project, account.key): account
         for project, kind, name in rows
         for account in load_accounts(sql, project, [(kind, name)])
-    ]
+    }
 
 
 def load_capped(sql: sqlite3.Connection, project: str, after: Key, count_max: int) -> list[Account]:

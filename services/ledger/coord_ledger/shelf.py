@@ -13,9 +13,9 @@ from coord.times import timestamp_ns
 from coord.v1 import ledger_pb2
 
 from coord_ledger import pages
-from coord_ledger.account import Account, Held, Key
+from coord_ledger.account import Account, Held, Key, Owned
 from coord_ledger.books import Books
-from coord_ledger.pages import Owned, owned
+from coord_ledger.pages import owned
 
 # What is more than this is dropped, and read again where it is needed.
 _KEPT_MAX = 20_000

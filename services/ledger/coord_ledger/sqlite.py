@@ -219,7 +219,8 @@ class SqliteLedgerStore:
                 transaction.emit(concerned, event)
 
         def tell() -> None:
-            self._watcher.show(books.changed_accounts.values())
+            changed = books.changed_accounts.items()
+            self._watcher.show({pages.owned(project, key): one for key, one in changed})
             self._watcher.count_corrections(books.corrections)
 
         transaction.committed.append(tell)

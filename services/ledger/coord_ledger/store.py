@@ -1,13 +1,13 @@
 """What the ledger keeps on disk."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from coord.v1 import ledger_pb2
 from coord_runtime.calls import Once
 
-from coord_ledger.account import Account, Key
+from coord_ledger.account import Account, Key, Owned
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ class Posted(Generic[T]):
 class Watcher(Protocol):
     """Is told what was committed."""
 
-    def show(self, accounts: Iterable[Account]) -> None:
+    def show(self, accounts: Mapping[Owned, Account]) -> None:
         """Take note of how scopes stand."""
 
     def count_corrections(self, corrections: Mapping[str, int]) -> None:

@@ -1,7 +1,7 @@
 """Calls to other services: repeated while those are away."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
 import grpc
@@ -18,6 +18,18 @@ _CALL_S = 60.0
 _AWAY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 
 log = structlog.get_logger(__name__)
+
+
+def pauses(environment: Environment) -> Iterator[float]:
+    """Yield how many seconds to wait before each try after the first: longer each time, up to 2.
+
+    Args:
+        environment: Chance, so that not all who wait try at once.
+    """
+    wait_s = _FIRST_WAIT_S
+    while True:
+        yield wait_s * (0.5 + environment.random.random() / 2)
+        wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
 
 async def ask(call: Callable[..., Awaitable[T]], request: Any, *, limit_s: float = _CALL_S) -> T:
@@ -44,12 +56,12 @@ async def follow(
         request: What to ask first; its `after` is moved along.
         environment: Chance.
     """
-    wait_s = _FIRST_WAIT_S
+    waits = pauses(environment)
     while True:
         call = watch(request)
         try:
             async for response in call:
-                wait_s = _FIRST_WAIT_S
+                waits = pauses(environment)
                 for event in response.events:
                     yield event
                     request.after = event.meta.sequence
@@ -59,8 +71,7 @@ async def follow(
             log.debug("a watch has ended", request=type(request).__name__, error=str(error.code()))
         finally:
             call.cancel()
-        await asyncio.sleep(wait_s * (0.5 + environment.random.random() / 2))
-        wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+        await asyncio.sleep(next(waits))
 
 
 async def insist(
@@ -75,7 +86,7 @@ async def insist(
     Raises:
         CoordError: What it said, if that is not that it is away.
     """
-    wait_s = _FIRST_WAIT_S
+    waits = pauses(environment)
     while True:
         try:
             return await ask(call, request, limit_s=limit_s)
@@ -83,5 +94,4 @@ async def insist(
             if error.code not in _AWAY:
                 raise
             log.warning("a service is away", request=type(request).__name__, error=str(error))
-        await asyncio.sleep(wait_s * (0.5 + environment.random.random() / 2))
-        wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+        await asyncio.sleep(next(waits))

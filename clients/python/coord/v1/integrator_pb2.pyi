@@ -433,12 +433,14 @@ class SetupWorktreeResponse(_message.Message):
     def __init__(self, worktree: _Optional[_Union[Worktree, _Mapping]] = ...) -> None: ...
 
 class SnapshotWorktreeRequest(_message.Message):
-    __slots__ = ("project", "worker")
+    __slots__ = ("project", "worker", "ended")
     PROJECT_FIELD_NUMBER: _ClassVar[int]
     WORKER_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
     project: str
     worker: str
-    def __init__(self, project: _Optional[str] = ..., worker: _Optional[str] = ...) -> None: ...
+    ended: _containers.RepeatedCompositeFieldContainer[_common_pb2.AttemptRef]
+    def __init__(self, project: _Optional[str] = ..., worker: _Optional[str] = ..., ended: _Optional[_Iterable[_Union[_common_pb2.AttemptRef, _Mapping]]] = ...) -> None: ...
 
 class SnapshotWorktreeResponse(_message.Message):
     __slots__ = ("snapshot",)
