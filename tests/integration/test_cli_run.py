@@ -68,7 +68,7 @@ async def test_a_run_whose_money_is_spent_ends_and_says_so(project: Project) -> 
     assert "the budget of run plan" in left["message"]
     assert left["reason"] == "BUDGET_SPENT"
     told = " ".join(Path(summary["report"]).read_text().split())
-    assert "- BUDGET_SPENT: raise `budget` below `[plan]`" in told
+    assert "- BUDGET_SPENT: raise the budget that is named: `budget` below `[plan]`" in told
     assert "- then the same command goes on with what is left" in told
     told = (await project.call("task", "explain", "b"))[1]
     assert "  BUDGET_SPENT: the budget of run plan" in told
