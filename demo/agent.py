@@ -3,7 +3,7 @@
 It is an agent as Coord knows any: the task comes in the environment, work is done in the current
 folder, exit status 0 means done. What it writes is in `edits/`, a folder for each task. Each line
 gets a mark, such as `counts@17.3`, that no other attempt uses; with DEMO_JOURNAL set to a file,
-each line is noted there once it is written.
+each line is noted there once it is written; with DEMO_SPENT likewise each cost, before it is told.
 """
 
 import ast
@@ -158,6 +158,10 @@ def say(text: str) -> None:
 
 def spend(dollars: float) -> None:
     """Tell what a call to a model would have cost."""
+    if spent := os.environ.get("DEMO_SPENT"):
+        nanos, token = round(dollars * 1e9), int(os.environ["COORD_FENCING_TOKEN"])
+        cost = {"task": TASK, "fencing_token": token, "nanos": nanos}
+        append_synced(spent, json.dumps(cost))
     usage = {"cost_usd": dollars, "model": "scripted", "input_tokens": 900, "output_tokens": 100}
     append(Path(os.environ["COORD_COST_FILE"]), json.dumps(usage))
 

@@ -32,6 +32,7 @@ from coord_runtime.event_log import events_of
 
 from demo import verify
 from demo.run import make_repository
+from tests.crash import books
 from tests.crash.faults import Faults, put_on_own_disk
 from tests.integration.test_odd_repositories import NAMESPACE
 from tests.simulation.checkers import HistoryChecker
@@ -79,10 +80,13 @@ class Crashes:
         self._repo = make_repository(self.folder / "textkit")
         self._journal = self.folder / "journal"
         self._journal.touch()
+        self._spent = self.folder / "spent"
+        self._spent.touch()
         self._damage = Faults(self.folder / "faults", self._chance)
         state = self.folder / "state"
         self._environment = os.environ | self._damage.environment
-        self._environment |= {"DEMO_JOURNAL": str(self._journal), "XDG_STATE_HOME": str(state)}
+        self._environment |= {"DEMO_JOURNAL": str(self._journal), "DEMO_SPENT": str(self._spent)}
+        self._environment |= {"XDG_STATE_HOME": str(state)}
         self._log = (self.folder / "log").open("a")
         os.environ["XDG_STATE_HOME"] = str(state)
         self._place = locate(self._repo)
@@ -243,14 +247,26 @@ class Crashes:
         return problems + self._history()
 
     def _history(self) -> list[str]:
-        """Replay the queue's events; compare the end with what is meant to be."""
+        """Replay the queue's events; compare the end, and the money, with what is meant to be."""
         try:
-            return self._unfinished()
+            completed = self._replayed().completed
+            return self._unfinished() + books.wrong(self._place.state, self._spent, completed)
         except AssertionError as error:
             return [f"history: {error}"]
 
     def _unfinished(self) -> list[str]:
         """Return the tasks that have not ended as they are meant to."""
+        ends = {
+            task: pb.TaskState.Name(state).removeprefix("TASK_STATE_")
+            for task, state in self._replayed().states.items()
+        }
+        return [
+            f"{task} ended {end}"
+            for task, end in ends.items()
+            if end != _ENDS.get(task, "COMPLETE")
+        ]
+
+    def _replayed(self) -> HistoryChecker:
         checker = HistoryChecker()
         with closing(
             sqlite3.connect(f"file:{self._place.state}/queue/queue.db?mode=ro", uri=True)
@@ -259,15 +275,7 @@ class Crashes:
         for last, page in pages:
             for event in events_of(last, page, pb.QueueEvent):
                 checker.take(event)
-        ends = {
-            task: pb.TaskState.Name(state).removeprefix("TASK_STATE_")
-            for task, state in checker.states.items()
-        }
-        return [
-            f"{task} ended {end}"
-            for task, end in ends.items()
-            if end != _ENDS.get(task, "COMPLETE")
-        ]
+        return checker
 
     def _leftovers(self) -> list[str]:
         """Tell of processes that go on running."""

@@ -80,20 +80,24 @@ class HistoryChecker:
 
 
 class ClaimChecker:
-    """Replays what became of claims: tokens grow, and none that meet are held at once."""
+    """Replays what became of claims: tokens grow, and none that meet are held at once.
+
+    Attributes:
+        held: The claims that are held, by id.
+    """
 
     def __init__(self) -> None:
-        self._held: dict[str, claims_pb2.Claim] = {}
+        self.held: dict[str, claims_pb2.Claim] = {}
         self._last_token = 0
 
     def take(self, claim: claims_pb2.Claim) -> None:
         """Check one claim against those that are held."""
         if claim.state != claims_pb2.CLAIM_STATE_GRANTED:
-            self._held.pop(claim.claim_id, None)
-        elif claim.claim_id not in self._held:
+            self.held.pop(claim.claim_id, None)
+        elif claim.claim_id not in self.held:
             assert claim.fencing_token > self._last_token, "fencing tokens grow"
             self._last_token = claim.fencing_token
-            for other in self._held.values():
+            for other in self.held.values():
                 same = claim.holder == other.holder
                 assert same or common(claim, other, Comparison()) is None, f"{claim} and {other}"
-            self._held[claim.claim_id] = claim
+            self.held[claim.claim_id] = claim

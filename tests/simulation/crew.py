@@ -1,7 +1,7 @@
 """The workers of a whole simulation: the SDK's own, and what agents do in them."""
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -13,7 +13,7 @@ from coord.errors import CoordError
 from coord.identity import Identity
 from coord.task import TaskFailed, TaskReleased
 from coord.times import SECOND
-from coord.v1 import common_pb2, queue_pb2
+from coord.v1 import claims_pb2, common_pb2, queue_pb2
 from coord_runtime.tokens import Kind
 
 from tests.simulation.git import Repository
@@ -25,6 +25,9 @@ MODEL = "model"
 BUCKETS = ("key",)
 _PATHS = ("src/**", "src/a.py", "docs/*", "docs/b.md")
 _CRAWL = 6.0
+_SPENT_MAX = 100_000
+# What a token costs.
+_INPUT_NANOS, _OUTPUT_NANOS = 1_000, 2_000
 
 
 @dataclass
@@ -59,11 +62,17 @@ class Crew:
 
     Attributes:
         said: Their messages.
+        spent: What they have told of their costs, as far as that was acknowledged, by task.
+        cost: The most that they can have cost, by attempt.
+        holding: The claims that are no attempt's, but of the process that runs, by worker.
         machines: Those that run, by name.
     """
 
     def __init__(self, world: World, plan: Plan, repository: Repository | None) -> None:
         self.said = Said()
+        self.spent: Counter[str] = Counter()
+        self.cost: Counter[str] = Counter()
+        self.holding: defaultdict[str, dict[str, None]] = defaultdict(dict)
         self.machines: dict[str, Machine] = {}
         self.calm = False
         self._world = world
@@ -72,6 +81,7 @@ class Crew:
         self._repository = repository
         self._lives = 0
         self._letters = 0
+        self._edits = 0
 
     @property
     def names(self) -> list[str]:
@@ -85,7 +95,7 @@ class Crew:
 
     def crash(self, name: str) -> None:
         """Kill a worker's process."""
-        self._world.network.inject("worker crash", name)
+        self.holding.pop(name, None)
         self.machines.pop(name).die()
 
     async def _live(self, name: str, machine: Machine, life: int) -> None:
@@ -101,7 +111,8 @@ class Crew:
                 environment=world.environment,
             )
             worker.on_acknowledged = self._acknowledged
-            worker.handler(partial(self._work, worker, name))
+            worker.holding = self.holding[name] = {}
+            worker.handler(partial(self._work, worker, machine))
             reading = asyncio.create_task(self._read(worker, name, life))
             try:
                 await worker.serve_on(world.network.channel("coordinator", identity.token, machine))
@@ -122,32 +133,39 @@ class Crew:
             message = await worker.receive()
             self.said.heard[name, life, message.body] += 1
 
-    async def _work(self, worker: "_Worker", name: str, task: coord.Task) -> str:
+    async def _work(self, worker: "_Worker", machine: Machine, task: coord.Task) -> str:
         """Be an agent: edit, ask, claim, spend, write, and end somehow."""
         pace = _CRAWL if "crawl" in self._plan.kinds and self._chance.random() < 0.1 else 1.0
-        self._world.network.note(f"{name} begins {task.id}@{task.ref.fencing_token}")
-        for _ in range(self._chance.randint(1, 3)):
-            await asyncio.sleep(self._chance.uniform(0, 3.0 * pace))
-            self._edit(name, task)
-            await self._do_something(worker, task)
-        if not self.calm:
-            await self._fail(task)
+        self._world.network.note(f"{machine.name} begins {_name(task)}")
+        try:
+            for _ in range(self._chance.randint(1, 8)):
+                await asyncio.sleep(self._chance.uniform(0, 1.5 * pace))
+                self._edit(machine.name, task)
+                await self._do_something(worker, task)
+            if not self.calm:
+                await self._fail(task)
+        except asyncio.CancelledError:
+            if machine.alive:  # Who is told to stop first writes down what it has.
+                self._edit(machine.name, task)
+            raise
         return "done"
 
     def _edit(self, name: str, task: coord.Task) -> None:
         folder = self._repository and self._repository.folders.get(name)
         if folder and self._chance.random() < 0.9:
-            folder.files |= {f"{task.id}@{task.ref.fencing_token}"}
+            self._edits += 1
+            folder.files |= {f"{_name(task)}.{self._edits}"}
 
     async def _do_something(self, worker: "_Worker", task: coord.Task) -> None:
         kinds = self._plan.kinds
         doings: list[Any] = [self._progress]
         doings += [self._claim] if "claims" in kinds else []
         doings += [self._call] * 3 if kinds & {"budgets", "limits"} else []
+        doings += [self._spend] if "budgets" in kinds else []
         doings += [self._conflicts] if self._repository else []
         doings += [self._flood] if "floods" in kinds else []
-        if "messages" in kinds:
-            doings.append(lambda task: self._write(worker, task))
+        doings += [partial(self._write, worker)] if "messages" in kinds else []
+        doings += [partial(self._hold, worker)] if "claims" in kinds else []
         try:
             await self._chance.choice(doings)(task)
         except CoordError as error:
@@ -162,18 +180,32 @@ class Crew:
             async with task.claim(path, shared=shared):
                 await asyncio.sleep(self._chance.uniform(0, 3))
 
+    async def _hold(self, worker: "_Worker", task: coord.Task) -> None:
+        """Claim what is no attempt's, such as a port that the worker keeps."""
+        self._world.network.note(f"{task.id} holds {await worker.hold()}")
+
     async def _call(self, task: coord.Task) -> None:
         """Call a model that uses what it said, less, or more; or that is too busy."""
-        tokens = self._chance.randint(1, 200)
+        tokens = self._chance.randint(1, self._chance.choice([60, 200]))
         async with task.admit(model=MODEL, input_tokens=tokens, max_output_tokens=tokens) as call:
+            self.cost[_name(task)] += tokens * (_INPUT_NANOS + _OUTPUT_NANOS)
             await asyncio.sleep(self._chance.uniform(0, 2))
             fate = self._chance.random()
             if fate < 0.6:
-                call.settle(common_pb2.Usage(input_tokens=tokens, output_tokens=tokens // 2))
+                used = self._chance.choice([tokens // 2, 2 * tokens])
+                call.settle(common_pb2.Usage(input_tokens=tokens, output_tokens=used))
+                self.cost[_name(task)] += (used - tokens) * _OUTPUT_NANOS
             elif fate < 0.7:
                 call.give_back()
             elif fate < 0.8 and not self.calm:
                 call.refused({"retry-after": str(self._chance.randint(1, 10))})
+
+    async def _spend(self, task: coord.Task) -> None:
+        """Tell of a cost that nobody was asked about before."""
+        nanos = self._chance.randint(1, _SPENT_MAX)
+        self.cost[_name(task)] += nanos
+        await task.spent(nanos, usage=common_pb2.Usage(input_tokens=nanos // 1_000))
+        self.spent[task.id] += nanos
 
     async def _conflicts(self, task: coord.Task) -> None:
         await task.conflicts()
@@ -209,10 +241,27 @@ class Crew:
             raise RuntimeError("by chance")
 
 
+def _name(task: coord.Task) -> str:
+    return f"{task.id}@{task.ref.fencing_token}"
+
+
 class _Worker(coord.Worker):
-    """Tells which ends of attempts were acknowledged."""
+    """Tells which ends of attempts were acknowledged, and holds claims of its own."""
 
     on_acknowledged: Any
+    holding: dict[str, None]
+
+    async def hold(self) -> str:
+        claim_id = self._environment.new_id("claim-")
+        resources = [claims_pb2.Resource(name=claim_id)]
+        self.holding[claim_id] = None
+        request = claims_pb2.ClaimRequest(claim_id=claim_id, resources=resources)
+        await self._questions.ask(claim_id, request)
+        return claim_id
+
+    def _lose(self, claim_id: str) -> None:
+        self.holding.pop(claim_id, None)
+        super()._lose(claim_id)
 
     async def _report(self, attempt: Attempt) -> None:
         reported = attempt.outcome() is not None

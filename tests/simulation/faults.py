@@ -98,10 +98,10 @@ FAULTS = (
     ),
     Fault(
         "early-answer",
-        "stores answer before the commit",
+        "the queue answers before the commit",
         "coord_runtime.database",
         "            self._commits.put(group)\n\n    def _take",
-        "            for item in group.items:\n"
+        "            for item in group.items if 'queue' in self._thread.name else ():\n"
         "                if not item.future.done() and item.error is None:\n"
         "                    item.future.set_result(item.result)\n"
         "            self._commits.put(group)\n\n    def _take",
@@ -117,9 +117,9 @@ FAULTS = (
         "cap-skipped",
         "the ledger does not look at the cap of the project",
         "coord_ledger.account",
-        "return min(self.caps.values(), key=lambda cap: cap.most - cap.posted, default=None)",
-        "return min((one for one in self.caps.values() if self.key[0] != 2),"
-        " key=lambda cap: cap.most - cap.posted, default=None)",
+        "return min(cap.most - cap.posted for cap in self.caps.values()) - self.pending",
+        "return (NANOS_MAX if self.key[0] == 2 else 0) - self.pending + min("
+        "0 if self.key[0] == 2 else cap.most - cap.posted for cap in self.caps.values())",
     ),
     Fault(
         "settled-twice",
@@ -128,7 +128,7 @@ FAULTS = (
         'if held.state == "SETTLED" and held.actual == actual.nanos:\n            return result',
         'if held.state == "SETTLED":\n'
         "            self._post(self._entry(self.new_id(), held.keys, actual, settlement.usage,"
-        " held.reservation_id), held)\n            return result",
+        " held.reservation_id), held.keys, held)\n            return result",
     ),
     Fault(
         "pending-kept",
@@ -194,11 +194,11 @@ FAULTS = (
         "pass",
     ),
     Fault(
-        "session-claim-kept",
-        "the claims of a worker that has gone stay",
+        "lease-kept",
+        "claims whose lease is over stay",
         "coord_coordinator.claims",
-        "told = [one for one in self._line.of(holder) if one.told]",
-        "told: list[Entry] = []",
+        "return bool(entry.lease_ns) and entry.expires_ns <= self._now_ns()",
+        "return False",
     ),
     Fault(
         "claim-token-again",
@@ -224,12 +224,11 @@ FAULTS = (
         "            await asyncio.gather(*(self._handle(self._worker, one) for one in requests))",
     ),
     Fault(
-        "number-twice",
-        "what a worker says again is handled again, and its numbers are not compared",
-        "coord_coordinator.session",
-        "if request.sequence <= self._received:\n            return False\n"
-        "        if request.sequence != self._received + 1:",
-        "if False:",
+        "not-told-again",
+        "the coordinator does not say again what a worker has not acknowledged",
+        "coord_coordinator.streams",
+        "session, sent = worker.session, 0",
+        "session, sent = worker.session, worker.session._stored",
     ),
     Fault(
         "not-said-again",

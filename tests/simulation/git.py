@@ -6,7 +6,8 @@ killed.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+import errno
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -60,7 +61,10 @@ class Truth:
 
 
 class DrawnTruth(Truth):
-    """Faults of changes that nobody knows beforehand: each is drawn from its name."""
+    """Faults of changes that nobody knows beforehand: each is drawn from its name.
+
+    What an attempt changes bit by bit, such as `t1@7.1` and `t1@7.2`, is of one kind.
+    """
 
     def __init__(
         self, seed: int, *, bad: float, clash: float, conflict: float, flake: float
@@ -70,13 +74,17 @@ class DrawnTruth(Truth):
         self._drawn = cache(lambda what, name: crc32(f"{seed}/{what}/{name}".encode()) / 2**32)
 
     def is_bad(self, change: str) -> bool:
-        return change in self.bad or self._drawn("bad", change) < self._shares["bad"]
+        return change in self.bad or self._drawn("bad", _work(change)) < self._shares["bad"]
 
     def clash(self, one: str, other: str) -> bool:
-        return self._drawn("clash", _pair(one, other)) < self._shares["clash"]
+        return self._differ("clash", one, other)
 
     def conflict(self, one: str, other: str) -> bool:
-        return self._drawn("conflict", _pair(one, other)) < self._shares["conflict"]
+        return self._differ("conflict", one, other)
+
+    def _differ(self, what: str, one: str, other: str) -> bool:
+        works = _work(one), _work(other)
+        return works[0] != works[1] and self._drawn(what, _pair(*works)) < self._shares[what]
 
 
 @dataclass
@@ -105,9 +113,11 @@ class Repository:
         folders: The worktrees by worker.
         kept: The commits under wip refs.
         broken: Promises that were seen broken.
+        unleased: Says which of the changes that land lacked their lease, as far as somebody looks.
     """
 
     def __init__(self, truth: Truth) -> None:
+        self.unleased: Callable[[Iterable[str]], list[str]] = lambda _: []
         self.truth = truth
         self.contents: dict[str, frozenset[str]] = {"root": frozenset()}
         self.parents: dict[str, str] = {}
@@ -144,7 +154,9 @@ class Repository:
             return False
         if not self.truth.is_sound(self.contents[new]):
             self.broken.append(f"the target is red: {sorted(self.contents[new])}")
-        self.landings += sorted(self.contents[new] - self.contents[self.at])
+        landing = sorted(self.contents[new] - self.contents[self.at])
+        self.broken += self.unleased(landing)
+        self.landings += landing
         self.at = new
         return True
 
@@ -173,6 +185,7 @@ class Process:
 
     repository: Repository
     chance: Random
+    is_full: Callable[[], bool] = lambda: False
     is_dead: bool = False
     folder: Path = Path("/nowhere")
 
@@ -184,10 +197,15 @@ class Process:
         if self.is_dead:
             await asyncio.Event().wait()
 
+    async def write(self) -> None:
+        await self.wait()
+        if self.is_full():
+            raise OSError(errno.ENOSPC, "the disk is full")
+
     # What stands for the repository, in a process that can be killed before and after.
 
     def full_disk(self) -> str:
-        return ""
+        return "the disk is full" if self.is_full() else ""
 
     async def tree(self, commit: str) -> str:
         return tree_of(self.repository.contents[commit])
@@ -292,6 +310,10 @@ class FakeCheckout:
     async def follow(self, standing: Standing) -> bool:
         del standing
         return False
+
+
+def _work(change: str) -> str:
+    return change.partition(".")[0]
 
 
 def _pair(one: str, other: str) -> str:

@@ -64,7 +64,7 @@ class SimulatedIntegrator(IntegratorService):
         assert context.repository is not None
         database = await context.open_database(MIGRATIONS)
         settings = IntegratorSettings(repo=Path("/nowhere"), check="check")
-        process = Process(context.repository, context.environment.random)
+        process = Process(context.repository, context.environment.random, context.is_full)
         context.opened.append(process)
         store = SqliteIntegratorStore(database, context.project)
         queue = QueueLink(context.channel("queue"), context.project)
@@ -108,7 +108,7 @@ class SimulatedIntegrator(IntegratorService):
             merging,
             LeaseKeeper(store, queue, merging.endings),
             Reporter(store, queue),
-            lambda: "",
+            process.full_disk,
         )
         return cls(rooms, settings)
 
@@ -181,7 +181,7 @@ class _Worktrees:
 
     async def keep(self, place: Place, tip: str, title: str = "") -> Kept | None:
         del title
-        await self._process.wait()
+        await self._process.write()
         folder = self._git.folders.get(place.worker)
         base = place.base or tip
         if folder is None or folder.files == self._git.contents[base]:
@@ -201,7 +201,7 @@ class _Worktrees:
 
     async def reset(self, place: Place, branch: str, token: int, tip: str) -> bool:
         del token
-        await self._process.wait()
+        await self._process.write()
         is_new = place.worker not in self._git.folders
         self._git.lose(place.worker)
         self._git.folders[place.worker] = Folder(branch, tip, self._git.contents[tip])

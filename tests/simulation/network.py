@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import hashlib
+import math
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
@@ -17,10 +18,14 @@ from coord.client import TokenChannel
 from coord.errors import CoordError
 from coord_runtime.local import LocalChannel, rpc_error
 
+from tests.simulation.loop import VirtualTimeLoop
+
 _MACHINE: contextvars.ContextVar["Machine | None"] = contextvars.ContextVar("machine", default=None)
 
 _TAIL = 60
 _HEAL_S = 0.5
+_MOMENT_S = 1.0
+_LATE_S_MAX = 30.0
 # Longer than the grace of the simulated coordinator: some workers are given up.
 _STALL_S_MAX = 15.0
 
@@ -33,6 +38,7 @@ class Faults:
         delay_s: Longest delay of a message.
         drop: Chance that a request is lost, and the same for an answer.
         repeat: Chance that a request arrives twice.
+        late: Chance that a service's request arrives again when its answer is there long since.
         cut_s: Mean life of a stream; 0 for ever.
         dead: Chance that a stream's end is not an error, but one direction that carries nothing any
             more: half-open.
@@ -42,18 +48,25 @@ class Faults:
     delay_s: float = 0.0
     drop: float = 0.0
     repeat: float = 0.0
+    late: float = 0.0
     cut_s: float = 0.0
     dead: float = 0.0
     stall_s: float = 0.0
 
 
 class Machine:
-    """Tasks that live and die together."""
+    """Tasks that live and die together.
+
+    Attributes:
+        went_on_s: When it last went on after it had stood still.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.alive = True
         self.local: LocalChannel | None = None
+        self.went_on_s = -math.inf
+        self._parked: list[asyncio.Handle] | None = None
         self._tasks: dict[asyncio.Task[Any], None] = {}
 
     def run(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
@@ -67,11 +80,32 @@ class Machine:
         self._tasks[task] = None
         task.add_done_callback(lambda done: self._tasks.pop(done, None))
 
+    def stand_still(self) -> None:
+        """Do nothing any more, as after SIGSTOP."""
+        if self._parked is None:
+            self._parked = []
+
+    def go_on(self) -> None:
+        """Do all that has waited meanwhile."""
+        parked, self._parked = self._parked, None
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        if parked is not None:
+            self.went_on_s = loop.time()
+            loop.go_on(parked)
+
     def die(self) -> None:
         """End every task where it stands."""
+        self.go_on()
         self.alive = False
         for task in list(self._tasks):
             task.cancel()
+
+
+def parked(context: contextvars.Context) -> list[asyncio.Handle] | None:
+    """Return where what runs in a context waits, if its machine stands still."""
+    machine = context.get(_MACHINE)
+    return machine._parked if machine else None
 
 
 def task_factory(loop: Any, work: Any, context: Any = None, **_: Any) -> asyncio.Task[Any]:
@@ -151,6 +185,10 @@ class Network:
             raise unavailable(f"{name} is down")
         return machine
 
+    def run_nowhere(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something that dies with no machine."""
+        asyncio.get_running_loop().create_task(work, context=contextvars.Context())
+
     async def carry(self, one: str, other: str, limit_s: float | None = None) -> None:
         """Take the time that a message takes; lose it by chance."""
         if self.faults.delay_s:
@@ -163,6 +201,12 @@ class Network:
                 async with asyncio.timeout(limit_s):
                     await self.passable(one, other)
             raise unavailable("lost between parts of the network")
+
+    def has_just_gone_on(self, name: str) -> bool:
+        """Tell whether a machine had stood still until a moment ago."""
+        machine = self.machines.get(name)
+        now_s = asyncio.get_running_loop().time()
+        return machine is not None and now_s - machine.went_on_s < _MOMENT_S
 
     def is_cut(self, one: str, other: str) -> bool:
         """Tell whether nothing goes between two machines."""
@@ -195,11 +239,21 @@ class _Channel(LocalChannel):
             if network.chance.random() < network.faults.repeat:
                 network.inject("repeat")
                 await self._send(method, request, timeout, metadata)
+            if self._caller.local and network.chance.random() < network.faults.late:
+                network.run_nowhere(self._arrive_late(method, request, timeout, metadata))
             answer = await self._send(method, request, timeout, metadata)
             await network.carry(*ends, timeout)
             return answer
 
         return call
+
+    async def _arrive_late(
+        self, method: str, request: Any, limit_s: float | None, metadata: Any
+    ) -> None:
+        await asyncio.sleep(self._network.chance.uniform(0, _LATE_S_MAX))
+        self._network.inject("late", method)
+        with suppress(grpc.aio.AioRpcError):
+            await self._send(method, request, limit_s, metadata)
 
     def unary_stream(self, method: str, *_: Any, **__: Any) -> Any:
         def call(request: Any, *, metadata: Any = (), **_: Any) -> Any:
@@ -226,7 +280,10 @@ class _Channel(LocalChannel):
         assert machine.local is not None
         serving = machine.run(self._serve(machine.local, method, request, limit_s, metadata))
         try:
-            return await asyncio.shield(serving)
+            async with asyncio.timeout(limit_s):
+                return await asyncio.shield(serving)
+        except TimeoutError:
+            raise _too_late(method) from None
         except asyncio.CancelledError:
             if serving.cancelled() and not machine.alive:
                 raise unavailable(f"{self._name} died") from None
@@ -336,6 +393,11 @@ class _Stream:
             if self._cut or self._machine is None or not self._machine.alive:
                 raise unavailable(f"the connection to {self._name} broke") from None
             raise
+
+
+def _too_late(method: str) -> grpc.aio.AioRpcError:
+    message = f"{method} took too long"
+    return rpc_error(CoordError(grpc.StatusCode.DEADLINE_EXCEEDED, "TRANSPORT", message))
 
 
 def unavailable(message: str) -> grpc.aio.AioRpcError:

@@ -52,7 +52,7 @@ class Operators:
         self._plan = plan
         self._crew = crew
         self._repository = repository
-        self._cap = _CAP
+        self._cap = self._chance.choice([_CAP, 4 * _CAP])
         self._numbers = 0
         self._commits = 0
         self._to_resume: dict[str, Callable[[], Awaitable[None]]] = {}
@@ -68,8 +68,8 @@ class Operators:
             await self._set_cap(self._cap)
         if "limits" in self._plan.kinds:
             limits = limiter_pb2.BucketLimits(
-                requests=limiter_pb2.RateLimit(per_minute=60, burst=5),
-                tokens=limiter_pb2.RateLimit(per_minute=1_200, burst=400),
+                requests=limiter_pb2.RateLimit(per_minute=40, burst=5),
+                tokens=limiter_pb2.RateLimit(per_minute=600, burst=300),
             )
             for name in BUCKETS:
                 request = limiter_pb2.ConfigureBucketRequest(
@@ -87,6 +87,7 @@ class Operators:
         """Do one thing after the other, until cancelled."""
         moves: list[Callable[[], Awaitable[None]]] = [
             self._cancel,
+            self._claim,
             self._drain,
             self._kill,
             self._more,
@@ -182,6 +183,16 @@ class Operators:
     async def _cancel(self) -> None:
         request = queue_pb2.CancelTasksRequest(project=PROJECT, task_ids=self._some_task())
         await self._insist(self._queue.CancelTasks, request)
+
+    async def _claim(self) -> None:
+        """Claim something for a while, and never give it back."""
+        asked = claims_pb2.ClaimRequest(
+            claim_id=self._new_id(),
+            resources=[claims_pb2.Resource(path=self._chance.choice(_PATHS))],
+            lease=duration(self._chance.randint(1, 10) * SECOND),
+        )
+        request = claims_pb2.AcquireClaimsRequest(project=PROJECT, holder="op", requests=[asked])
+        await self._insist(self._coordinator.AcquireClaims, request)
 
     async def _drain(self) -> None:
         request = coordinator_pb2.DrainWorkersRequest(
@@ -289,7 +300,8 @@ class Operators:
         ref = common_pb2.AttemptRef(
             task_id=task_id, fencing_token=self._chance.choice([token, token, token + 1])
         )
-        lies = [self._fail_other, self._renew_other, self._claim_other, self._fail_ended]
+        lies: list[Any] = [self._fail_other, self._renew_other, self._claim_other, self._fail_ended]
+        lies += [self._submit_ended] if self._repository else []
         asked = self._chance.choice(lies)
         self._world.network.inject("lie", f"{asked.__name__} {task_id}@{ref.fencing_token}")
         try:
@@ -321,6 +333,26 @@ class Operators:
         failure = queue_pb2.Failure(attempt=ended, reason=queue_pb2.FAILURE_REASON_AGENT_CRASHED)
         request = queue_pb2.FailTasksRequest(project=PROJECT, failures=[failure])
         return not (await self._insist(self._queue.FailTasks, request)).results[0].HasField("error")
+
+    async def _submit_ended(self, *_: Any) -> bool:
+        """Submit, likewise, for an attempt that has ended what its worker does since."""
+        integrator = self._world.disk("integrator")
+        worktrees = integrator.execute("SELECT worker, fence FROM worktrees").fetchall()
+        submitted = {name for (name,) in integrator.execute("SELECT change_id FROM changes")}
+        query = "SELECT id, attempts.token FROM attempts JOIN tasks ON number = task"
+        ended = [
+            (worker, task_id, token)
+            for worker, fence in worktrees
+            for task_id, token in self._world.disk("queue").execute(query)
+            if token < fence and f"{task_id}@{token}" not in submitted
+        ]
+        if not ended:
+            return False
+        worker, task_id, token = self._chance.choice(ended)
+        ref = common_pb2.AttemptRef(task_id=task_id, fencing_token=token)
+        request = integrator_pb2.SubmitChangeRequest(project=PROJECT, worker=worker, attempt=ref)
+        await self._insist(self._integrator.SubmitChange, request)
+        return True
 
     async def _claim_other(self, _: Any, name: str, ref: common_pb2.AttemptRef) -> bool:
         token = self._world.token(Kind.WORKER, name)

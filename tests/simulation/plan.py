@@ -19,14 +19,17 @@ KINDS = (
     "failures",
     "flakes",
     "floods",
+    "full-disks",
     "lies",
     "limits",
     "messages",
     "operators",
     "partitions",
+    "power",
     "red",
     "repeats",
     "stalls",
+    "stops",
     "worker-crashes",
 )
 _STORM_S = (60.0, 120.0, 240.0, 480.0)
@@ -70,7 +73,7 @@ class Plan:
     @classmethod
     def worst(cls, seed: int) -> "Plan":
         """Return a short plan in which everything goes wrong at once."""
-        return cls(seed, 45.0, 10, 3, seed % 4 > 0, frozenset(KINDS))
+        return cls(seed, 60.0, 20, 4, seed % 4 > 0, frozenset(KINDS))
 
     def smaller(self) -> Iterator["Plan"]:
         """Yield plans that are a little less than this one."""

@@ -1,15 +1,17 @@
 """Looks at every answer and at all disks while a simulation runs, for what must not be."""
 
-from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from coord.times import duration_ns
+from coord.times import SECOND
 from coord.v1 import coordinator_pb2, integrator_pb2, ledger_pb2, limiter_pb2, queue_pb2
 from coord_runtime.event_log import events_after
 
 from tests.simulation.checkers import ClaimChecker, HistoryChecker
 from tests.simulation.git import Repository
+from tests.simulation.money import Money
+from tests.simulation.rates import Rates
 from tests.simulation.world import PROJECT, World
 
 _OVER = {
@@ -20,6 +22,8 @@ _OVER = {
     integrator_pb2.CHANGE_STATE_STALE,
 }
 _DONE = {integrator_pb2.CHANGE_STATE_EMPTY, integrator_pb2.CHANGE_STATE_LANDED}
+# The answer's way to the integrator, and the move itself.
+_LEASED_S = 1.0
 _EVENTS: dict[str, Any] = {
     "coordinator": coordinator_pb2.CoordinatorEvent,
     "integrator": integrator_pb2.IntegratorEvent,
@@ -27,9 +31,6 @@ _EVENTS: dict[str, Any] = {
     "limiter": limiter_pb2.LimiterEvent,
     "queue": queue_pb2.QueueEvent,
 }
-_PROJECT = (int(ledger_pb2.SCOPE_KIND_PROJECT), PROJECT)
-# A grant leaves the limiter a little later than it is given.
-_GRANT_S = 0.1
 
 
 class Watch:
@@ -38,22 +39,25 @@ class Watch:
     Attributes:
         queue: What the queue's events have told.
         changes: The state of each change, by the integrator's events.
+        claims: What the coordinator's events have told of claims.
+        money: What the ledger's events have told.
     """
 
     def __init__(self, world: World, repository: Repository | None) -> None:
         self.queue = HistoryChecker()
         self.changes: dict[str, int] = {}
         self._cancelled: dict[str, None] = {}
-        self._claims = ClaimChecker()
+        self.claims = ClaimChecker()
+        self.money = Money(world)
         self._world = world
         self._repository = repository
         self._seen: Counter[str] = Counter()
-        self._money = _Money(world)
-        self._rates = _Rates(world)
+        self._leased_s: dict[tuple[str, int], float] = {}
+        self._rates = Rates(world)
         self._takers: dict[str, Callable[[Any], None]] = {
             "coordinator": self._take_coordinator,
             "integrator": self._take_integrator,
-            "ledger": self._money.take,
+            "ledger": self.money.take,
             "queue": self._take_queue,
         }
         self._acknowledged: dict[str, Callable[[Any, Any], Iterator[str]]] = {
@@ -64,6 +68,7 @@ class Watch:
             "FailTasks": self._reported,
             "RecordCosts": self._recorded,
             "ReleaseGrants": self._rates.released,
+            "RenewLeases": self._renewed,
             "ReserveFunds": self._reserved,
             "SendMessage": self._sent,
             "SettleGrants": self._rates.settled,
@@ -71,6 +76,8 @@ class Watch:
             "SubmitChange": self._submitted,
         }
         world.network.answered = self._answered
+        if repository is not None:
+            repository.unleased = self._unleased
 
     def landed(self) -> dict[str, list[int]]:
         """Return the attempts whose change has landed, by task; none of cancelled tasks.
@@ -94,7 +101,7 @@ class Watch:
             for event in self._news(service):
                 self._takers.get(service, lambda _: None)(event)
         self._check_queue()
-        self._money.check()
+        self.money.check()
         if self._repository is not None:
             self._world.network.broken += self._repository.broken
             self._repository.broken = []
@@ -121,7 +128,7 @@ class Watch:
 
     def _take_coordinator(self, event: coordinator_pb2.CoordinatorEvent) -> None:
         if event.HasField("claim"):
-            self._claims.take(event.claim)
+            self.claims.take(event.claim)
 
     def _take_integrator(self, event: integrator_pb2.IntegratorEvent) -> None:
         if event.WhichOneof("kind") != "change_moved":
@@ -161,6 +168,28 @@ class Watch:
             if not result.HasField("error") and self._world.is_worked_at(ref):
                 yield ref.task_id
 
+    def _renewed(self, request: Any, answer: Any) -> Iterator[str]:
+        for renewal, result in zip(request.renewals, answer.results, strict=True):
+            if result.directive == queue_pb2.LEASE_DIRECTIVE_CONTINUE:
+                ref = renewal.attempt
+                self._leased_s[ref.task_id, ref.fencing_token] = self._now_s()
+        return iter(())
+
+    def _unleased(self, changes: Iterable[str]) -> list[str]:
+        """Tell which changes move onto the target though nobody has just asked for their lease."""
+        found: list[str] = []
+        if self._world.network.has_just_gone_on("integrator"):
+            return found  # It had asked before.
+        for change in changes:
+            task_id, _, token = change.partition("@")
+            leased_s = self._leased_s.get((task_id, int(token.partition(".")[0])), 0.0)
+            if self._now_s() - leased_s > _LEASED_S:
+                found.append(f"{change} lands, its lease was asked for at {leased_s:.1f} s")
+        return found
+
+    def _now_s(self) -> float:
+        return self._world.environment.monotonic_ns() / SECOND
+
     def _submitted(self, _: Any, answer: Any) -> Iterator[str]:
         name = answer.change.change_id
         if not self._has("integrator", "SELECT 1 FROM changes WHERE change_id = ?", name):
@@ -178,6 +207,8 @@ class Watch:
             made = one.HasField("reservation")
             if made and not self._has("ledger", query, one.reservation_id):
                 yield one.reservation_id
+        if not request.check_only and all(one.HasField("reservation") for one in answer.results):
+            yield from self.money.reserved(request)
 
     def _settled(self, request: Any, answer: Any) -> Iterator[str]:
         query = "SELECT 1 FROM reservations WHERE reservation_id = ? AND state = 'HELD'"
@@ -190,114 +221,6 @@ class Watch:
         name = request.message.message_id
         if name and not self._has("coordinator", query, name):
             yield name
-
-
-class _Money:
-    """Entries, balances and caps."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._posted: Counter[tuple[int, str]] = Counter()
-        self._entries: dict[str, None] = {}
-        self._told: dict[tuple[object, ...], None] = {}
-        self._spent: Counter[str] = Counter()
-
-    def take(self, event: ledger_pb2.LedgerEvent) -> None:
-        match event.WhichOneof("kind"):
-            case "cost_posted":
-                self._post(event.cost_posted.entry)
-            case "budget_warned" | "budget_exceeded" as kind:
-                told = getattr(event, kind)
-                scope, threshold = told.balance.scope, getattr(told, "threshold", 1.0)
-                caps = tuple(one.cap.nanos for one in told.balance.budgets)
-                key = (kind, scope.kind, scope.id, told.window, threshold, caps)
-                assert key not in self._told, f"told twice: {key}"
-                self._told[key] = None
-
-    def check(self) -> None:
-        """Compare entries with balances, and balances with caps."""
-        ledger = self._world.disk("ledger")
-        rows = ledger.execute("SELECT kind, id, posted, pending FROM scopes").fetchall()
-        pending = {(kind, name): held for kind, name, _, held in rows}
-        for kind, name, posted, _ in rows:
-            assert posted == self._posted[kind, name], f"entries of {name} are its balance"
-        query = "SELECT sum(held), sum(max(0, drawn - amount)) FROM reservations"
-        held, over = (one or 0 for one in ledger.execute(query).fetchone())
-        assert pending.get(_PROJECT, 0) == held, f"what is held of {held} is pending"
-        over += self._spent[""]
-        for kind, name, most, posted in ledger.execute(
-            "SELECT kind, id, most, posted FROM budgets"
-        ):
-            held = posted + pending[kind, name]
-            assert held <= most + over, f"the cap {most} of {name} is passed: {held}"
-
-    def _post(self, entry: ledger_pb2.LedgerEntry) -> None:
-        assert entry.entry_id not in self._entries, f"posted twice: {entry.entry_id}"
-        self._entries[entry.entry_id] = None
-        self._spent[entry.reservation_id] += entry.amount.nanos
-        for scope in entry.scopes:
-            self._posted[scope.kind, scope.id] += entry.amount.nanos
-
-
-class _Rates:
-    """What the limiter has granted: in any window at most the burst and what has come since."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._limits: dict[tuple[str, str], tuple[int, int]] = {}
-        self._grants: dict[str, tuple[str, ...]] = {}
-        self._amounts: dict[tuple[str, str], int] = {}
-        self._times: defaultdict[tuple[str, str], deque[tuple[float, str]]]
-        self._times = defaultdict(deque)
-
-    def configured(self, request: Any, _: Any) -> Iterator[str]:
-        for dimension, limit in request.limits.ListFields():
-            bounds = (limit.per_minute, limit.burst)
-            self._limits[request.name, dimension.name] = bounds
-        return iter(())
-
-    def granted(self, request: Any, answer: Any) -> Iterator[str]:
-        now_s = self._world.environment.monotonic_ns() / 1e9
-        for asked, result in zip(request.requests, answer.results, strict=True):
-            if result.HasField("wait"):
-                assert duration_ns(result.wait.retry_after) >= 0
-            if not result.HasField("grant") or asked.grant_id in self._grants:
-                continue
-            self._grants[asked.grant_id] = tuple(asked.buckets)
-            for dimension, units in asked.estimate.ListFields():
-                self._amounts[asked.grant_id, dimension.name] = units
-                for bucket in asked.buckets:
-                    self._times[bucket, dimension.name].append((now_s, asked.grant_id))
-        yield from self._passed(now_s)
-
-    def settled(self, request: Any, _: Any) -> Iterator[str]:
-        for one in request.settlements:
-            self._lower(one.grant_id, one.actual)
-        return iter(())
-
-    def released(self, request: Any, _: Any) -> Iterator[str]:
-        for grant_id in request.grant_ids:
-            self._lower(grant_id, limiter_pb2.Quantities())
-        return iter(())
-
-    def _lower(self, grant_id: str, actual: limiter_pb2.Quantities) -> None:
-        for dimension in ("requests", "tokens", "input_tokens", "output_tokens"):
-            key = (grant_id, dimension)
-            if key in self._amounts:
-                self._amounts[key] = min(self._amounts[key], getattr(actual, dimension))
-
-    def _passed(self, now_s: float) -> Iterator[str]:
-        """Yield the buckets of which more was granted in a window that ends now."""
-        for (bucket, dimension), (per_minute, burst) in self._limits.items():
-            total = 0
-            for at_s, grant_id in reversed(self._times[bucket, dimension]):
-                total += self._amounts[grant_id, dimension]
-                most = burst + per_minute * (now_s - at_s + _GRANT_S) / 60
-                if total > most:
-                    yield f"{total} {dimension} of {bucket} in {now_s - at_s:.1f} s"
-                    break
-                if now_s - at_s > 120:
-                    break
 
 
 def done(state: int | None) -> bool:

@@ -163,7 +163,16 @@ class _Whole:
                 task.result()
         if not all(task.done() for task in doing):
             return ["the operators are not done"]
-        return await self._operators.left() or self._crew.said.missing()
+        return await self._operators.left() or self._crew.said.missing() or self._orphans()
+
+    def _orphans(self) -> list[str]:
+        """Return the claims that no attempt and no process holds any more."""
+        holding = self._crew.holding
+        return [
+            f"{claim_id} of {claim.holder} is released"
+            for claim_id, claim in self._watch.claims.held.items()
+            if claim_id not in holding[claim.holder]
+        ]
 
     async def _stuck(self, left: list[str]) -> str:
         why = await self._operators.why(left[0]) if left[0] in self._operators.added else ""
@@ -174,6 +183,7 @@ class _Whole:
         # One more may be there: its operator went away before the answer came.
         assert set(watch.queue.states) >= set(self._operators.added), "no task is lost"
         assert not self._crew.said.repeated(), self._crew.said.repeated()
+        watch.money.check_end(self._crew.spent, self._crew.cost)
         for task_id, token in self._sleepy.done.items() if self._sleepy else ():
             assert watch.queue.completed[task_id] == token, "only the live attempt has an effect"
         if self._repository is None:

@@ -24,7 +24,8 @@ from prometheus_client import CollectorRegistry
 from tests.simulation.disk import SimulatedContext
 from tests.simulation.git import Repository
 from tests.simulation.integrator import SimulatedIntegrator
-from tests.simulation.network import Faults, Machine, Network, task_factory
+from tests.simulation.loop import VirtualTimeLoop
+from tests.simulation.network import Faults, Machine, Network, parked, task_factory
 from tests.simulation.worker import SimulatedWorker, SleepyWorker
 
 PROJECT = "sim"
@@ -57,6 +58,8 @@ class World:
         environment: Time and chance of those who are no service.
         names: The services.
         ahead_ns: How far the wall clock of a service is ahead.
+        up_ns: How long the machine of a service had run at the start of the history.
+        full: The services whose disk is full.
         settings: Settings of services, by section.
         workers: The simulated workers by name.
     """
@@ -74,6 +77,8 @@ class World:
         self.environment = Environment(self._now_ns, self._monotonic_ns, self.chance)
         self.names = [one for one in _SERVICES if repository or one != SimulatedIntegrator.NAME]
         self.ahead_ns: dict[str, int] = {}
+        self.up_ns: dict[str, int] = {}
+        self.full: dict[str, None] = {}
         self.settings: dict[str, dict[str, Any]] = {
             "coordinator": {
                 "repository": bool(repository),
@@ -93,7 +98,10 @@ class World:
 
     async def start(self) -> None:
         """Start all services."""
-        asyncio.get_running_loop().set_task_factory(task_factory)
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        loop.set_task_factory(task_factory)
+        loop.parked = parked
         for name in self.names:
             await self.start_service(name)
 
@@ -158,6 +166,8 @@ class World:
         token = self.token(Kind.SERVICE, name)
         opened = self._opened[name] = []
 
+        up_ns = self.up_ns.get(name, 0)
+
         def now_ns() -> int:
             return self._now_ns() + self.ahead_ns.get(name, 0)
 
@@ -165,11 +175,12 @@ class World:
             name=name,
             project=PROJECT,
             folder=folder,
-            environment=Environment(now_ns, self._monotonic_ns, self.chance),
+            environment=Environment(now_ns, lambda: self._monotonic_ns() + up_ns, self.chance),
             registry=CollectorRegistry(),
             channel=lambda peer: self.network.channel(peer, token, machine),
             flags=self.settings,
             repository=self._repository,
+            is_full=lambda: name in self.full,
             commit_s=self._commit_s,
             opened=opened,
         )

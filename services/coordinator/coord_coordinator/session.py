@@ -130,7 +130,7 @@ class Session:
         handled = []
         while self._unacknowledged and self._unacknowledged[0].sequence <= number:
             handled.append(self._unacknowledged.popleft())
-        if handled:
+        if handled and not self._over:
             self._outbox.handled(self._worker, number)
         return handled
 

@@ -195,9 +195,11 @@ class MergeCalls(Service):
     async def _pause(self, by: str, message: str) -> None:
         """Cut off the step that is under way, so that none lands after the answer."""
         runs = await self._merging.stop()
-        await self._rooms.merging.pauses.hold(by, message)
-        if runs:
-            self._merging.start()
+        try:
+            await self._rooms.merging.pauses.hold(by, message)
+        finally:
+            if runs:
+                self._merging.start()
 
     async def _merge_queue(self) -> pb.MergeQueue:
         target, store = self._rooms.target, self._rooms.store
