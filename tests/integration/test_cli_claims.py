@@ -144,6 +144,16 @@ async def test_an_agents_shell_reads_and_has_no_say_over_others(served: Project)
     assert said.count("NOT_FOR_WORKERS") == 2, said
 
 
+@pytest.mark.parametrize("command", [("task", "add", "x"), ("token", "other")])
+async def test_a_shell_that_has_a_workers_token_is_told_why_it_is_refused(
+    served: Project, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    for name, value in json.loads((await served.call("token", "mine", "--json"))[1]).items():
+        monkeypatch.setenv(name, value)
+    status, said = await served.call(*command)
+    assert (status != 0, "`unset COORD_TOKEN` to be the operator again" in said) == (True, True)
+
+
 async def test_a_guarded_agent_cannot_commit_what_somebody_else_has_claimed(
     served: Project,
 ) -> None:
