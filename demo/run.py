@@ -72,6 +72,7 @@ def main() -> int:
         print(f"The project and Coord's state are in {folder} (coord run: exit status {status}).")
     else:
         shutil.rmtree(folder)
+        print("The report was removed with the project; --keep leaves both there.")
     return 1 if problems else 0
 
 

@@ -1,6 +1,6 @@
 """A worker of your own: runs a command of yours for each task, with its prompt as last argument.
 
-Beside `coord up`: eval "$(coord token mine)" && python examples/worker.py ./do-it.sh
+Beside `coord up`: (eval "$(coord token mine)" && python examples/worker.py "$PWD/do-it.sh")
 """
 
 import sys

@@ -329,5 +329,6 @@ async def test_a_worker_may_only_read(ledger: Ledger) -> None:
     stub = LedgerServiceStub(ledger.running.channel(Kind.WORKER, "w1"))
     balance = await stub.GetBalance(ledger_pb2.GetBalanceRequest(project=PROJECT, scope=RUN))
     assert balance.balance.posted.nanos == 0
+    assert not (await stub.ListBudgets(ledger_pb2.ListBudgetsRequest(project=PROJECT))).balances
     request = ledger_pb2.RecordCostsRequest(project=PROJECT)
     assert await refused(stub.RecordCosts(request)) == ("PERMISSION_DENIED", "NOT_FOR_WORKERS")

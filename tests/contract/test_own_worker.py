@@ -111,6 +111,22 @@ async def test_an_error_ends_the_attempt(
     assert detail in attempt.detail
 
 
+async def test_a_command_that_is_not_there_is_named(fleet: Fleet) -> None:
+    async def work(task: coord.Task) -> None:
+        await task.run("./do-it.sh")
+
+    await fleet.add(spec("a", retry_policy=_ONCE))
+    async with _at_work(fleet, work):
+        attempt = (await fleet.until("a", FAILED)).attempts[0]
+    assert attempt.message.startswith("FileNotFoundError: ")
+    assert "./do-it.sh" in attempt.message
+
+
+def test_what_a_worker_is_written_with_is_exported() -> None:
+    assert {"Client", "CoordError", "Task", "TaskFailed", "Worker"} <= set(dir(coord))
+    assert coord.CoordError is coord.errors.CoordError
+
+
 async def test_a_task_that_is_given_back_uses_up_no_attempt(fleet: Fleet) -> None:
     async def work(task: coord.Task) -> str:
         if task.number == 1:

@@ -70,6 +70,13 @@ async def test_a_worker_acts_for_itself_alone(running: Served) -> None:
     assert (error.code, error.reason) == (grpc.StatusCode.PERMISSION_DENIED, "NOT_YOUR_WORKER")
 
 
+async def test_a_worker_reads_of_all(running: Served) -> None:
+    stub: Any = QueueServiceStub(running.channel(Kind.WORKER, "w1"))
+    for worker in ("", "w2"):
+        request = pb.ListTasksRequest(project=PROJECT, worker=worker)
+        assert not (await stub.ListTasks(request)).tasks
+
+
 async def test_a_worker_may_not_do_what_the_operator_may(running: Served) -> None:
     stub: Any = QueueServiceStub(running.channel(Kind.WORKER, "w1"))
     error = await refusal(stub.CancelTasks(pb.CancelTasksRequest(project=PROJECT)))

@@ -31,6 +31,16 @@ from tests.integration.worker_bench import bench, install_claude
             "the agent exited with status 75",
         ),
         ("kill -9 $$", queue_pb2.FAILURE_REASON_AGENT_CRASHED, "the agent was ended by signal 9"),
+        (
+            "sh -c 'kill -9 $$'; exit",
+            queue_pb2.FAILURE_REASON_AGENT_CRASHED,
+            "the agent was ended by signal 9",
+        ),
+        (
+            "echo first; echo 'no model named x' >&2; exit 3",
+            queue_pb2.FAILURE_REASON_AGENT_ERROR,
+            "the agent exited with status 3: no model named x",
+        ),
     ],
 )
 async def test_any_agent_can_say_why_it_failed(

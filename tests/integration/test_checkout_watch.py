@@ -1,7 +1,11 @@
 """What counts as a change of the user's checkout that no landing has made."""
 
+import os
 from pathlib import Path
+from unittest.mock import Mock
 
+from coord.times import SECOND, timestamp
+from coord.v1 import queue_pb2
 from coord_cli.checkout_watch import CheckoutWatch, Stray
 
 from tests.integration.repositories import git, make_repository
@@ -38,3 +42,29 @@ def test_what_the_user_had_is_told_of_when_it_is_written_over_or_removed(tmp_pat
     git(repo, "checkout", "-q", "README")
     (repo / "ä b.txt").unlink()
     assert [one.path for one in watch.strays()] == ["README", "ä b.txt"]
+
+
+def at_work(task: str, from_s: int, to_s: int | None = None) -> queue_pb2.Task:
+    """Return a task whose agent was at work for that time, or still is."""
+    attempt = queue_pb2.Attempt(assigned_at=timestamp(from_s * SECOND))
+    state = queue_pb2.TASK_STATE_RUNNING
+    if to_s is not None:
+        attempt.ended_at.CopyFrom(timestamp(to_s * SECOND))
+        state = queue_pb2.TASK_STATE_COMPLETE
+    return queue_pb2.Task(spec={"id": task}, state=state, attempts=[attempt])
+
+
+def test_a_file_is_told_with_the_tasks_that_were_at_work_when_it_was_written(
+    tmp_path: Path,
+) -> None:
+    repo = make_repository(tmp_path / "repo")
+    watch = CheckoutWatch(repo, "main")
+    for name, written_s in (("a.txt", 15), ("b.txt", 25), ("old.txt", 5)):
+        (repo / name).write_text("x")
+        os.utime(repo / name, (written_s, written_s))
+    watch.note(Mock(tasks=[at_work("early", 10, 20), at_work("late", 22), at_work("long", 11)]))
+    assert watch.strays() == [
+        Stray("a.txt", ["early", "long"]),
+        Stray("b.txt", ["late", "long"]),
+        Stray("old.txt", ["early", "late", "long"]),
+    ]

@@ -49,12 +49,22 @@ CHECKED = ("--agent", "true", "--check", "true")
         ((*CHECKED, "--workers", "0"), "no number of workers"),
         ((*CHECKED, "--set", "lease=3"), "write it as section.key=value"),
         ((*CHECKED, "--set", "queue.no_such=3"), "queue.no_such"),
+        (
+            (*CHECKED, "--set", "integratr.history=squash", "--dry-run"),
+            "no section 'integratr'; there are coordinator, integrator, ledger, limiter, node,",
+        ),
+        (
+            ("--agent", "true", "--check", "./a dir/run", "--dry-run"),
+            """a path with spaces within it: --check "'./a dir/run'\"""",
+        ),
         ((*CHECKED, "--with-deps"), "--with-deps goes with --only"),
     ],
 )
 def test_what_is_missing_is_told_before_anything_is_started(
     cli: Cli, arguments: tuple[str, ...], message: str
 ) -> None:
+    (cli.repo / "a dir").mkdir()
+    (cli.repo / "a dir/run").touch(0o755)
     result = cli.run(*arguments)
     assert result.exit_code == 2, result.output
     assert message in " ".join(result.output.split())
@@ -92,7 +102,7 @@ def test_a_log_that_cannot_be_written_does_not_end_the_run(cli: Cli) -> None:
     (cli.state / "run.log").symlink_to("/dev/full")
     result = cli.run(*CHECKED)
     assert result.exit_code == 0, result.exception
-    assert "1 of 1 tasks landed" in result.output
+    assert "1 of 1 tasks done, 0 of them with a change on coord/main, in " in result.output
 
 
 def test_a_missing_preset_is_told(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,7 +235,7 @@ def test_commands_that_need_services_say_how_to_start_them(
 def test_a_task_without_a_log_is_told(cli: Cli) -> None:
     result = cli("logs", "a", "--repo", str(cli.repo), "--state", str(cli.state))
     assert result.exit_code == 2
-    assert "has a log of 'a': none has begun it, or `coord clean` has removed" in result.output
+    assert "no log of 'a': no agent has begun it; or a worker of your own has" in result.output
 
 
 def test_a_command_imports_only_what_it_needs() -> None:

@@ -72,6 +72,8 @@ async def test_a_dry_run_is_refused_where_running_services_have_another_check(
     async with project.up():
         status, told = await project.run(plan, "--dry-run", "--check", "true")
         assert (status, "(RUNNING_OTHERWISE)" in told) == (2, True)
+        status, told = await project.run(plan, "--dry-run", "--no-check")
+        assert "were started with --check 'test -f README', not --no-check; drop --no-" in told
         status, told = await project.run(plan, "--dry-run")
         assert (status, "1 task would be run" in told) == (0, True)
 
@@ -103,6 +105,21 @@ async def test_unfinished_tasks_of_another_plan_are_told_at_the_start(project: P
     status, told = await project.run(project.plan('id = "new"'))
     assert status == 0
     assert "coord: 1 unfinished task of plan 'before' may go on too: old" in told
+
+
+async def test_unfinished_tasks_that_another_run_works_on_are_not_to_be_cancelled(
+    project: Project,
+) -> None:
+    left = project.plan('id = "old"', head='[plan]\nname = "before"\n')
+    run = await project.start(*project.command(left, agent="echo $$ >a.pid; sleep 100"))
+    await until(project.pids)
+    _, told = await project.run(project.plan('id = "new"'))
+    for _ in range(2):
+        run.send_signal(signal.SIGINT)
+        await asyncio.sleep(0.2)
+    await run.communicate()
+    assert "1 unfinished task of plan 'before', which another run works on: old" in told
+    assert "`coord task cancel` ends" not in told
 
 
 async def test_the_report_has_every_attempt_and_every_check(project: Project) -> None:

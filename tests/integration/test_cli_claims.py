@@ -130,19 +130,28 @@ async def test_an_agents_shell_claims_for_its_attempt_and_hears_messages(
 async def test_an_agents_shell_reads_and_has_no_say_over_others(served: Project) -> None:
     coord, where = (" ".join(f"'{part}'" for part in parts) for parts in (COORD, served.where))
     agent = f"""
-        try() {{ {coord} "$@" {where} >>../../told 2>&1; echo "status $?" >>../../told; }}
-        try status --json; try stop; try task add x --id stray
+        try() {{ {coord} "$@" >>../../told 2>&1; echo "status $?" >>../../told; }}
+        try status --json; try stop {where}; try task add x --id stray; try token other
+        try task list; try conflicts; try cost show; try doctor
         echo x >a.txt
     """
     status, told = await served.run(served.plan("id = 'a'"), agent=agent)
     assert status == 0, told
     said = (served.folder / "state" / "told").read_text()
-    assert [line for line in said.splitlines() if line.startswith("status")] == [
-        "status 0",
-        "status 1",
-        "status 1",
-    ], said
+    statuses = [int(line[7:]) for line in said.splitlines() if line.startswith("status ")]
+    assert statuses == [0, 1, 1, 2, 0, 0, 0, 0], said
+    assert "COORD_TOKEN=" not in said
     assert said.count("NOT_FOR_WORKERS") == 2, said
+
+
+@pytest.mark.parametrize("command", [("task", "add", "x"), ("token", "other")])
+async def test_a_shell_that_has_a_workers_token_is_told_why_it_is_refused(
+    served: Project, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    for name, value in json.loads((await served.call("token", "mine", "--json"))[1]).items():
+        monkeypatch.setenv(name, value)
+    status, said = await served.call(*command)
+    assert (status != 0, "`unset COORD_TOKEN` to be the operator again" in said) == (True, True)
 
 
 async def test_a_guarded_agent_cannot_commit_what_somebody_else_has_claimed(

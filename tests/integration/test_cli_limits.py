@@ -61,7 +61,7 @@ async def test_costs_are_booked_capped_shown_and_exported(served: Project) -> No
         await told(served, "cost", "add", "task/a", "$0.25", "--id", "once", "--model", "m")
     status, output = await served.call("rate", "acquire", "gpt-4o", "--output", "80000")
     assert status == 1
-    assert "for the day has 750000000 nano-USD left" in output
+    assert "for the day has $0.75 left" in output
     assert "75000 output tokens would fit" in output
     output = (await served.call("cost", "show", "project", "task/a"))[1]
     assert "$1.00 a day" in output

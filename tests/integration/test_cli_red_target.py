@@ -100,6 +100,7 @@ async def test_an_interrupt_ends_the_check_of_the_target(project: Project) -> No
     run.send_signal(signal.SIGINT)
     output, _ = await run.communicate()
     assert (run.returncode, b"Traceback" in output) == (130, False), output.decode()
+    assert b"interrupted while the target was checked; nothing began" in output
     assert gone(int(pid.read_text()))
 
 

@@ -68,7 +68,7 @@ async def test_a_run_whose_money_is_spent_ends_and_says_so(project: Project) -> 
     assert "the budget of run plan" in left["message"]
     assert left["reason"] == "BUDGET_SPENT"
     told = " ".join(Path(summary["report"]).read_text().split())
-    assert "- BUDGET_SPENT: raise `budget` below `[plan]`" in told
+    assert "- BUDGET_SPENT: raise the budget that is named: `budget` below `[plan]`" in told
     assert "- then the same command goes on with what is left" in told
     told = (await project.call("task", "explain", "b"))[1]
     assert "  BUDGET_SPENT: the budget of run plan" in told
@@ -198,7 +198,7 @@ async def test_two_runs_that_begin_together_have_workers_of_their_own(project: P
         runs = [await project.start(*command) for _ in range(2)]
         outputs = [(await run.communicate())[0].decode() for run in runs]
     assert [run.returncode for run in runs] == [0, 0], outputs
-    assert all("4 of 4 tasks landed" in output for output in outputs), outputs
+    assert all("4 of 4 tasks done, 0 of them" in output for output in outputs), outputs
     assert len((project.folder / "agents").read_text().splitlines()) == 4
 
 

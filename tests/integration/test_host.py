@@ -48,6 +48,7 @@ async def test_services_that_run_with_another_check_are_not_silently_used(tmp_pa
             async with attach_or_start(place(tmp_path), other):
                 pass
     assert caught.value.reason == "RUNNING_OTHERWISE"
+    assert "; drop --check 'make test', or end them first" in caught.value.message
 
 
 async def test_each_service_of_a_split_host_comes_back_after_a_kill(tmp_path: Path) -> None:

@@ -190,6 +190,11 @@ def test_a_plan_needs_tasks_and_a_limit_needs_a_rate(tmp_path: Path) -> None:
     ]
 
 
+def test_a_burst_is_suggested_to_who_names_it_like_its_rate(tmp_path: Path) -> None:
+    text = '[limits.x]\nrequests_per_minute_burst = 3\n[[tasks]]\nid = "a"\nprompt = "x"\n'
+    assert any("did you mean 'requests_burst'?" in told for _, told in problems(tmp_path, text))
+
+
 def test_a_plan_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match=r"none.toml: cannot be read: No such file or directory"):
         load_plan(tmp_path / "none.toml")

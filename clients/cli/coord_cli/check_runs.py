@@ -15,6 +15,10 @@ from coord_cli.command import Services, UsageProblem, until_interrupted
 # A check that is quicker, or known to be green, is not worth a word.
 _TOLD_AFTER_S = 0.5
 _TAIL_LINES = 15
+_CHECKING = (
+    "coord: checking the target before the first agent starts; a check that hangs is ended after"
+    " --set integrator.check_timeout_s=600"
+)
 
 
 async def check_target(services: Services) -> None:
@@ -30,11 +34,12 @@ async def check_target(services: Services) -> None:
         first = asyncio.FIRST_COMPLETED
         done, _ = await asyncio.wait({asking, stop}, timeout=_TOLD_AFTER_S, return_when=first)
         if not done:
-            click.echo("coord: checking the target before the first agent starts", err=True)
+            click.echo(_CHECKING, err=True)
             await asyncio.wait({asking, stop}, return_when=first)
         stop.cancel()
         if not asking.done():
             asking.cancel()
+            click.echo("coord: interrupted while the target was checked; nothing began", err=True)
             raise KeyboardInterrupt
     answer = await asking
     if answer.HasField("reason"):

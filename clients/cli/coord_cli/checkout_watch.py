@@ -8,9 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from coord.times import timestamp_ns
+from coord.v1 import queue_pb2
+
 from coord_cli.git import git, git_items
 from coord_cli.snapshot import FINAL, WORKING, Snapshot
 
+# Kernels stamp files with the time of their last tick, so earlier than it is.
+_COARSE_NS = 10_000_000
 # When a file was written, and its size in bytes; None where there is none.
 _Stamp = tuple[int, int] | None
 
@@ -21,7 +26,8 @@ class Stray:
 
     Attributes:
         path: Where, below the checkout.
-        tasks: The tasks that were at work then, or whose agents had just ended.
+        tasks: The tasks that were at work when it was written; where its time says nothing, those
+            that were when it was found, or whose agents had just ended.
     """
 
     path: str
@@ -44,12 +50,14 @@ class CheckoutWatch:
         self._found: dict[str, Stray] = {}
         self._ended: frozenset[str] = frozenset()
         self._at_work: frozenset[str] = frozenset()
+        self._tasks: Sequence[queue_pb2.Task] = ()
 
     def note(self, snapshot: Snapshot) -> None:
         """Look again where tasks have ended since the last time."""
         ended = frozenset(one.spec.id for one in snapshot.tasks if one.state in FINAL)
         working = frozenset(one.spec.id for one in snapshot.tasks if one.state in WORKING)
         self._at_work |= working | (ended - self._ended)
+        self._tasks = snapshot.tasks
         if ended - self._ended:
             self._search()
             self._ended, self._at_work = ended, working
@@ -62,8 +70,17 @@ class CheckoutWatch:
     def _search(self) -> None:
         now = self._look()
         for path in sorted(self._before.keys() | now.keys()):
-            if path not in self._before or self._before[path] != self._stamp(path):
-                self._found.setdefault(path, Stray(path, sorted(self._at_work)))
+            stamp = self._stamp(path)
+            if path not in self._before or self._before[path] != stamp:
+                self._found.setdefault(path, Stray(path, self._suspects(stamp)))
+
+    def _suspects(self, stamp: _Stamp) -> list[str]:
+        there = sorted(self._at_work)
+        if stamp is None:
+            return there
+        then = {one.spec.id for one in self._tasks if _was_at_work(one, stamp[0])}
+        # An agent may have set the file's time.
+        return [task for task in there if task in then] or there
 
     def _look(self) -> dict[str, _Stamp]:
         """Return the files that git sees as changed or new."""
@@ -90,6 +107,16 @@ class CheckoutWatch:
         if self._stamp(path) is None:
             return "" in there
         return git(self._repo, "hash-object", "--", path) in there - {""}
+
+
+def _was_at_work(task: queue_pb2.Task, at_ns: int) -> bool:
+    return any(_agent_was_there(attempt, at_ns) for attempt in task.attempts)
+
+
+def _agent_was_there(attempt: queue_pb2.Attempt, at_ns: int) -> bool:
+    begun_ns = timestamp_ns(attempt.assigned_at)
+    ended_ns = timestamp_ns(attempt.submitted_at) or timestamp_ns(attempt.ended_at)
+    return begun_ns - _COARSE_NS <= at_ns and (not ended_ns or at_ns <= ended_ns)
 
 
 def _path(item: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
-from coord.v1 import queue_pb2
+from coord.v1 import coordinator_pb2, queue_pb2
 
 from coord_cli.amounts import count
 from coord_cli.command import Services, UsageProblem
@@ -83,6 +83,9 @@ async def others(plan: Plan, services: Services) -> list[str]:
     stored = await tasks_of(services, states=_UNFINISHED)
     mine = {task.id for task in plan.tasks}
     left = [task.spec for task in stored if task.spec.id not in mine]
+    asked = coordinator_pb2.ListWorkersRequest(project=services.project)
+    workers = (await services.coordinator.ListWorkers(asked)).workers
+    served = {run for worker in workers if worker.connected for run in worker.runs}
     lines = []
     for run, number in Counter(spec.labels.get(RUN_LABEL, "") for spec in left).items():
         ids = [spec.id for spec in left if spec.labels.get(RUN_LABEL, "") == run]
@@ -90,8 +93,11 @@ async def others(plan: Plan, services: Services) -> list[str]:
         whose = f"of plan {run!r}" if run else "without a plan"
         if plan.chosen is not None and run == plan.name:
             whose += ", stored by an earlier run, are not held back by --only and --until and"
-        lines.append(
-            f"{count(number, 'unfinished task')} {whose} may go on too:"
-            f" {', '.join(ids[:_SHOWN_MAX])}{more}; `coord task cancel` ends them"
-        )
+        shown = f"{', '.join(ids[:_SHOWN_MAX])}{more}"
+        unfinished = count(number, "unfinished task")
+        if run in served - {plan.name}:
+            lines.append(f"{unfinished} {whose}, which another run works on: {shown}")
+        else:
+            end = "`coord task cancel` ends them"
+            lines.append(f"{unfinished} {whose} may go on too: {shown}; {end}")
     return lines

@@ -362,7 +362,7 @@ def _tell(order: Order, tally: Tally, *, refused: bool) -> None:
     else:
         click.echo(
             "coord: --all is refused, and nothing was removed: land what is left, or name each of"
-            " it, too, with --discard NAME",
+            " it, too, with --discard NAME, or --discard-unlanded for all of them",
             err=True,
         )
 

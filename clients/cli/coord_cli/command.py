@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import functools
+import os
 import signal
 import sqlite3
 import sys
@@ -16,6 +17,7 @@ import click
 import grpc
 import grpc.aio
 from coord.errors import CoordError, from_rpc
+from coord.identity import TOKEN
 from coord.v1 import (
     coordinator_pb2_grpc,
     integrator_pb2_grpc,
@@ -148,6 +150,8 @@ class friendly_errors:  # noqa: N801 - used as a context.
                 self.__exit__(None, from_rpc(error), trace)
             case CoordError(reason="TRANSPORT"):
                 _exit(f"the services cannot be reached: {error.message}", EXIT_FAILED)
+            case CoordError(reason="NOT_FOR_WORKERS" | "NOT_YOUR_WORKER"):
+                _exit(f"{error}{whose_shell()}", EXIT_FAILED)
             case CoordError():
                 _exit(str(error), EXIT_USAGE if error.code in _USAGE_CODES else EXIT_FAILED)
             case KeyboardInterrupt():
@@ -161,6 +165,13 @@ class friendly_errors:  # noqa: N801 - used as a context.
                 _exit(f"{where}: {error.strerror}", EXIT_FAILED)
             case sqlite3.OperationalError() if error.sqlite_errorcode & 0xFF in _DATABASE_TROUBLE:
                 _exit(f"the state folder cannot be used: {error}", EXIT_FAILED)
+
+
+def whose_shell() -> str:
+    """Return, to end an error's line, why a command did not speak as the operator."""
+    if os.environ.get("COORD_TASK_ID") or not os.environ.get(TOKEN):
+        return ""
+    return f"; {TOKEN} in this shell is a worker's: `unset {TOKEN}` to be the operator again"
 
 
 def _exit(message: str, status: int) -> None:

@@ -61,10 +61,10 @@ class Crew:
         for profile in self.profiles:
             check_agent(profile.agent or self.agent, self._args(profile), start)
 
-    def config(self, profile: Profile, folder: Path) -> WorkerConfig:
-        """Return the configuration of a worker with a profile."""
+    def config(self, profile: Profile, place: Place) -> WorkerConfig:
+        """Return the configuration of a project's worker with a profile."""
         return WorkerConfig(
-            folder=folder,
+            folder=work_folder(place),
             agent=profile.agent or self.agent,
             agent_args=self._args(profile),
             provider="" if profile.agent else self.provider,
@@ -74,6 +74,7 @@ class Crew:
             buckets=tuple(self.buckets),
             runs=self.runs,
             guard=self.guard,
+            state=place.state,
         )
 
     def _args(self, profile: Profile) -> tuple[str, ...]:
@@ -101,7 +102,7 @@ async def make_pool(crew: Crew, place: Place, host: Minting, services: Services)
     """Return the pool of a crew, not started yet, under names that nobody has."""
     names, kept = await _claim_names(crew, work_folder(place), services)
     workers: Mapping[str, WorkerConfig] = {
-        name: crew.config(profile, work_folder(place))
+        name: crew.config(profile, place)
         for name, profile in zip(names, crew.profiles, strict=True)
     }
     settings = PoolSettings(host.addresses["coordinator"], place.project, host.mint_worker)

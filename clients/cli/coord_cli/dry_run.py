@@ -75,7 +75,11 @@ async def _check_repository(order: Order) -> None:
         raise UsageProblem(f"{repo} has no commit on {target}: make one, or name a --target")
     check = order.overrides.get("integrator", {}).get("check")
     if check and missing(ShellAgent(check), repo or Path()):
-        raise UsageProblem(f"the check {check!r} is not there: {shlex.split(check)[0]} is unknown")
+        first = shlex.split(check)[0]
+        quoting = ""
+        if first != check and (repo or Path()).joinpath(check).exists():
+            quoting = f'; quote a path with spaces within it: --check "{shlex.quote(check)}"'
+        raise UsageProblem(f"the check {check!r} is not there: {first} is unknown{quoting}")
 
 
 def _check_services(order: Order) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,6 +81,7 @@ class Order:
 async def run_to_end(order: Order) -> int:
     """Run a plan, tell what came of it, and return the exit code."""
     errand, overrides = Errand(order), order.overrides
+    gone: Mapping[str, str] = {}
     while True:
         # Services that ran elsewhere may have gone: then others do, or this process does.
         async with attach_or_start(order.place, overrides) as host:
@@ -88,7 +89,10 @@ async def run_to_end(order: Order) -> int:
             if outcome is not None:
                 await host.drain(_HOST_DRAIN_S)
                 return _status(outcome)
-        click.echo("coord: the services have gone; the run goes on with others", err=True)
+        if host.addresses != gone:
+            # While they end, they are found once more.
+            click.echo("coord: the services have gone; the run goes on with others", err=True)
+        gone = host.addresses
         overrides = order.overrides
         if find(order.place) is None:
             overrides = merged(last_overrides(order.place), overrides)

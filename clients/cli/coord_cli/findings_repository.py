@@ -30,7 +30,8 @@ def repository_findings(place: Place, repo: Path, *, running: bool) -> Iterator[
         running: Whether its services run: what they use is left alone then.
     """
     yield from _identity(repo)
-    yield from _head(repo)
+    if not _is_worktree_of_a_worker(place, repo):
+        yield from _head(repo)
     yield from _unwritable(repo)
     yield from _locks(place, repo)
     if not running:
@@ -46,6 +47,11 @@ def _identity(repo: Path) -> Iterator[Finding]:
             "git config --global user.name NAME; git config --global user.email ADDRESS",
             wrong=False,
         )
+
+
+def _is_worktree_of_a_worker(place: Place, repo: Path) -> bool:
+    """Tell whether an agent asks in its own worktree, which is on a branch of Coord's rightly."""
+    return repo.resolve().is_relative_to(place.state.resolve())
 
 
 def _head(repo: Path) -> Iterator[Finding]:

@@ -99,8 +99,8 @@ def _missing(folder: Path, task: str, attempt: int | None) -> str:
     if attempt is not None and _newest(folder, task):
         return f"{task!r} has no attempt {attempt} here; its newest is {_newest(folder, task)}"
     return (
-        f"no worker of this project has a log of {task!r}: none has begun it, or `coord clean` has"
-        " removed the log, as it does once a task is complete"
+        f"there is no log of {task!r}: no agent has begun it; or a worker of your own has, which"
+        " keeps none; or `coord clean` has removed it, as it does once a task is complete"
     )
 
 

@@ -55,7 +55,10 @@ def state_name(state: queue_pb2.TaskState) -> str:
 NEXT_STEPS = {
     "AGENT_CRASHED": "`coord logs TASK` shows what the agent printed before it crashed",
     "AGENT_UNAVAILABLE": "log the agent in, or see to its account or command; then run again",
-    "BUDGET_SPENT": "raise `budget` below `[plan]`; if not the run's is meant: `coord cost budget`",
+    "BUDGET_SPENT": (
+        "raise the budget that is named: `budget` below `[plan]` for a run's, otherwise"
+        " `coord cost budget SCOPE AMOUNT`, such as account/mykey '$50'"
+    ),
     "CHECK_FAILED": "`coord logs --check TASK` shows what the check printed",
     "NO_CHANGE": "say in the prompt what is to change, or drop the task's expects_change",
     "OUT_OF_BUDGET": "give the task a larger budget under a new id, or split it",

@@ -88,7 +88,9 @@ def explain(error: Any) -> str:
     field = _dotted(place)
     if kind == "extra_forbidden":
         known = sorted(_known_fields(place[:-1]))
-        hint = did_you_mean(str(place[-1]), known) or f"; there are {', '.join(known)}"
+        # The name of a burst says no time: a rate's with `_burst` at its end is none.
+        wanted = str(place[-1]).replace("_per_minute_burst", "_burst")
+        hint = did_you_mean(wanted, known) or f"; there are {', '.join(known)}"
         return f"{field} {_MESSAGES[kind]}{hint}"
     if kind == "string_pattern_mismatch":
         return f"{field} may not be {error['input']!r}: it must match {error['ctx']['pattern']}"

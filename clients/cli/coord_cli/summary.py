@@ -256,9 +256,13 @@ def print_summary(summary: Summary) -> None:
 def headline(summary: Summary) -> str:
     """Return the whole of it in a line."""
     where = f" on {summary.branch}" if summary.branch else ""
+    changed = sum(1 for task in summary.landed if task.commit)
+    what = f"landed{where}"
+    if summary.branch and changed < len(summary.landed):
+        what = f"done, {changed} of them with a change{where},"
     return (
         f"{summary.run}: {summary.ending.value}; {len(summary.landed)} of {len(summary.tasks)}"
-        f" tasks landed{where} in {format_length(summary.elapsed_ns)} for"
+        f" tasks {what} in {format_length(summary.elapsed_ns)} for"
         f" {format_money(summary.cost_nanos)}"
     )
 
@@ -302,11 +306,14 @@ def checkout_line(target: str, branch: str, behind: int) -> str:
     )
 
 
+def _at_work(stray: Stray) -> str:
+    named = ", ".join(stray.tasks[:_TASKS_SHOWN]) or "nothing"
+    more = ", ..." if len(stray.tasks) > _TASKS_SHOWN else ""
+    return f"{named}{more} {'were' if len(stray.tasks) > 1 else 'was'} at work"
+
+
 def _stray_hint(strays: Sequence[Stray]) -> str:
-    shown = [
-        f"{stray.path} (while {', '.join(stray.tasks[:_TASKS_SHOWN]) or 'nothing'} was at work)"
-        for stray in strays[:_STRAYS_SHOWN]
-    ]
+    shown = [f"{stray.path} (while {_at_work(stray)})" for stray in strays[:_STRAYS_SHOWN]]
     more = f" and {len(strays) - len(shown)} more" if len(strays) > len(shown) else ""
     return (
         f"WARNING: your checkout has changed, and not by a landing: {', '.join(shown)}{more}."

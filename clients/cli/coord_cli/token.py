@@ -3,11 +3,11 @@
 import shlex
 
 import click
-from coord_host.attach import attach_or_start
+from coord_host.attach import attach_or_start, shell_worker
 from coord_host.endpoint import find
 from coord_host.places import Place
 
-from coord_cli.command import UsageProblem, json_option, place_options, run_async
+from coord_cli.command import UsageProblem, json_option, place_options, run_async, whose_shell
 from coord_cli.output import print_json
 
 
@@ -28,6 +28,9 @@ async def _token(place: Place, worker: str, *, as_json: bool) -> None:
         raise UsageProblem(
             "no services are running for a worker to join; start them with `coord up`"
         )
+    if there := shell_worker(place):
+        said = f"only the operator gives out tokens, and this shell is worker {there!r}'s"
+        raise UsageProblem(said + whose_shell())
     async with attach_or_start(place, {}) as host:
         variables = {
             "COORD_ADDRESS": host.addresses["coordinator"],

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from coord.admission import Client as Client
     from coord.admission import SyncClient as SyncClient
+    from coord.errors import CoordError as CoordError
     from coord.task import Task as Task
     from coord.task import TaskFailed as TaskFailed
     from coord.task import TaskReleased as TaskReleased
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Client": "coord.admission",
+    "CoordError": "coord.errors",
     "SyncClient": "coord.admission",
     "Task": "coord.task",
     "TaskFailed": "coord.task",
@@ -26,3 +28,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -75,7 +75,8 @@ class Attempt:
             return error
         if isinstance(error, asyncio.CancelledError):
             return TaskFailed("the handler has cancelled itself")
-        return TaskFailed(repr(error), detail="".join(traceback.format_exception(error)))
+        said = "".join(traceback.format_exception_only(error)).strip()
+        return TaskFailed(said, detail="".join(traceback.format_exception(error)))
 
     def _failed(self, failure: TaskFailed) -> Report:
         failed = coordinator_pb2.Failed(

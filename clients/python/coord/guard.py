@@ -160,7 +160,7 @@ def check(guard: Guard, paths: Iterable[str]) -> int:
 def who(environment: Mapping[str, str]) -> tuple[str, int]:
     """Return who asks, and the fencing token of its attempt or 0."""
     worker = environment.get(_WORKER, "")
-    user = environment.get("USER") or environment.get("LOGNAME") or "user"
+    user = environment.get("USER") or environment.get("LOGNAME") or str(os.getuid())
     holder = environment.get(HOLDER) or worker or f"shell-{user}"
     token = environment.get(_TOKEN, "") if holder == worker else ""
     return holder, int(token) if token.isdecimal() else 0

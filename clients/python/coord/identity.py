@@ -6,6 +6,8 @@ from typing import Self
 
 ADDRESS, TOKEN = "COORD_ADDRESS", "COORD_TOKEN"
 PROJECT, WORKER = "COORD_PROJECT", "COORD_WORKER"
+# The project's state folder, for the commands of an agent.
+STATE = "COORD_STATE"
 
 
 @dataclass(frozen=True)

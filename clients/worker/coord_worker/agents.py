@@ -8,7 +8,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +20,9 @@ from coord_worker.presets.claude import ClaudeAgent
 from coord_worker.presets.codex import CodexAgent
 from coord_worker.presets.gemini import GeminiAgent
 from coord_worker.presets.opencode import OpencodeAgent
+
+# A shell ends with the first plus the number of the signal that has ended its command, 1 to 31.
+_SIGNALLED, _SIGNALS = 128, 31
 
 
 class Agent(Protocol):
@@ -55,9 +58,14 @@ class ShellAgent:
 
     def read_answer(self, ended: Ended) -> Answer:
         """Judge by the exit status alone."""
-        if ended.exit_status <= 0:
+        status = ended.exit_status
+        if _SIGNALLED < status <= _SIGNALLED + _SIGNALS:
+            # The shell was not the one that the signal has ended.
+            return without_answer(replace(ended, exit_status=_SIGNALLED - status))
+        if status <= 0:
             return without_answer(ended)
-        message = f"the agent exited with status {ended.exit_status}"
+        last = ended.last_line()
+        message = f"the agent exited with status {status}{last and f': {last}'}"
         return Answer(queue_pb2.FAILURE_REASON_AGENT_ERROR, message)
 
 

@@ -12,6 +12,7 @@ from coord_worker.provider_errors import reason_of
 from coord_worker.resets import reset_ns
 
 _MESSAGE_CHARS_MAX = 2_000
+_LINE_CHARS_MAX = 200
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,14 @@ class Ended:
             found = parse_json(line)
             if isinstance(found, dict):
                 yield found
+
+    def last_line(self) -> str:
+        """Return the last line that it printed, of its errors if there are any; empty for none."""
+        for output in (self.stderr, self.stdout):
+            lines = output.decode(errors="replace").strip().splitlines()
+            if lines:
+                return "".join(filter(str.isprintable, lines[-1]))[:_LINE_CHARS_MAX]
+        return ""
 
 
 @dataclass(frozen=True)

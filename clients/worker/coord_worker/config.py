@@ -27,6 +27,7 @@ class WorkerConfig:
         buckets: Rate limits of which each task takes one request.
         runs: The runs whose tasks it takes; empty for all tasks.
         guard: Folder of the guard's hooks; None to go without.
+        state: The project's state folder, for the commands of agents; None for the usual one.
         slots: How many attempts it takes at a time.
         stop_grace_s: How long an agent has between SIGTERM and SIGKILL.
         output_bytes_max: The most that is kept of what one attempt prints.
@@ -42,6 +43,7 @@ class WorkerConfig:
     buckets: tuple[str, ...] = ()
     runs: tuple[str, ...] = ()
     guard: Path | None = None
+    state: Path | None = None
     slots: int = 1
     stop_grace_s: float = 5.0
     output_bytes_max: int = OUTPUT_BYTES_MAX
@@ -56,8 +58,9 @@ class WorkerConfig:
         fields: dict[str, Any] = json.loads(path.read_text())
         for name in ("agent_args", "capabilities", "buckets", "runs"):
             fields[name] = tuple(fields.get(name, ()))
-        if guard := fields.get("guard"):
-            fields["guard"] = Path(guard)
+        for name in ("guard", "state"):
+            if path_there := fields.get(name):
+                fields[name] = Path(path_there)
         try:
             return cls(**fields | {"folder": Path(fields["folder"])})
         except (KeyError, TypeError) as error:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from coord.guard import FILE
-from coord.identity import Identity
+from coord.identity import STATE, Identity
 from coord.v1 import coordinator_pb2
 
 from coord_worker.config import WorkerConfig, clean_environment
@@ -28,6 +28,7 @@ def agent_environment(
         "COORD_TOKEN": identity.token,
         "COORD_PROJECT": identity.project,
         "COORD_WORKER": identity.worker,
+        STATE: str(config.state or ""),
         "COORD_TASK_ID": lease.spec.id,
         "COORD_TASK_TITLE": lease.spec.title,
         "COORD_ATTEMPT": str(lease.attempt.number),

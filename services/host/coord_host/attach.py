@@ -89,9 +89,14 @@ class Attached(Operator):
         """Do nothing: the services are not ours to end."""
 
     def _token(self, service: str) -> str:
-        """Return the worker's token in the shell of an agent: what it may do is enough there."""
-        in_shell = os.environ.get(PROJECT) == self.place.project and os.environ.get(WORKER)
-        return (in_shell and os.environ.get(TOKEN)) or super()._token(service)
+        """Return the worker's token in a worker's shell: what it may do is enough there."""
+        return os.environ[TOKEN] if shell_worker(self.place) else super()._token(service)
+
+
+def shell_worker(place: Place) -> str:
+    """Return the worker of the project whose token this shell has; empty where it has none."""
+    is_here = os.environ.get(PROJECT) == place.project and os.environ.get(TOKEN)
+    return os.environ.get(WORKER, "") if is_here else ""
 
 
 @asynccontextmanager

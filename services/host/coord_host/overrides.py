@@ -1,5 +1,6 @@
 """The settings that were asked for, by section, and how they compare with those that are there."""
 
+import shlex
 from typing import Any
 
 from coord.errors import failed_precondition
@@ -8,6 +9,9 @@ from coord_host.endpoint import Endpoint
 from coord_host.places import Place, locate_account
 
 Overrides = dict[str, dict[str, Any]]
+
+# Each has a class of settings in its service; those are imported only by who serves.
+SECTIONS = ("coordinator", "integrator", "ledger", "limiter", "node", "queue")
 
 # What a running host was started with, and a newcomer may not silently do without.
 _BINDING = (
@@ -31,11 +35,21 @@ def check_same(endpoint: Endpoint, overrides: Overrides) -> None:
         CoordError: FAILED_PRECONDITION with reason RUNNING_OTHERWISE.
     """
     for key, running, wanted in differences(endpoint.overrides, overrides):
+        check = endpoint.overrides.get("integrator", {}).get("check")
+        there = _flag("check", check) if key == "no_check" and check else _flag(key, running)
+        asked = _flag(key, wanted)
         raise failed_precondition(
             "RUNNING_OTHERWISE",
-            f"the running services (process {endpoint.pid}) have {key} = {running!r}, not"
-            f" {wanted!r}; end them first, or leave --{key.replace('_', '-')} as it is",
+            f"the running services (process {endpoint.pid}) were started with {there}, not"
+            f" {asked}; drop {asked}, or end them first",
         )
+
+
+def _flag(key: str, value: Any) -> str:
+    name = f"--{key.replace('_', '-')}"
+    if value is None:
+        return f"no {name}"
+    return name if value is True else f"{name} {shlex.quote(str(value))}"
 
 
 def merged(there: Overrides, asked: Overrides) -> Overrides:

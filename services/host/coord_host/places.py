@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coord.errors import invalid_argument, unavailable
+from coord.identity import PROJECT, STATE
 from coord.times import SECOND
 
 # What git says of a repository in a form that it does not know, such as one with reftable.
@@ -53,7 +54,8 @@ def locate(repo: Path | None, state: Path | None = None) -> Place:
     """Return where the project of a repository is.
 
     All worktrees of a repository share one place. The state is in `coord/<name>-<hash>` below the
-    XDG state folder, unless `state` names another folder.
+    XDG state folder, unless `state` names another folder. In the shell of an agent it is where its
+    worker's project keeps it.
 
     Raises:
         CoordError: INVALID_ARGUMENT with reason NOT_A_REPOSITORY; UNAVAILABLE with reason GIT_ENDED
@@ -66,7 +68,7 @@ def locate(repo: Path | None, state: Path | None = None) -> Place:
     top = common if bare else Path(_git(repo, "--show-toplevel"))
     name = common.name if bare else common.parent.name
     project = f"{_safe(name)}-{_hash(common)}"
-    return Place(project, top, (state or _state_root() / project).absolute())
+    return Place(project, top, (state or _told(project) or _state_root() / project).absolute())
 
 
 def _git(repo: Path, question: str) -> str:
@@ -90,6 +92,12 @@ def _git(repo: Path, question: str) -> str:
             message = f"{repo} is not (in) a git repository; name one with --repo: {complaint}"
         raise invalid_argument("NOT_A_REPOSITORY", message) from None
     return done.stdout.removesuffix("\n")
+
+
+def _told(project: str) -> Path | None:
+    """Return the state folder that an agent's shell names, where it is that project's."""
+    told = os.environ.get(STATE)
+    return Path(told) if told and os.environ.get(PROJECT) == project else None
 
 
 def _state_root() -> Path:

@@ -20,6 +20,13 @@ _MESSAGES = {
 _WINDOWS: dict[int, str] = {TOTAL: "", DAY: " for the day", MONTH: " for the month"}
 
 
+def _told(amount: common_pb2.Money) -> str:
+    """Return an amount for people, to its last digit."""
+    units, nanos = divmod(amount.nanos, 10**9)
+    number = f"{units}.{f'{nanos:09}'.rstrip('0'):0<2}"
+    return f"${number}" if amount.currency == "USD" else f"{number} {amount.currency}"
+
+
 def not_posted(entry_id: str, reason: str) -> ledger_pb2.RecordCostsResult:
     """Return that a cost was not posted."""
     return ledger_pb2.RecordCostsResult(entry_id=entry_id, error=_error(reason))
@@ -54,8 +61,8 @@ def within_spent(
     left = common_pb2.Money(currency=outer.currency, nanos=outer.held)
     reason = common_pb2.Reason(
         code="WITHIN_SPENT",
-        message=f"what is reserved as {outer.reservation_id} has {left.nanos} nano-{left.currency} "
-        f"left, {request.amount.nanos} are needed",
+        message=f"what is reserved as {outer.reservation_id} has {_told(left)} "
+        f"left, {_told(request.amount)} are needed",
         metadata={
             "within": outer.reservation_id,
             "left": str(left.nanos),
@@ -76,8 +83,8 @@ def cap_reached(
     what = kind_name(kind)
     reason = common_pb2.Reason(
         code="CAP_REACHED",
-        message=f"the budget of {what} {name}{_WINDOWS[cap.window]} has {left} "
-        f"nano-{tightest.currency} left, {request.amount.nanos} are needed",
+        message=f"the budget of {what} {name}{_WINDOWS[cap.window]} has "
+        f"{_told(tightest.money(left))} left, {_told(request.amount)} are needed",
         metadata={
             "scope_kind": what,
             "scope_id": name,

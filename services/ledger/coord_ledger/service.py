@@ -39,7 +39,7 @@ class LedgerService(Service):
         "LedgerService"
     ]
     # What workers spend is reported on their stream, and booked by the coordinator.
-    WORKER_METHODS = frozenset({"GetBalance", "ListEntries"})
+    WORKER_METHODS = frozenset({"GetBalance", "ListBudgets", "ListEntries"})
 
     def __init__(self, context: ServiceContext, database: Database) -> None:
         self._settings = context.settings(LedgerSettings)

@@ -29,6 +29,8 @@ from coord_runtime.tokens import Kind, Principal, TokenMint
 log = structlog.get_logger(__name__)
 
 _WORD = re.compile(r"(?<!^)(?=[A-Z])")
+# What an RPC's name begins with that only reads: a worker that it names narrows the answer.
+_READS = ("Get", "List")
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Method:
     for_workers: bool
     metrics: MethodMetrics
     has_project: bool
-    has_worker: bool
+    acts_for_worker: bool
 
     @property
     def request_streams(self) -> bool:
@@ -124,7 +126,7 @@ class Pipeline:
             for_workers=descriptor.name in service.WORKER_METHODS,
             metrics=self.metrics.method(labels),
             has_project="project" in fields,
-            has_worker="worker" in fields,
+            acts_for_worker="worker" in fields and not descriptor.name.startswith(_READS),
         )
 
     def _admit(self, method: Method, authorization: str) -> Call:
@@ -144,7 +146,7 @@ class Pipeline:
         if method.has_project:
             check_project(request.project)
             check_own_project(call.principal, request.project)
-        if method.has_worker and call.principal.kind is Kind.WORKER:
+        if method.acts_for_worker and call.principal.kind is Kind.WORKER:
             check_own_worker(call.principal, request.worker)
 
     def _with_once(self, method: Method, request: Any, call: Call) -> Call:
