@@ -3,12 +3,16 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import grpc.aio
 import pytest
+from coord.client import connect
 from coord.errors import from_rpc
 from coord.v1 import common_pb2, integrator_pb2, queue_pb2
+from coord.v1.integrator_pb2_grpc import IntegratorServiceStub
 from coord_integrator.claimed import Claimed
+from coord_runtime.tokens import Kind, Principal
 
 from tests.integrator_rig import CHECK, PROJECT, Rig, commit, git, park, rig_at, running, write
 
@@ -223,3 +227,21 @@ async def test_rebased_each_commit_of_an_agent_is_made_anew_on_the_target(tmp_pa
     assert all(len(line.split("|")[2].split()) == 1 for line in log)
     assert "Coord-Task: t" in git(rig.repo, "log", "-1", "--format=%B", "main")
     assert git(rig.repo, "rev-parse", "main^{tree}") == change.runs[-1].tree
+
+
+async def test_the_end_of_a_stop_ends_no_pause_of_the_operators(tmp_path: Path) -> None:
+    async with running(rig_at(tmp_path)) as rig:
+        assert rig.node is not None
+        token = rig.node.mint.mint(Principal(Kind.SERVICE, "coordinator", PROJECT))
+        await pause(rig)
+        async with connect(rig.node.address, token) as channel:
+            coordinator: Any = IntegratorServiceStub(channel)
+            go_on = integrator_pb2.ResumeMergingRequest(project=PROJECT)
+            await coordinator.ResumeMerging(go_on)
+            assert (await rig.merge_queue()).paused.code == "PAUSED"
+            stop = integrator_pb2.PauseMergingRequest(project=PROJECT, message="stop")
+            await coordinator.PauseMerging(stop)
+            await resume(rig)
+            assert "stop" in (await rig.merge_queue()).paused.message
+            await coordinator.ResumeMerging(go_on)
+            assert not (await rig.merge_queue()).HasField("paused")

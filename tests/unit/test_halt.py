@@ -1,44 +1,42 @@
-"""A stop and its end, while the integrator is slow to answer."""
+"""Merging is stopped or not as everything else is, whatever arrives late."""
 
 import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+from coord.v1 import common_pb2
+from coord_coordinator import halt as module
 from coord_coordinator.halt import Halt
 
 
 class _Services:
-    """Answers a pause of merging only once it is let."""
+    """Notes what the integrator is told."""
 
     def __init__(self) -> None:
-        self.let = asyncio.Event()
-        self.heard: list[str] = []
+        self.told: asyncio.Queue[str] = asyncio.Queue()
         self.integrator = SimpleNamespace(PauseMerging="pause", ResumeMerging="resume")
 
-    async def insist(self, call: str, request: object) -> None:
+    async def insist(self, call: str, request: Any) -> None:
         del request
-        if call == "pause":
-            await self.let.wait()
-        self.heard.append(call)
+        self.told.put_nowait(call)
 
 
-class _Store:
-    async def set(self, *_: object) -> None:
-        """Nothing has to last."""
-
-
-async def test_a_pause_that_is_long_on_its_way_does_not_outlive_the_stop() -> None:
-    services: Any = _Services()
-    changed = SimpleNamespace(wake=lambda: None)
-    fleet: Any = SimpleNamespace(project="p", workers={}, changed=changed)
-    store: Any = _Store()
-    reports: Any = None
-    halt = Halt(fleet, services, reports, store, has_repository=True)
-    stopping = asyncio.create_task(halt.stop("enough"))
-    await asyncio.sleep(0.01)
-    resuming = asyncio.create_task(halt.resume())
-    await asyncio.sleep(0.01)
-    services.let.set()
-    await asyncio.gather(stopping, resuming)
-    assert services.heard == ["pause", "resume"]
-    assert halt.reason is None
+async def test_the_integrator_is_told_again_and_again_how_it_stands(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_KEEP_S", 0.001)
+    services = _Services()
+    fleet: Any = SimpleNamespace(project="p")
+    others: Any = SimpleNamespace()
+    stubs: Any = services
+    halt = Halt(fleet, stubs, others, others, has_repository=True)
+    keeping = asyncio.create_task(halt.keep())
+    async with asyncio.timeout(10):
+        assert [await services.told.get() for _ in range(3)] == ["resume"] * 3
+        halt.reason = common_pb2.Reason(code="STOPPED", message="enough")
+        while await services.told.get() == "resume":
+            pass
+        assert await services.told.get() == "pause"
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)

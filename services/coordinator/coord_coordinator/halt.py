@@ -17,6 +17,7 @@ from coord_coordinator.workers import Worker
 _SETTING = "stopped"
 # How long an agent has to end before its work is saved as it stands.
 _LET_GO_S = 10.0
+_KEEP_S = 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -54,9 +55,14 @@ class Halt:
         self.reason = _stopped(message) if message else None
 
     async def keep(self) -> None:
-        """Make sure that nothing lands, where an earlier coordinator was stopped."""
-        if self.reason is not None:
-            await self._pause_merging(self.reason.message)
+        """See to it that merging is stopped or not as everything else is, until cancelled.
+
+        A request of an earlier coordinator, or one that was long on its way, may arrive late.
+        """
+        while self._has_repository:
+            async with self._merging_turn:
+                await self._tell_merging()
+            await asyncio.sleep(_KEEP_S)
 
     async def stop(self, message: str) -> list[common_pb2.AttemptRef]:
         """Stop all attempts, save their work, and let their tasks wait; return the attempts."""
@@ -67,7 +73,7 @@ class Halt:
         for worker in workers:
             for attempt in worker.attempts.values():
                 worker.revoke(attempt.ref, f"everything was stopped: {message}")
-        await asyncio.gather(self._pause_merging(message), *map(self._save, workers))
+        await asyncio.gather(self._pause_merging(), *map(self._save, workers))
         return stopped
 
     async def resume(self) -> None:
@@ -84,12 +90,19 @@ class Halt:
         self.on_change()
         self._fleet.changed.wake()
 
-    async def _pause_merging(self, message: str) -> None:
+    async def _pause_merging(self) -> None:
         async with self._merging_turn:
-            if not self._has_repository or self.reason is None:
-                return
-            pause = integrator_pb2.PauseMergingRequest(project=self._fleet.project, message=message)
-            await self._services.insist(self._services.integrator.PauseMerging, pause)
+            if self._has_repository and self.reason is not None:
+                await self._tell_merging()
+
+    async def _tell_merging(self) -> None:
+        project, integrator = self._fleet.project, self._services.integrator
+        if self.reason is None:
+            resume = integrator_pb2.ResumeMergingRequest(project=project)
+            await self._services.insist(integrator.ResumeMerging, resume)
+            return
+        pause = integrator_pb2.PauseMergingRequest(project=project, message=self.reason.message)
+        await self._services.insist(integrator.PauseMerging, pause)
 
     async def _set(self, message: str, code: str) -> None:
         reason = common_pb2.Reason(code=code, message=message)

@@ -56,14 +56,20 @@ class Pauses:
 
     async def hold(self, by: str, message: str) -> None:
         """Let nothing land until `let_go` by the same: OPERATOR or STOP."""
+        if self._holds().get(by) == message:
+            return
         self._blockage = None
         await self._store.pause(_held_by(self._holds() | {by: message}))
         log.info("merging is paused", by=by, why=message)
 
     async def let_go(self, by: str) -> None:
-        """End a `hold`; while there is another, nothing lands."""
+        """End a `hold`; while there is another, nothing lands.
+
+        An operator also ends a pause that nobody has asked for.
+        """
         holds = self._holds()
-        holds.pop(by, None)
+        if holds.pop(by, None) is None and by == STOP:
+            return
         if holds:
             await self._store.pause(_held_by(holds))
         elif self.is_held:
