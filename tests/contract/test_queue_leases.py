@@ -123,6 +123,22 @@ async def test_what_the_merge_queue_holds_does_not_expire_however_long_it_is_sil
             assert not await reason(stub, "a")
 
 
+async def test_a_wall_clock_that_was_set_back_gives_no_attempt_more_time(
+    tmp_path: Path, clock: Clock
+) -> None:
+    flags = {"queue": {"lease_s": LEASE_S}}
+    async with served(QueueService, tmp_path, "in process", clock, flags) as running:
+        stub = QueueServiceStub(running.channel())
+        await add(stub, pb.TaskSpec(id="a", timeout=duration(60 * SECOND)))
+        (one,) = await lease(stub, "w1")
+        await stub.StartTasks(pb.StartTasksRequest(project=PROJECT, attempts=[ref(one)]))
+    clock.wall_ns -= 24 * 3600 * SECOND
+    async with served(QueueService, tmp_path, "in process", clock, flags) as running:
+        clock.pass_ns(61 * SECOND)
+        stub = QueueServiceStub(running.channel())
+        assert await until_ended(stub, "a") == pb.FAILURE_REASON_TIMEOUT
+
+
 async def test_a_waiting_worker_gets_a_task_when_its_backoff_ends(stub: Any, clock: Clock) -> None:
     policy = pb.RetryPolicy(initial_backoff=duration(SECOND // 10), max_attempts=2)
     await add(stub, pb.TaskSpec(id="a", retry_policy=policy))

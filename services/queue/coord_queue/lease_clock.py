@@ -46,13 +46,14 @@ class LeaseClock:
     def restore(self, live: Iterable[LiveAttempt], now_ns: int, wall_ns: int) -> None:
         """Take up the attempts that live after a start."""
         for one in live:
-            begun_ns = now_ns - (wall_ns - one.assigned_ns)
+            # The wall clock may have been set back: nothing has begun in the future.
+            begun_ns = now_ns - max(0, wall_ns - one.assigned_ns)
             expires_ns = NEVER_NS if one.submitted else now_ns + self._lease_ns
             self._held[one.token] = held = _Held(
                 one.project, one.task_id, one.worker, begun_ns, expires_ns, one.timeout_ns
             )
             if one.started_ns:
-                self._limit(held, now_ns - (wall_ns - one.started_ns))
+                self._limit(held, now_ns - max(0, wall_ns - one.started_ns))
 
     def begin(self, one: LiveAttempt, now_ns: int) -> None:
         """Note a new attempt."""
