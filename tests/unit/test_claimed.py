@@ -32,6 +32,12 @@ def test_a_change_waits_for_a_claim_of_somebody_else_on_what_it_touches() -> Non
     assert held(claim("ann", "/src/y.py"), a=(A, "src/x.py")) == set()
 
 
+def test_a_name_that_is_not_utf_8_can_be_claimed_and_told() -> None:
+    touched = {A.change_id: Touched.of(["src/caf\udce9"])}
+    (reason,) = held_back([A], touched, [claim("ann", "/src/")]).values()
+    assert "src/caf\ufffd" in reason.message
+
+
 def test_a_change_does_not_wait_for_its_own_claims_but_for_its_workers_next_attempts() -> None:
     own, next_one = claim("worker-a", "*", A), claim("worker-a", "*", change("d", 9))
     assert held(own, claim("worker-a", "*"), a=(A, "x")) == set()

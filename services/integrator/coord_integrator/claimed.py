@@ -17,7 +17,7 @@ from coord_runtime.globs import folders, written_down
 from coord_runtime.peers import ask
 
 from coord_integrator import names
-from coord_integrator.merging import Merger
+from coord_integrator.merging import Merger, as_text
 from coord_integrator.repository import Repository
 
 _LIMIT_S = 5.0
@@ -161,7 +161,7 @@ def _reason(
         globs = [] if _is_own(claim, change) else [one.path for one in claim.resources if one.path]
         path = next(filter(None, map(touched[change.change_id].match, globs)), "")
         if path:
-            return _claimed(claim, path)
+            return _claimed(claim, as_text(path))
     return None
 
 

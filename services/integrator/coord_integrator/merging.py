@@ -5,6 +5,7 @@ tree, since a bare repository ignores those in its trees; merge drivers that the
 configured there, so that git's own takes their place.
 """
 
+import os
 import re
 import signal
 from dataclasses import dataclass
@@ -132,6 +133,11 @@ def conflict_hunks(lines: list[str]) -> list[str]:
             last = min(number + 1 + _CONTEXT_LINES, len(lines))
             shown += [f"@@ line {begin + 1} @@", *lines[begin:last]]
     return shown
+
+
+def as_text(path: str) -> str:
+    """Return a file's name as the contract has it: what is not UTF-8 in it is replaced."""
+    return os.fsencode(path).decode(errors="replace")
 
 
 def clip(text: str, bytes_max: int) -> str:

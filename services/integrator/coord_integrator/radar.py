@@ -1,7 +1,6 @@
 """Sees conflicts between worktrees, and with the target, while they are being edited."""
 
 import asyncio
-import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
@@ -16,6 +15,7 @@ from coord_integrator.attempts import Attempts
 from coord_integrator.conflict_table import ConflictTable
 from coord_integrator.glances import Glances
 from coord_integrator.matrix import TARGET, Counts, Head, Matrix, Pair
+from coord_integrator.merging import as_text
 from coord_integrator.metrics import IntegratorMetrics
 from coord_integrator.pair_merge import Verdict
 from coord_integrator.repository import Repository
@@ -337,11 +337,6 @@ def _is_between(
     return there and not unseen.isdisjoint(sides)
 
 
-def _as_text(path: str) -> str:
-    """Return a file's name as the contract has it: what is not UTF-8 in it is replaced."""
-    return os.fsencode(path).decode(errors="replace")
-
-
 def _live(one: Head, other: Head, verdict: Verdict, hunks: str) -> integrator_pb2.LiveConflict:
     if one.name == TARGET:
         one, other = other, one
@@ -351,7 +346,7 @@ def _live(one: Head, other: Head, verdict: Verdict, hunks: str) -> integrator_pb
         other=integrator_pb2.WorktreeConflict(
             worker=other.name,
             attempt=other.attempt,
-            paths=[_as_text(path) for path in verdict.files[:_PATHS_MAX]],
+            paths=[as_text(path) for path in verdict.files[:_PATHS_MAX]],
             hunks=hunks,
         ),
     )
