@@ -157,6 +157,15 @@ async def test_a_task_gets_its_turn_at_a_limit_for_which_others_calls_keep_waiti
     assert (await _bucket(fleet)).waiting > 50
 
 
+async def test_the_turn_at_a_limit_is_for_whichever_idle_worker_is_chosen(fleet: Fleet) -> None:
+    await _limit(fleet, requests=limiter_pb2.RateLimit(per_minute=200, burst=1))
+    for number in range(3):
+        await fleet.worker(f"w{number}", slots=9, buckets=["key"])
+    for number in range(6):
+        await fleet.add(spec(f"t{number}"))
+        await fleet.until(f"t{number}", queue_pb2.TASK_STATE_ASSIGNED)
+
+
 async def test_a_turn_that_no_task_is_left_for_is_given_back(fleet: Fleet) -> None:
     await _limit(fleet, requests=limiter_pb2.RateLimit(per_minute=1, burst=1))
     first = await fleet.worker("first", buckets=["key"])

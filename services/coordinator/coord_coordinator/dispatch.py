@@ -220,14 +220,14 @@ class Dispatch:
         await asyncio.gather(*map(self._assign, now))
 
     async def _assign(self, choice: _Choice) -> None:
-        worker = choice.worker
+        worker, lease = choice.worker, None
         try:
             lease = await self._lease(choice.spec, worker)
         finally:
             worker.coming -= 1
+            if lease is None and choice.grant_id:
+                await self._money.release_grant(choice.grant_id)
         if lease is None:
-            if choice.grant_id:
-                await self._money.release_grant(choice.grant_id, worker.name)
             return
         self._metrics.dispatched.labels(self.strategy.name).inc()
         await self._hand_over(worker, self._attempt(lease, choice.grant_id), lease)

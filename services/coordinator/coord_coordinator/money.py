@@ -182,14 +182,10 @@ class Money:
         request = limiter_pb2.ExtendGrantsRequest(project=self._project, grant_ids=grant_ids)
         await self._services.ask(self._services.limiter.ExtendGrants, request)
 
-    async def release_grant(self, grant_id: str, worker: str) -> None:
+    async def release_grant(self, grant_id: str) -> None:
         """Give a grant back whose attempt did not come about."""
-        await self._services.insist(
-            self._services.limiter.ReleaseGrants,
-            limiter_pb2.ReleaseGrantsRequest(
-                project=self._project, worker=worker, grant_ids=[grant_id]
-            ),
-        )
+        request = limiter_pb2.ReleaseGrantsRequest(project=self._project, grant_ids=[grant_id])
+        await self._services.insist(self._services.limiter.ReleaseGrants, request)
 
     async def _settle(self, attempt: WorkerAttempt, worker: str) -> None:
         usage = attempt.usage

@@ -1,8 +1,9 @@
 """The request that a worker's next task takes from its rate limits, asked for in their line.
 
 Who only asks whether there is room finds none for as long as others wait. So what a task could not
-have at once is asked for by a ticket that stands in line, one a worker at a time; when it is
-granted, dispatch looks again and uses it, or gives it back.
+have at once is asked for by a ticket that stands in line, one at a time for all workers with the
+same limits; when it is granted, dispatch looks again, and whichever of them is chosen uses it. Were
+it one worker's own, the turn could go from one to the next for ever. If none is, it is given back.
 """
 
 import asyncio
@@ -17,11 +18,14 @@ from coord_coordinator.money import Money
 from coord_coordinator.turns import TURN_NS
 from coord_coordinator.workers import Worker
 
+# Workers that name the same buckets.
+_Limits = frozenset[str]
+
 log = structlog.get_logger(__name__)
 
 
 class Tickets:
-    """The tickets of a project's workers, by worker.
+    """The tickets of a project's workers, by their limits.
 
     Args:
         fleet: The workers.
@@ -31,36 +35,38 @@ class Tickets:
     def __init__(self, fleet: Fleet, money: Money) -> None:
         self._fleet = fleet
         self._money = money
-        self._granted: dict[Worker, str] = {}
-        self._reasons: dict[Worker, common_pb2.Reason] = {}
-        self._waits: dict[Worker, asyncio.Task[None]] = {}
+        self._granted: dict[_Limits, str] = {}
+        self._reasons: dict[_Limits, common_pb2.Reason] = {}
+        self._waits: dict[_Limits, asyncio.Task[None]] = {}
 
     async def take(self, worker: Worker) -> str | common_pb2.Reason:
         """Return the grant that a task may have at a worker, or why that has to wait."""
-        if worker in self._granted:
-            return self._granted.pop(worker)
-        if worker in self._waits:
-            return self._reasons[worker]
+        limits = frozenset(worker.hello.buckets)
+        if limits in self._granted:
+            return self._granted.pop(limits)
+        if limits in self._waits:
+            return self._reasons[limits]
         grant_id = self._fleet.environment.new_id("dispatch-")
         reason = await self._money.rate_wait(grant_id, worker)
         if reason is None:
             return grant_id
         if _may_come(reason):
-            self._reasons[worker] = reason
-            self._waits[worker] = wait = asyncio.create_task(self._wait(worker, grant_id))
-            wait.add_done_callback(lambda _: self._end(worker))
+            self._reasons[limits] = reason
+            waiting = self._wait(worker, limits, grant_id)
+            self._waits[limits] = wait = asyncio.create_task(waiting)
+            wait.add_done_callback(lambda _: self._end(limits))
         return reason
 
-    def unused(self) -> dict[Worker, str]:
+    def unused(self) -> dict[_Limits, str]:
         """Return the grants that nobody has used yet."""
         return dict(self._granted)
 
-    async def give_back(self, unused: dict[Worker, str]) -> None:
+    async def give_back(self, unused: dict[_Limits, str]) -> None:
         """Give grants back that are still not used: no task is there for them."""
-        for worker, grant_id in unused.items():
-            if self._granted.get(worker) == grant_id:
-                del self._granted[worker]
-                await self._money.release_grant(grant_id, worker.name)
+        for limits, grant_id in unused.items():
+            if self._granted.get(limits) == grant_id:
+                del self._granted[limits]
+                await self._money.release_grant(grant_id)
 
     async def stop(self) -> None:
         """Wait no more."""
@@ -69,10 +75,10 @@ class Tickets:
             wait.cancel()
         await asyncio.gather(*waits, return_exceptions=True)
 
-    def _end(self, worker: Worker) -> None:
-        del self._waits[worker], self._reasons[worker]
+    def _end(self, limits: _Limits) -> None:
+        del self._waits[limits], self._reasons[limits]
 
-    async def _wait(self, worker: Worker, grant_id: str) -> None:
+    async def _wait(self, worker: Worker, limits: _Limits, grant_id: str) -> None:
         while worker.lifecycle == pb.LIFECYCLE_RUNNING:
             try:
                 reason = await self._money.rate_wait(grant_id, worker, TURN_NS)
@@ -80,11 +86,11 @@ class Tickets:
                 log.warning("a ticket was refused", worker=worker.name, error=str(error))
                 return
             if reason is None:
-                self._granted[worker] = grant_id
+                self._granted[limits] = grant_id
                 self._fleet.changed.wake()
             if reason is None or not _may_come(reason):
                 return
-            self._reasons[worker] = reason
+            self._reasons[limits] = reason
 
 
 def _may_come(reason: common_pb2.Reason) -> bool:
