@@ -48,7 +48,9 @@ async def _codes(fleet: Fleet, until: str) -> list[str]:
 
 
 async def test_silence_is_suspected_then_a_loss_and_each_is_told(tmp_path: Path) -> None:
-    async with served(SERVICES, tmp_path, "grpc", flags={"coordinator": _QUICK}) as running:
+    # One heartbeat has to be seen before the next is missed, on a busy machine too.
+    slower = {**_QUICK, "heartbeat_s": 0.5, "grace_s": 4.0}
+    async with served(SERVICES, tmp_path, "grpc", flags={"coordinator": slower}) as running:
         fleet = Fleet(running)
         worker = await fleet.worker("w")
         await _until(fleet, "w", pb.VITALITY_SUSPECTED)

@@ -108,7 +108,7 @@ async def test_a_failed_agent_is_reported_with_the_end_of_its_output(tmp_path: P
         one.assign()
         (failed,) = await one.fake.until_said("failed")
     assert failed.reason == queue_pb2.FAILURE_REASON_AGENT_ERROR
-    assert failed.message == "the agent exited with status 3"
+    assert failed.message == "the agent exited with status 3: broken"
     assert "broken" in failed.detail
     assert "99999" in failed.detail
     assert len(failed.detail) <= 64 * 1024

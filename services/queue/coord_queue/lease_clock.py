@@ -45,8 +45,8 @@ class LeaseClock:
 
     def restore(self, live: Iterable[LiveAttempt], now_ns: int, wall_ns: int) -> None:
         """Take up the attempts that live after a start."""
+        # The wall clock may have been set back: nothing has begun in the future.
         for one in live:
-            # The wall clock may have been set back: nothing has begun in the future.
             begun_ns = now_ns - max(0, wall_ns - one.assigned_ns)
             expires_ns = NEVER_NS if one.submitted else now_ns + self._lease_ns
             self._held[one.token] = held = _Held(
