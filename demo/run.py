@@ -35,7 +35,7 @@ ENDS = {"rewrite": ("FAILED", "OUT_OF_BUDGET"), "rewrite-notes": ("ABORTED", "DE
 DETOURS = [
     ({"shout", "whisper"}, "CONFLICT", "the second to edit a line was told of the first"),
     ({"strict"}, "CHECK_FAILED", "a change that broke the tests was sent back"),
-    ({"histogram"}, "AGENT_ERROR", "an agent died halfway"),
+    ({"histogram"}, "AGENT_CRASHED", "an agent died halfway"),
     ({"rewrite"}, "OUT_OF_BUDGET", "an agent that passed its budget was stopped"),
 ]
 OVERSPENT_MAX = 0.15
