@@ -75,7 +75,8 @@ def _journal(path: Path) -> list[Line]:
 
 
 def _repositories(repo: Path, state: Path) -> list[Path]:
-    return [repo, *state.glob("**/repo.git")]
+    # Not those for scratch, which lie deeper and are made anew at each start.
+    return [repo, *state.glob("**/integrator/repo.git")]
 
 
 def _reachable(repo: Path) -> Iterator[str]:
