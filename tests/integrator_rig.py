@@ -155,6 +155,12 @@ class Rig:
                 await asyncio.sleep(0.01)
         self.tokens[task] = result.lease.attempt.fencing_token
 
+    async def release(self, task: str) -> None:
+        """End the newest attempt at a task, as when its worker gives it back."""
+        release = queue_pb2.Release(attempt=self.attempt(task))
+        request = queue_pb2.ReleaseTasksRequest(project=PROJECT, releases=[release])
+        await self.queue.ReleaseTasks(request)
+
     async def setup(self, worker: str, task: str) -> Path:
         """Set up the worktree for the newest attempt at a task."""
         request = integrator_pb2.SetupWorktreeRequest(

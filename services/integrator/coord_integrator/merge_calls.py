@@ -231,6 +231,7 @@ class MergeCalls(Service):
     async def _merge(self) -> float:
         rooms = self._rooms
         try:
+            await rooms.lost_work.see_to()
             await rooms.submissions.hand_over_rest()
             busy = await rooms.merging.queue.step()
             if not busy and self._steps % _FOLLOW_EVERY == 0:

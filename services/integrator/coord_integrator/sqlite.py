@@ -22,7 +22,10 @@ from coord_integrator.store import (
 
 State = integrator_pb2.ChangeState
 
-_WORKTREE = "worker, fence, fence_task, ready, token, branch, base, set_up, removed, ended"
+_WORKTREE = (
+    "worker, fence, fence_task, ready, token, branch, base, set_up, removed, said_to_have_ended,"
+    " ended"
+)
 _CHANGE = "number, body, title, cost, handed_over, landing_branch, landing_from, landing_to"
 _WAITING = (integrator_pb2.CHANGE_STATE_QUEUED, integrator_pb2.CHANGE_STATE_CHECKING)
 _RED = queue_pb2.FAILURE_REASON_CHECK_FAILED
@@ -64,11 +67,18 @@ class SqliteIntegratorStore(SqliteRunStore):
 
         await self._database.write(record)
 
+    async def worktree_said_to_have_ended(self, worker: str, token: int) -> None:
+        """Record that an attempt is to end without a change, if a worktree still serves it."""
+        query = (
+            "UPDATE worktrees SET said_to_have_ended = 1"
+            " WHERE project = ? AND worker = ? AND fence = ?"
+        )
+        await self._execute(query, self._project, worker, token)
+
     async def worktree_ended(self, worker: str, token: int) -> None:
         """Record that an attempt has ended without a change, if a worktree still serves it."""
         query = "UPDATE worktrees SET ended = 1 WHERE project = ? AND worker = ? AND fence = ?"
-        values = self._project, worker, token
-        await self._database.write(lambda transaction: transaction.sql.execute(query, values))
+        await self._execute(query, self._project, worker, token)
 
     async def worktree_removed(self, worker: str) -> None:
         """Record that a worktree was removed; its fence stays."""
@@ -251,7 +261,7 @@ class SqliteIntegratorStore(SqliteRunStore):
         await self._database.close()
 
     def _put_worktree(self, transaction: Transaction, row: WorktreeRow) -> None:
-        query = "INSERT OR REPLACE INTO worktrees VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        query = "INSERT OR REPLACE INTO worktrees VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         transaction.sql.execute(query, (self._project, *astuple(row)))
 
     def _insert_change(self, transaction: Transaction, row: ChangeRow) -> ChangeRow:

@@ -31,7 +31,8 @@ class WorktreeRow:
         base: The commit that the branch started from.
         set_up: Whether the set-up command has succeeded in it.
         removed: Whether it was removed.
-        ended: Whether its attempt has ended without a change.
+        said_to_have_ended: Whether its attempt is to end, or has ended, without a change.
+        ended: Whether it has: the queue says so, too.
     """
 
     worker: str
@@ -43,6 +44,7 @@ class WorktreeRow:
     base: str = ""
     set_up: bool = False
     removed: bool = False
+    said_to_have_ended: bool = False
     ended: bool = False
 
     @property
@@ -73,6 +75,12 @@ class ChangeRow:
     landing_branch: str = ""
     landing_from: str = ""
     landing_to: str = ""
+
+    @property
+    def end(self) -> str:
+        """The commit that its landing moves the branch to."""
+        # One that was LANDING before changes landed together lands by its own commit.
+        return self.landing_to or self.change.landed_commit
 
 
 @dataclass(frozen=True)
@@ -181,6 +189,9 @@ class IntegratorStore(RunStore, Protocol):
 
     async def worktree_ready(self, row: WorktreeRow, worktree: integrator_pb2.Worktree) -> None:
         """Record that a worktree serves its attempt."""
+
+    async def worktree_said_to_have_ended(self, worker: str, token: int) -> None:
+        """Record that an attempt is to end without a change, if a worktree still serves it."""
 
     async def worktree_ended(self, worker: str, token: int) -> None:
         """Record that an attempt has ended without a change, if a worktree still serves it."""
