@@ -38,6 +38,15 @@ async def submit_paused(rig: Rig, changes: dict[str, dict[str, str]]) -> None:
         await rig.work(f"w-{task}", task, files)
 
 
+async def pauses(rig: Rig) -> list[common_pb2.Reason]:
+    """Return why merging was paused, or that it went on, as far as it was told."""
+    request = integrator_pb2.WatchIntegratorEventsRequest(project=PROJECT)
+    call: Any = rig.integrator.WatchIntegratorEvents(request)
+    events = (await call.read()).events
+    call.cancel()
+    return [one.merging_paused.reason for one in events if one.HasField("merging_paused")]
+
+
 async def ended(rig: Rig, tasks: list[str]) -> dict[str, integrator_pb2.Change]:
     return {task: await rig.ended(task) for task in tasks}
 
@@ -77,6 +86,36 @@ async def test_what_comes_while_claims_are_asked_for_is_not_tested_unasked(
 
     assert change.state == LANDED
     assert (held.state, list(held.runs)) == (integrator_pb2.CHANGE_STATE_QUEUED, [])
+
+
+async def test_a_step_that_fails_again_and_again_is_told_until_one_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = 0
+
+    async def hold_back(
+        self: Claimed, changes: Sequence[integrator_pb2.Change], tip: str
+    ) -> dict[str, common_pb2.Reason]:
+        nonlocal failures
+        del self, tip
+        if changes and failures < 5:
+            failures += 1
+            raise ValueError("nobody has thought of this")
+        return {}
+
+    monkeypatch.setattr(Claimed, "hold_back", hold_back)
+    monkeypatch.setattr("coord_integrator.loops._RETRY_S", 0.05)
+    async with running(rig_at(tmp_path)) as rig:
+        park(rig.repo)
+        await rig.work("w-a", "a", {"a.txt": "x\n"})
+        change = await rig.ended("a")
+        after = await rig.merge_queue()
+        told = await pauses(rig)
+
+    assert (change.state, after.HasField("paused")) == (LANDED, False)
+    assert [reason.code for reason in told] == ["STEP_FAILED", ""]
+    assert "ValueError: nobody has thought of this" in told[0].message
+    assert "`coord task cancel`" in told[0].message
 
 
 async def test_changes_that_are_green_together_land_by_one_run(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ _CHANGE_CODES = {
 }
 _AT_WORK = frozenset({queue_pb2.TASK_STATE_ASSIGNED, queue_pb2.TASK_STATE_RUNNING})
 _OPEN = _AT_WORK | {queue_pb2.TASK_STATE_MERGING, queue_pb2.TASK_STATE_PENDING}
+_RESUMING = (("operator", "`coord merge resume`"), ("stop", "`coord resume`"))
 _START = "`coord run` with its plan starts them and goes on, and so does `coord up`"
 
 
@@ -143,7 +144,7 @@ class Explainer:
         if changes.merge_queue.HasField("paused"):
             paused = changes.merge_queue.paused
             metadata = {"cause": paused.code, **paused.metadata}
-            message = f"merging is paused: {paused.message}"
+            message = f"merging is paused: {paused.message}{_way_out(paused)}"
             reasons.append(
                 common_pb2.Reason(code="MERGING_PAUSED", message=message, metadata=metadata)
             )
@@ -167,6 +168,13 @@ class Explainer:
     async def _task(self, task_id: str) -> queue_pb2.Task:
         request = queue_pb2.GetTaskRequest(project=self._project, task_id=task_id)
         return (await self._services.ask(self._services.queue.GetTask, request)).task
+
+
+def _way_out(paused: common_pb2.Reason) -> str:
+    """Say what ends a pause that somebody has asked for; its metadata has who."""
+    holders = paused.metadata if paused.code == "PAUSED" else ()
+    commands = [command for holder, command in _RESUMING if holder in holders]
+    return f"; it goes on with {' and '.join(commands)}" if commands else ""
 
 
 def _idle(state: queue_pb2.TaskState, reasons: list[common_pb2.Reason]) -> list[common_pb2.Reason]:
