@@ -14,7 +14,18 @@ from coord.v1.integrator_pb2_grpc import IntegratorServiceStub
 from coord_integrator.claimed import Claimed
 from coord_runtime.tokens import Kind, Principal
 
-from tests.integrator_rig import CHECK, PROJECT, Rig, commit, git, park, rig_at, running, write
+from tests.integrator_rig import (
+    CHECK,
+    PROJECT,
+    Rig,
+    commit,
+    git,
+    park,
+    rig_at,
+    running,
+    until,
+    write,
+)
 
 CANCELLED = integrator_pb2.CHANGE_STATE_CANCELLED
 LANDED = integrator_pb2.CHANGE_STATE_LANDED
@@ -242,6 +253,35 @@ async def test_a_change_that_is_cancelled_goes_back_to_its_task(tmp_path: Path) 
     assert git(rig.repo, "rev-parse", "main") == main
     assert git(rig.repo, "show", f"{change.wip_ref}:b.txt") == "b"
     assert from_rpc(refusal.value).reason == "CHANGE_NOT_FOUND"
+
+
+async def test_a_change_lands_on_no_other_target_than_it_was_made_for(tmp_path: Path) -> None:
+    rig = rig_at(tmp_path)
+    git(rig.repo, "branch", "dev")
+
+    async def is_held() -> bool:
+        request = integrator_pb2.ExplainChangeRequest(project=PROJECT, change_id="a@1")
+        reasons = (await rig.integrator.ExplainChange(request)).reasons
+        return [reason.code for reason in reasons] == ["OTHER_TARGET"]
+
+    async with running(rig):
+        await submit_paused(rig, {"a": {"a.txt": "x\n"}})
+        await rig.stop()
+        rig.settings["target"] = "dev"
+        await rig.start()
+        await resume(rig)
+        await until(is_held)
+        await rig.work("w-b", "b", {"b.txt": "x\n"})
+        await rig.ended("b")
+        assert await is_held()
+        await rig.stop()
+        rig.settings["target"] = "main"
+        await rig.start()
+        change = await rig.ended("a")
+
+    assert change.state == LANDED
+    assert git(rig.repo, "diff", "--name-only", "main", "dev").split() == ["a.txt", "b.txt"]
+    assert git(rig.repo, "show", "main:a.txt") == "x"
 
 
 async def test_rebased_each_commit_of_an_agent_is_made_anew_on_the_target(tmp_path: Path) -> None:

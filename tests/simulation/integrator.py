@@ -161,6 +161,7 @@ def furnish_merging(
         pauses,
         readiness,
         slots,
+        target.branch,
     )
     merge_queue = MergeQueue(parts, environment, slots=slots_count, ageing_ns=_AGEING_NS)
     return Merging(merge_queue, endings, lander, pauses, readiness, slots)

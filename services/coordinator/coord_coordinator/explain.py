@@ -25,6 +25,7 @@ _CHANGE_CODES = {
 }
 _AT_WORK = frozenset({queue_pb2.TASK_STATE_ASSIGNED, queue_pb2.TASK_STATE_RUNNING})
 _OPEN = _AT_WORK | {queue_pb2.TASK_STATE_MERGING, queue_pb2.TASK_STATE_PENDING}
+_HELD_BACK = frozenset({"CLAIMED", "OTHER_TARGET"})
 _RESUMING = (("operator", "`coord merge resume`"), ("stop", "`coord resume`"))
 _START = "`coord run` with its plan starts them and goes on, and so does `coord up`"
 
@@ -157,7 +158,7 @@ class Explainer:
             )
         except CoordError as error:
             return [*reasons, common_pb2.Reason(code="MERGING", message=error.message)]
-        reasons += [one for one in found.reasons if one.code == "CLAIMED"]
+        reasons += [one for one in found.reasons if one.code in _HELD_BACK]
         code, message = _CHANGE_CODES.get(found.change.state, ("MERGING", found.change.message))
         return [*reasons, common_pb2.Reason(code=code, message=message)]
 

@@ -189,6 +189,7 @@ async def _merging(ground: Ground) -> Merging:
         pauses,
         readiness,
         slots,
+        ground.target.branch,
     )
     context = ground.context
     claimed = Claimed(context.channel("coordinator"), context.project, repository, merger)

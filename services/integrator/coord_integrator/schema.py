@@ -134,5 +134,6 @@ MIGRATIONS = [
     """
     ALTER TABLE worktrees RENAME COLUMN ended TO said_to_have_ended;
     ALTER TABLE worktrees ADD COLUMN ended INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE changes ADD COLUMN target TEXT NOT NULL DEFAULT '';
     """,
 ]

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from typing import Any
 
 from coord.errors import failed_precondition
@@ -26,7 +26,7 @@ _WORKTREE = (
     "worker, fence, fence_task, ready, token, branch, base, set_up, removed, said_to_have_ended,"
     " ended"
 )
-_CHANGE = "number, body, title, cost, handed_over, landing_branch, landing_from, landing_to"
+_CHANGE = "number, body, title, cost, target, handed_over, landing_branch, landing_from, landing_to"
 _WAITING = (integrator_pb2.CHANGE_STATE_QUEUED, integrator_pb2.CHANGE_STATE_CHECKING)
 _RED = queue_pb2.FAILURE_REASON_CHECK_FAILED
 _KINDS: dict[str, type[Report]] = {
@@ -276,14 +276,15 @@ class SqliteIntegratorStore(SqliteRunStore):
             change.SerializeToString(),
             row.title,
             row.cost.SerializeToString(),
+            row.target,
         )
         transaction.sql.execute(
-            "INSERT INTO changes (project, change_id, state, body, title, cost)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO changes (project, change_id, state, body, title, cost, target)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
             values,
         )
         self._tell(transaction, change)
-        return ChangeRow(change, row.title, row.cost)
+        return replace(row, change=change)
 
     def _move(self, transaction: Transaction, row: ChangeRow, move: Move) -> ChangeRow:
         change = row.change
@@ -303,7 +304,7 @@ class SqliteIntegratorStore(SqliteRunStore):
         sequence = self._tell(transaction, change)
         if move.report is not None:
             self._put_report(transaction, move.report, sequence)
-        return ChangeRow(change, row.title, row.cost, row.handed_over, *landing)
+        return ChangeRow(change, row.title, row.cost, row.target, row.handed_over, *landing)
 
     def _put_body(self, transaction: Transaction, change: integrator_pb2.Change) -> None:
         transaction.sql.execute(
@@ -375,7 +376,7 @@ def _change(sql: sqlite3.Connection, project: str, change_id: str) -> ChangeRow 
 
 
 def _change_row(row: Sequence[Any]) -> ChangeRow:
-    _, body, title, cost, handed_over, *landing = row
+    _, body, title, cost, target, handed_over, *landing = row
     change = integrator_pb2.Change.FromString(body)
     money = common_pb2.Money.FromString(cost)
-    return ChangeRow(change, title, money, bool(handed_over), *landing)
+    return ChangeRow(change, title, money, target, bool(handed_over), *landing)

@@ -62,6 +62,8 @@ class ChangeRow:
         change: The change without its runs.
         title: One line for the landing commit.
         cost: What was spent on the attempt; unset where nothing was said.
+        target: The branch that it is to land on; empty where it is of a time when that was not
+            recorded.
         handed_over: Whether the queue has moved its lease to the integrator.
         landing_branch: The branch that its landing moves, once it is LANDING.
         landing_from: Where that branch was; empty where it was not there.
@@ -71,6 +73,7 @@ class ChangeRow:
     change: integrator_pb2.Change
     title: str
     cost: common_pb2.Money
+    target: str = ""
     handed_over: bool = False
     landing_branch: str = ""
     landing_from: str = ""
