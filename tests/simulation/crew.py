@@ -18,7 +18,7 @@ from coord.v1 import claims_pb2, common_pb2, queue_pb2
 from coord_runtime.tokens import Kind
 
 from tests.simulation.git import Repository
-from tests.simulation.network import Machine
+from tests.simulation.machine import Machine
 from tests.simulation.plan import Plan
 from tests.simulation.polling import PollingChannel
 from tests.simulation.world import PROJECT, World

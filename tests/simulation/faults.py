@@ -231,6 +231,15 @@ FAULTS = (
         "session, sent = worker.session, worker.session._stored",
     ),
     Fault(
+        "not-polled-again",
+        "a worker that polls does not hear again what it has not acknowledged",
+        "coord_coordinator.streams",
+        "return [welcome, *session.after(0)]",
+        "new = session.after(getattr(session, 'polled', 0))\n"
+        "        session.polled = max([0, *(one.sequence for one in session.after(0))])\n"
+        "        return [welcome, *new]",
+    ),
+    Fault(
         "not-said-again",
         "a worker does not say again what was not acknowledged",
         "coord.outbox",

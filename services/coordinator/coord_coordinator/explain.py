@@ -105,7 +105,16 @@ class Explainer:
             shortage = await self._money.shortage(spec)
             return [] if shortage is None else [shortage]
         now = self._obstacles.find(spec, queues=self._dispatch.strategy.queues)
+        if now.code == "NO_WORKER" and self._has_repository:
+            now.message += await self._before_workers()
         return [now if held is None or now.code != "READY" else held]
+
+    async def _before_workers(self) -> str:
+        """Say what a run waits for before it starts workers; nothing where there is no such."""
+        trials = (await self._changes()).merge_queue.trials
+        if all(trial.change_ids for trial in trials):
+            return ""
+        return "; the check runs on the target alone: a run starts its workers after it"
 
     def _candidates(
         self, spec: queue_pb2.TaskSpec, reasons: list[common_pb2.Reason]
