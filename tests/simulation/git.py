@@ -245,6 +245,7 @@ class Process:
 class FakeTarget:
     branch = "main"
     is_recorded = True
+    seen = None
 
     def __init__(self, process: Process) -> None:
         self._process = process

@@ -70,5 +70,5 @@ class Agreement:
             if error.reason == "TASK_NOT_FOUND":
                 return False
             raise
-        is_newest = task.attempts[-1].fencing_token == row.fence
-        return is_newest and task.state in _GOING_ON
+        newest = max((attempt.fencing_token for attempt in task.attempts), default=0)
+        return newest == row.fence and task.state in _GOING_ON

@@ -31,7 +31,7 @@ class LostWork:
         """Look at the changes that were not looked at before."""
         rows = {row.change.change_id: row for _, row in self._store.list_changes(UNFINISHED)}
         new = [row for change_id, row in rows.items() if change_id not in self._seen]
-        standing = await self._target.read() if new else None
+        standing = (self._target.seen or await self._target.read()) if new else None
         if standing is None:
             return
         for row in new:
