@@ -209,6 +209,14 @@ class Rig:
         request = integrator_pb2.ListChangesRequest(project=PROJECT)
         return (await self.integrator.ListChanges(request)).merge_queue
 
+    async def pause(self) -> None:
+        """Let nothing land, as the operator."""
+        await self.integrator.PauseMerging(integrator_pb2.PauseMergingRequest(project=PROJECT))
+
+    async def resume(self) -> None:
+        """Let changes land again."""
+        await self.integrator.ResumeMerging(integrator_pb2.ResumeMergingRequest(project=PROJECT))
+
     async def paused(self, code: str) -> None:
         """Wait until merging is paused for a reason."""
 

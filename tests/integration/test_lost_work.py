@@ -5,18 +5,10 @@ from pathlib import Path
 
 from coord.v1 import integrator_pb2, queue_pb2
 
-from tests.integrator_rig import PROJECT, Rig, git, park, rig_at, running
+from tests.integrator_rig import git, park, rig_at, running
 
 LANDED = integrator_pb2.CHANGE_STATE_LANDED
 REJECTED = integrator_pb2.CHANGE_STATE_REJECTED
-
-
-async def pause(rig: Rig) -> None:
-    await rig.integrator.PauseMerging(integrator_pb2.PauseMergingRequest(project=PROJECT))
-
-
-async def resume(rig: Rig) -> None:
-    await rig.integrator.ResumeMerging(integrator_pb2.ResumeMergingRequest(project=PROJECT))
 
 
 async def test_a_change_whose_work_is_gone_ends_and_the_others_land(tmp_path: Path) -> None:
@@ -24,7 +16,7 @@ async def test_a_change_whose_work_is_gone_ends_and_the_others_land(tmp_path: Pa
     own = tmp_path / "state" / "integrator" / "repo.git"
     async with running(rig):
         park(rig.repo)
-        await pause(rig)
+        await rig.pause()
         gone = await rig.work("w1", "gone", {"b.txt": "b\n"})
         await rig.work("w2", "there", {"c.txt": "c\n"})
         await rig.stop()
@@ -32,7 +24,7 @@ async def test_a_change_whose_work_is_gone_ends_and_the_others_land(tmp_path: Pa
             git(repository, "update-ref", "-d", gone.wip_ref)
             git(repository, "gc", "-q", "--prune=now")
         await rig.start()
-        await resume(rig)
+        await rig.resume()
         there, gone = await rig.ended("there"), await rig.ended("gone")
         task = await rig.reported("gone", queue_pb2.TASK_STATE_PENDING)
 
@@ -47,7 +39,7 @@ async def test_a_task_whose_change_was_deleted_with_the_integrators_state_is_giv
 ) -> None:
     rig = rig_at(tmp_path)
     async with running(rig):
-        await pause(rig)
+        await rig.pause()
         change = await rig.work("w1", "t", {"b.txt": "b\n"})
         await rig.stop()
         shutil.rmtree(tmp_path / "state" / "integrator")
@@ -69,12 +61,12 @@ async def test_work_that_coord_has_lost_is_fetched_from_the_users_repository(
     rig = rig_at(tmp_path)
     async with running(rig):
         park(rig.repo)
-        await pause(rig)
+        await rig.pause()
         await rig.work("w1", "t", {"b.txt": "b\n"})
         await rig.stop()
         shutil.rmtree(tmp_path / "state" / "integrator" / "repo.git")
         await rig.start()
-        await resume(rig)
+        await rig.resume()
         change = await rig.ended("t")
 
     assert change.state == LANDED

@@ -32,19 +32,11 @@ LANDED = integrator_pb2.CHANGE_STATE_LANDED
 REJECTED = integrator_pb2.CHANGE_STATE_REJECTED
 
 
-async def pause(rig: Rig) -> None:
-    await rig.integrator.PauseMerging(integrator_pb2.PauseMergingRequest(project=PROJECT))
-
-
-async def resume(rig: Rig) -> None:
-    await rig.integrator.ResumeMerging(integrator_pb2.ResumeMergingRequest(project=PROJECT))
-
-
 async def submit_paused(rig: Rig, changes: dict[str, dict[str, str]]) -> None:
     """Check the target, and submit changes by task while nothing lands."""
     park(rig.repo)
     await rig.integrator.CheckTarget(integrator_pb2.CheckTargetRequest(project=PROJECT))
-    await pause(rig)
+    await rig.pause()
     for task, files in changes.items():
         await rig.work(f"w-{task}", task, files)
 
@@ -133,7 +125,7 @@ async def test_changes_that_are_green_together_land_by_one_run(tmp_path: Path) -
     tasks = ["a", "b", "c", "d"]
     async with running(rig_at(tmp_path, check_slots=1)) as rig:
         await submit_paused(rig, {task: {f"{task}.txt": "x\n"} for task in tasks})
-        await resume(rig)
+        await rig.resume()
         changes = await ended(rig, tasks)
         queue = await rig.merge_queue()
 
@@ -150,7 +142,7 @@ async def test_one_that_is_red_is_found_and_the_others_land(tmp_path: Path) -> N
     files = {"a": "a.txt", "b": "b.txt", "bad": "bad.txt", "d": "d.txt"}
     async with running(rig_at(tmp_path, check_slots=1)) as rig:
         await submit_paused(rig, {task: {name: "x\n"} for task, name in files.items()})
-        await resume(rig)
+        await rig.resume()
         changes = await ended(rig, list(files))
 
     assert {task: change.state for task, change in changes.items()} == {
@@ -173,7 +165,7 @@ async def test_checks_run_beside_one_another(tmp_path: Path) -> None:
     files = {task: {"new/" + task: "x\n"} for task in tasks}
     async with running(rig_at(tmp_path, check, check_slots=3, check_timeout_s=20)) as rig:
         await submit_paused(rig, files)
-        await resume(rig)
+        await rig.resume()
         changes = await ended(rig, tasks)
 
     assert {change.state for change in changes.values()} == {LANDED}
@@ -190,7 +182,7 @@ async def test_a_change_of_a_lock_file_lands_by_itself(tmp_path: Path) -> None:
                 "c": {"c.txt": "x\n"},
             },
         )
-        await resume(rig)
+        await rig.resume()
         changes = await ended(rig, ["a", "lock", "c"])
 
     assert {change.state for change in changes.values()} == {LANDED}
@@ -212,7 +204,7 @@ async def test_an_urgent_change_lands_before_those_that_have_waited_longer(tmp_p
         await rig.integrator.ReprioritizeChange(request)
         asked = integrator_pb2.ExplainChangeRequest(project=PROJECT, change_id=urgent)
         explained = await rig.integrator.ExplainChange(asked)
-        await resume(rig)
+        await rig.resume()
         changes = await ended(rig, tasks)
         over = await rig.integrator.ExplainChange(asked)
         with pytest.raises(grpc.aio.AioRpcError) as refusal:
@@ -269,7 +261,7 @@ async def test_a_change_lands_on_no_other_target_than_it_was_made_for(tmp_path: 
         await rig.stop()
         rig.settings["target"] = "dev"
         await rig.start()
-        await resume(rig)
+        await rig.resume()
         await until(is_held)
         await rig.work("w-b", "b", {"b.txt": "x\n"})
         await rig.ended("b")
@@ -312,7 +304,7 @@ async def test_the_end_of_a_stop_ends_no_pause_of_the_operators(tmp_path: Path) 
     async with running(rig_at(tmp_path)) as rig:
         assert rig.node is not None
         token = rig.node.mint.mint(Principal(Kind.SERVICE, "coordinator", PROJECT))
-        await pause(rig)
+        await rig.pause()
         async with connect(rig.node.address, token) as channel:
             coordinator: Any = IntegratorServiceStub(channel)
             go_on = integrator_pb2.ResumeMergingRequest(project=PROJECT)
@@ -320,7 +312,7 @@ async def test_the_end_of_a_stop_ends_no_pause_of_the_operators(tmp_path: Path) 
             assert (await rig.merge_queue()).paused.code == "PAUSED"
             stop = integrator_pb2.PauseMergingRequest(project=PROJECT, message="stop")
             await coordinator.PauseMerging(stop)
-            await resume(rig)
+            await rig.resume()
             assert "stop" in (await rig.merge_queue()).paused.message
             await coordinator.ResumeMerging(go_on)
             assert not (await rig.merge_queue()).HasField("paused")
