@@ -231,13 +231,14 @@ FAULTS = (
         "session, sent = worker.session, worker.session._stored",
     ),
     Fault(
-        "not-polled-again",
-        "a worker that polls does not hear again what it has not acknowledged",
+        "polled-is-heard",
+        "what a worker that polls is told counts as heard before it is",
         "coord_coordinator.streams",
         "return [welcome, *session.after(0)]",
-        "new = session.after(getattr(session, 'polled', 0))\n"
-        "        session.polled = max([0, *(one.sequence for one in session.after(0))])\n"
-        "        return [welcome, *new]",
+        "told = list(session.after(0))\n"
+        "        for one in told:\n"
+        "            self._acknowledge(worker, one.sequence)\n"
+        "        return [welcome, *told]",
     ),
     Fault(
         "not-said-again",
