@@ -58,14 +58,24 @@ async def test_after_a_restart_services_are_where_workers_know_them(tmp_path: Pa
         assert len(set(split.addresses.values())) == 4
 
 
-async def test_services_that_run_with_another_check_are_not_silently_used(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("asked", "option"),
+    [
+        ({"integrator": {"check": "make test"}}, "--check 'make test'"),
+        ({"integrator": {"setup": "npm ci"}}, "--setup 'npm ci'"),
+        ({"node": {"metrics": "127.0.0.1:9464"}}, "--metrics-port 9464"),
+        ({"queue": {"lease_s": "3"}}, "--set queue.lease_s=3"),
+    ],
+)
+async def test_services_that_run_with_other_settings_are_not_silently_used(
+    tmp_path: Path, asked: dict[str, dict[str, Any]], option: str
+) -> None:
     async with start(place(tmp_path), OVERRIDES):
-        other = OVERRIDES | {"integrator": {"check": "make test"}}
         with pytest.raises(CoordError) as caught:
-            async with attach_or_start(place(tmp_path), other):
+            async with attach_or_start(place(tmp_path), OVERRIDES | asked):
                 pass
     assert caught.value.reason == "RUNNING_OTHERWISE"
-    assert "; drop --check 'make test', or end them first" in caught.value.message
+    assert f"; drop {option}, or end them first" in caught.value.message
 
 
 async def test_each_service_of_a_split_host_comes_back_after_a_kill(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import click
 from coord.times import duration_ns
 from coord.v1 import queue_pb2
 from coord_host.endpoint import find, last_overrides
-from coord_host.overrides import check_same, differences
+from coord_host.overrides import check_same, is_checked_alike
 from coord_worker.agents import ShellAgent, missing
 
 from coord_cli.amounts import count, format_length, format_money
@@ -98,7 +98,9 @@ async def _would_be_checked(order: Order) -> bool:
         return False
     if not (order.place.state / "queue").is_dir():
         return True
-    if find(order.place) is None and differences(last_overrides(order.place), order.overrides):
+    if find(order.place) is None and not is_checked_alike(
+        last_overrides(order.place), order.overrides
+    ):
         return True
     async with looking(order.place) as services:
         return not (await ask_target(services, known_only=True)).green
