@@ -158,6 +158,8 @@ async def _merging(ground: Ground) -> Merging:
         pauses=pauses,
         may_land=bool(settings.check) or settings.no_check,
     )
+    context = ground.context
+    claimed = Claimed(context.channel("coordinator"), context.project, repository, merger)
     lander = Lander(
         repository,
         store,
@@ -167,6 +169,7 @@ async def _merging(ground: Ground) -> Merging:
         pauses=pauses,
         endings=endings,
         metrics=ground.metrics,
+        hold_back=claimed.hold_back,
     )
     history = History(repository, merger, settings.history)
     slots = Slots(judge, environment)
@@ -184,8 +187,6 @@ async def _merging(ground: Ground) -> Merging:
         readiness,
         slots,
     )
-    context = ground.context
-    claimed = Claimed(context.channel("coordinator"), context.project, repository, merger)
     queue = MergeQueue(
         parts,
         environment,
