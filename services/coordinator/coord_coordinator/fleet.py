@@ -130,12 +130,18 @@ class Fleet:
         worker.vitality = pb.VITALITY_LOST if code == "LOST" else pb.VITALITY_AWAY
         self.forget(worker)
         self.gone[worker.name] = worker
-        while len(self.gone) > _GONE_MAX:
-            del self.gone[next(iter(self.gone))]
+        self._forget_long_gone()
         for farewell in self.farewells:
             await farewell(worker.name)
         await self.tell(worker, code, message)
         self.changed.wake()
+
+    def _forget_long_gone(self) -> None:
+        """Forget who went before many others, and how it has done; who comes back soon is known."""
+        while len(self.gone) > _GONE_MAX:
+            del self.gone[next(iter(self.gone))]
+        self.breaker.keep_only({*self.workers, *self.gone})
+        self.backoff.keep_only([*self.workers.values(), *self.gone.values()])
 
     async def tell(self, worker: Worker, code: str, message: str) -> None:
         """Store where a worker stands now, and why."""
