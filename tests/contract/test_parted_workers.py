@@ -5,12 +5,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from coord.times import SECOND
 from coord.v1 import coordinator_pb2 as pb
 from coord.v1 import queue_pb2
 from coord_coordinator import fleet as fleets
 
 from tests.coordinator_rig import FLAGS, SERVICES, Fleet, Worker, ref, spec
-from tests.serving import PROJECT, served
+from tests.serving import PROJECT, Clock, served
 
 _CRASHED = queue_pb2.FAILURE_REASON_AGENT_CRASHED
 
@@ -77,3 +78,23 @@ async def test_names_that_come_and_go_leave_nothing_running(fleet: Fleet) -> Non
     async with asyncio.timeout(10):
         while len(asyncio.all_tasks()) > before:
             await asyncio.sleep(0.01)
+
+
+async def test_who_is_to_show_that_it_can_work_gets_one_task_whatever_room_it_has(
+    tmp_path: Path,
+) -> None:
+    clock = Clock()
+    async with served(SERVICES, tmp_path, "grpc", clock, FLAGS) as running:
+        fleet = Fleet(running)
+        bad = await fleet.worker("bad", slots=2, capabilities=["bad"])
+        await _fails(fleet, bad, "a", "b", "c")
+        clock.pass_ns(30 * SECOND)
+        await fleet.add(spec("d", required_capabilities=["bad"]))
+        attempt = ref(await bad.hear("assigned"))
+        await fleet.until_held("d", "READY")
+        request = pb.ListWorkersRequest(project=PROJECT)
+        workers = (await fleet.coordinator.ListWorkers(request)).workers
+        assert [len(one.attempts) for one in workers if one.name == "bad"] == [1]
+        await bad.say(complete=pb.Complete(attempt=attempt))
+        for _ in range(2):
+            await bad.hear("assigned")

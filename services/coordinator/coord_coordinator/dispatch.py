@@ -217,8 +217,9 @@ class Dispatch:
         self.strategy.note(spec, worker)
         self._fleet.backoff.begin(worker)
         round_.chosen.append(_Choice(spec, worker, grant_id))
-        if self._fleet.wait_ns(worker):  # It is the one that tries its provider's limit.
-            round_.free = [one for one in round_.free if not self._fleet.wait_ns(one)]
+        if not self._fleet.may_have_more(worker):
+            # It is the one that tries its provider's limit, or shows that it can work.
+            round_.free = [one for one in round_.free if self._fleet.may_have_more(one)]
         return None
 
     async def _claimed(self, claim: claims_pb2.Claim, round_: _Round) -> common_pb2.Reason | None:
