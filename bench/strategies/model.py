@@ -64,6 +64,7 @@ class Model:
             worker = self._strategy.choose(_TASK, free)
             if worker is None:
                 break
+            self._strategy.note(_TASK, worker)
             self._give(self._ready.pop(0), worker)
         if self._strategy.queues:
             self._steal()

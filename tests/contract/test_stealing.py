@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from coord.times import SECOND
+from coord.environment import SYSTEM
+from coord.times import SECOND, timestamp
 from coord.v1 import claims_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
+from coord_queue.service import QueueService
 
 from tests.coordinator_rig import FLAGS, SERVICES, Fleet, Worker, ref, spec
 from tests.serving import PROJECT, Clock, served
@@ -184,6 +186,69 @@ async def test_the_claim_on_declared_paths_goes_with_the_task(fleet: Fleet) -> N
     assert [claim.holder for claim in listed.claims] == ["thief"]
     given = (await fleet.task("task")).attempts
     assert [one.worker for one in given] == ["v", "thief"], "it was not given in vain before"
+
+
+async def test_who_has_stolen_a_task_is_the_one_that_knows_its_paths(fleet: Fleet) -> None:
+    victim = await fleet.worker("a", prefetch=1)
+    await fleet.add(spec("begun"), spec("task", paths=["src/**"]))
+    attempts = [ref(await victim.hear("assigned")) for _ in range(2)]
+    thief = await fleet.worker("thief")
+    await victim.hear("recall")
+    await victim.say(released=pb.Released(attempt=attempts[1]))
+    stolen = ref(await thief.hear("assigned"))
+    await victim.acknowledgement(await victim.say(complete=pb.Complete(attempt=attempts[0])))
+    await thief.acknowledgement(await thief.say(complete=pb.Complete(attempt=stolen)))
+    for number in range(3):
+        await fleet.add(spec(f"more-{number}", paths=["src/**"]))
+        more = ref(await thief.hear("assigned"))
+        await thief.acknowledgement(await thief.say(complete=pb.Complete(attempt=more)))
+
+
+async def test_what_is_ending_where_it_waits_is_not_called_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored, complete = asyncio.Event(), QueueService.complete_tasks
+
+    async def complete_later(self: QueueService, request: Any, call: Any) -> Any:
+        await stored.wait()
+        return await complete(self, request, call)
+
+    monkeypatch.setattr(QueueService, "complete_tasks", complete_later)
+    async with served(SERVICES, tmp_path, "grpc", flags=_STEALING) as running:
+        fleet = Fleet(running)
+        victim, attempts = await _full(fleet, "v", 3)
+        ending = await victim.say(complete=pb.Complete(attempt=attempts[2]))
+        await fleet.worker("thief")
+        assert (await victim.hear("recall")).attempt == attempts[1]
+        stored.set()
+        await victim.acknowledgement(ending)
+
+
+@pytest.mark.parametrize("recalled", [False, True])
+async def test_a_thief_whose_provider_is_held_back_steals_nothing(
+    fleet: Fleet, *, recalled: bool
+) -> None:
+    victim, attempts = await _full(fleet, "v", 2)
+    limited = await fleet.worker("limited", runs=["limited"], provider="claude")
+    await fleet.add(spec("limited", labels={"run": "limited"}))
+    attempt = ref(await limited.hear("assigned"))
+    if recalled:
+        await fleet.worker("thief", provider="claude")
+        await victim.hear("recall")
+    soon = timestamp(SYSTEM.now_ns() + 600 * SECOND)
+    failed = pb.Failed(
+        attempt=attempt, reason=queue_pb2.FAILURE_REASON_RATE_LIMITED, not_before=soon
+    )
+    await limited.acknowledgement(await limited.say(failed=failed))
+    if recalled:
+        await victim.say(released=pb.Released(attempt=attempts[1]))
+        await victim.hear("assigned")
+        given = (await fleet.task(attempts[1].task_id)).attempts
+        assert [one.worker for one in given] == ["v", "v"]
+    else:
+        await fleet.worker("thief", provider="claude")
+        await _look_again(fleet)
+        assert await _recalled(fleet) == []
 
 
 async def test_another_strategy_lets_go_of_nothing_that_waits(fleet: Fleet) -> None:

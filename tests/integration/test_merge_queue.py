@@ -12,8 +12,11 @@ from coord.errors import from_rpc
 from coord.v1 import common_pb2, integrator_pb2, queue_pb2
 from coord.v1.integrator_pb2_grpc import IntegratorServiceStub
 from coord_integrator.claimed import Claimed
+from coord_integrator.names import LANDING
+from coord_integrator.repository import Repository
 from coord_runtime.tokens import Kind, Principal
 
+from tests.integration import waiting
 from tests.integrator_rig import (
     CHECK,
     PROJECT,
@@ -89,6 +92,77 @@ async def test_what_comes_while_claims_are_asked_for_is_not_tested_unasked(
 
     assert change.state == LANDED
     assert (held.state, list(held.runs)) == (integrator_pb2.CHANGE_STATE_QUEUED, [])
+
+
+def _claims(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list of tasks: what their changes touch is claimed."""
+    tasks: list[str] = []
+
+    async def hold_back(
+        self: Claimed, changes: Sequence[integrator_pb2.Change], tip: str
+    ) -> dict[str, common_pb2.Reason]:
+        del self, tip
+        claimed = common_pb2.Reason(code="CLAIMED", message="ann claims it")
+        return {one.change_id: claimed for one in changes if one.attempt.task_id in tasks}
+
+    monkeypatch.setattr(Claimed, "hold_back", hold_back)
+    return tasks
+
+
+async def _is_green_and_held(rig: Rig, task: str) -> bool:
+    change = await rig.change(task)
+    request = integrator_pb2.ExplainChangeRequest(project=PROJECT, change_id=change.change_id)
+    reasons = (await rig.integrator.ExplainChange(request)).reasons
+    return bool(change.runs) and any(one.code == "CLAIMED" for one in reasons)
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_claim_that_comes_while_a_change_is_tested_or_handed_over_keeps_it_from_landing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, late: bool
+) -> None:
+    claims, hand_over = _claims(monkeypatch), Repository.hand_over
+
+    async def then_claim(self: Repository, commit_id: str, ref: str) -> None:
+        await hand_over(self, commit_id, ref)
+        if late and ref == LANDING and "a" in rig.tokens:
+            claims.append("a")
+
+    monkeypatch.setattr(Repository, "hand_over", then_claim)
+    began, go = tmp_path / "began", tmp_path / "go"
+    check = f"test ! -e new.txt || {{ touch {began}; until test -e {go}; do sleep 0.02; done; }}"
+    async with running(rig_at(tmp_path, check)) as rig:
+        park(rig.repo)
+        await rig.work("w-a", "a", {"new.txt": "x\n"})
+        await waiting.until(began.exists)
+        if not late:
+            claims.append("a")
+        go.touch()
+        await until(lambda: _is_green_and_held(rig, "a"))
+        assert git(rig.repo, "ls-tree", "--name-only", "main", "new.txt") == ""
+        late = False
+        claims.clear()
+        change = await rig.ended("a")
+
+    assert change.state == LANDED
+
+
+async def test_who_conflicts_with_a_change_does_not_wait_for_it_while_that_is_held_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claims = _claims(monkeypatch)
+    began, go = tmp_path / "began", tmp_path / "go"
+    check = f"test ! -e new.txt || {{ touch {began}; until test -e {go}; do sleep 0.02; done; }}"
+    async with running(rig_at(tmp_path, check)) as rig:
+        await submit_paused(rig, {"a": {"new.txt": "x\n"}, "b": {"new.txt": "y\n"}})
+        await rig.resume()
+        await waiting.until(began.exists)
+        claims.append("a")
+        go.touch()
+        landed = await rig.ended("b")
+        claims.clear()
+        given_back = await rig.ended("a")
+
+    assert (landed.state, given_back.state) == (LANDED, REJECTED)
 
 
 async def test_a_step_that_fails_again_and_again_is_told_until_one_passes(

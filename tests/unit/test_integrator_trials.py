@@ -111,6 +111,17 @@ def test_a_barrier_does_not_wait_for_what_is_held_back() -> None:
     assert decide(waiting, known, [], 4, RATES).land == ("b",)
 
 
+def test_what_is_held_back_since_its_trial_began_does_not_land_nor_is_built_upon() -> None:
+    waiting = [*line("a"), *line("b", held=True), *line("c")]
+    known = evidence()
+    known.ended(trial("ab"), passed=True)
+    decision = decide(waiting, known, [trial("b")], 3, RATES)
+    assert decision.land == ()
+    assert decision.start == (trial("a"), trial("ac"))
+    known.ended(trial("a"), passed=True)
+    assert decide(waiting, known, [], 3, RATES).land == ("a",)
+
+
 def test_an_urgent_change_is_tested_apart_and_one_that_is_held_not_at_all() -> None:
     waiting = [*line("a", urgent=True), *line("b", held=True), *line("cd")]
     decision = decide(waiting, evidence(), [], 1, RATES)

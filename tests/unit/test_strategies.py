@@ -24,8 +24,13 @@ def task(*paths: str, **spec: Any) -> queue_pb2.TaskSpec:
 
 
 def choices(strategy: Strategy, spec: queue_pb2.TaskSpec, *workers: Worker) -> list[str]:
-    chosen = (strategy.choose(spec, workers) for _ in range(2 * len(workers)))
-    return [one.name for one in chosen if one is not None]
+    names = []
+    for _ in range(2 * len(workers)):
+        chosen = strategy.choose(spec, workers)
+        assert chosen is not None
+        strategy.note(spec, chosen)
+        names.append(chosen.name)
+    return names
 
 
 def test_nobody_is_chosen_of_nobody() -> None:

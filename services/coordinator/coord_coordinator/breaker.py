@@ -4,6 +4,7 @@ After Nygard, "Release It!", 2007: closed, open for a while, then one try. Where
 is the tasks, and no breaker opens.
 """
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 
 from coord.environment import Environment
@@ -64,6 +65,10 @@ class Breaker:
         circuit.until_ns = self._environment.monotonic_ns() + circuit.open_ns
         circuit.trying = True
         return True
+
+    def keep_only(self, workers: Container[str]) -> None:
+        """Forget how others than these have done."""
+        self._circuits = {name: one for name, one in self._circuits.items() if name in workers}
 
     def wait_ns(self, worker: str) -> int:
         """Return for how long a worker is given nothing; 0 where it may be."""

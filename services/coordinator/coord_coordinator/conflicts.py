@@ -50,8 +50,8 @@ class Conflicts:
             paths = [claims_pb2.Resource(path=f"/{path}") for path in conflict.other.paths]
             met = common(claims_pb2.Claim(resources=paths), claim, comparison)
             if met is not None:
-                other = conflict.other.worker or "the target"
-                message = f"{conflict.worker} and {other} conflict in {met.path[1:]}"
+                sides = f"{conflict.worker} and {conflict.other.worker}"
+                message = f"{sides} conflict in {met.path[1:]}"
                 return common_pb2.Reason(code="CONFLICT", message=message)
         return None
 

@@ -110,6 +110,10 @@ class Dispatch:
         self._leases = Batches(self._lease_all)
         self._deliveries: dict[asyncio.Task[None], None] = {}
 
+    def limit(self, worker: Worker) -> common_pb2.Reason | None:
+        """Return why the limits of a worker let its next task wait; None where none waits."""
+        return self._tickets.reason(worker)
+
     async def run(self) -> None:
         """Assign whenever something has changed, until cancelled."""
         while True:
@@ -176,10 +180,23 @@ class Dispatch:
         return self._until_free_s()
 
     async def _try(self, spec: queue_pb2.TaskSpec, round_: _Round) -> common_pb2.Reason | None:
-        """Choose a worker for a task; return why it is held back, if it is."""
-        worker = self.strategy.choose(spec, round_.free)
-        if worker is None:
-            return self._obstacles.find(spec, queues=round_.queues)
+        """Choose a worker for a task; return why it is held back, if it is.
+
+        What only its best worker would have to wait for does not keep it from the next best.
+        """
+        held, left = None, round_.free
+        while (worker := self.strategy.choose(spec, left)) is not None:
+            reason = await self._choose_for(spec, worker, round_)
+            if reason is None:
+                return None
+            held = held or reason
+            left = [one for one in left if _may_instead(one, worker, reason)]
+        return held or self._obstacles.find(spec, queues=round_.queues)
+
+    async def _choose_for(
+        self, spec: queue_pb2.TaskSpec, worker: Worker, round_: _Round
+    ) -> common_pb2.Reason | None:
+        """Choose a task for a worker, unless it would have to wait there; return for what."""
         if spec.paths and (claimed := await self._claimed(declared(spec, worker), round_)):
             return claimed
         shortage = await self._money.shortage(spec, worker.name)
@@ -189,16 +206,20 @@ class Dispatch:
         if shortage is not None:
             return shortage
         grant_id = ""
-        if worker.hello.buckets:
+        if worker.limits:
             ticket = await self._tickets.take(worker)
             if isinstance(ticket, common_pb2.Reason):
                 return ticket
             grant_id = ticket
         round_.take(worker)
+        if spec.paths:
+            round_.declared.append(declared(spec, worker))
+        self.strategy.note(spec, worker)
         self._fleet.backoff.begin(worker)
         round_.chosen.append(_Choice(spec, worker, grant_id))
-        if self._fleet.wait_ns(worker):  # It is the one that tries its provider's limit.
-            round_.free = [one for one in round_.free if not self._fleet.wait_ns(one)]
+        if not self._fleet.may_have_more(worker):
+            # It is the one that tries its provider's limit, or shows that it can work.
+            round_.free = [one for one in round_.free if self._fleet.may_have_more(one)]
         return None
 
     async def _claimed(self, claim: claims_pb2.Claim, round_: _Round) -> common_pb2.Reason | None:
@@ -208,10 +229,7 @@ class Dispatch:
             # These paths are claimed once the task before has its attempt.
             await self._assign_all(round_.chosen)
             round_.declared.clear()
-        reason = self._claims.obstacle(claim, comparison)
-        if reason is None:
-            round_.declared.append(claim)
-        return reason
+        return self._claims.obstacle(claim, comparison)
 
     async def _assign_all(self, chosen: list[_Choice]) -> None:
         """Assign what was chosen, all of it at once, and empty the list."""
@@ -360,3 +378,14 @@ def declared(spec: queue_pb2.TaskSpec, worker: Worker) -> claims_pb2.Claim:
     """Return the claim that a task's declared paths amount to, of an attempt that is to come."""
     resources = [claims_pb2.Resource(path=path) for path in spec.paths if not path.startswith("!")]
     return claims_pb2.Claim(holder=worker.name, attempt=_TO_COME, resources=resources)
+
+
+def _may_instead(one: Worker, worker: Worker, reason: common_pb2.Reason) -> bool:
+    """Tell whether a worker may start a task now for which another one would have to wait."""
+    if one is worker or one.free_slots <= 0:
+        return False
+    if reason.code == "RATE_LIMITED":
+        return one.limits != worker.limits
+    if reason.code == "CLAIMED":
+        return one.name == reason.metadata.get("holder")
+    return reason.metadata.get("scope", "").startswith("worker/")

@@ -68,7 +68,7 @@ class Explainer:
         if any(reason.code == "READY" for reason in reasons):
             spec = (await self._task(task_id)).spec
             reasons = await self._ready(spec)
-            candidates = self._candidates(spec, reasons)
+            candidates = await self._candidates(spec, reasons)
         elif answer.state == queue_pb2.TASK_STATE_MERGING:
             reasons = await self._merging(task_id)
         if answer.state in _OPEN and self._is_idle():
@@ -116,20 +116,23 @@ class Explainer:
             return ""
         return "; the check runs on the target alone: a run starts its workers after it"
 
-    def _candidates(
+    async def _candidates(
         self, spec: queue_pb2.TaskSpec, reasons: list[common_pb2.Reason]
     ) -> list[pb.Candidate]:
         """Tell who could run a ready task, those first who can be given it now.
 
         Args:
             spec: The task.
-            reasons: What holds it back; that also holds for workers that have room for it.
+            reasons: What holds it back: at the worker which suits it best, and at all others of
+                which there is nothing of their own to tell.
         """
         strategy = self._dispatch.strategy
         held = next((one for one in reasons if one.code != "READY"), None)
         found, comparison = [], Comparison()
         for worker in strategy.ranked(spec, self._fleet.workers.values()):
-            why_not = self._why_not(worker, spec, comparison) or held
+            why_not = self._why_not(worker, spec, comparison)
+            if held is not None and why_not is None:
+                why_not = await self._money.shortage(spec, worker.name) or held
             why = why_not or common_pb2.Reason(code="ELIGIBLE", message=strategy.why(spec, worker))
             score = strategy.score(spec, worker)
             found.append(
@@ -144,6 +147,7 @@ class Explainer:
             misfit(worker, spec)
             or hindrance(self._fleet, worker, queues=self._dispatch.strategy.queues)
             or (self._claims.obstacle(declared(spec, worker), comparison) if spec.paths else None)
+            or self._dispatch.limit(worker)
         )
 
     async def _merging(self, task_id: str) -> list[common_pb2.Reason]:

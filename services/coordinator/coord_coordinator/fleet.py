@@ -130,12 +130,18 @@ class Fleet:
         worker.vitality = pb.VITALITY_LOST if code == "LOST" else pb.VITALITY_AWAY
         self.forget(worker)
         self.gone[worker.name] = worker
-        while len(self.gone) > _GONE_MAX:
-            del self.gone[next(iter(self.gone))]
+        self._forget_long_gone()
         for farewell in self.farewells:
             await farewell(worker.name)
         await self.tell(worker, code, message)
         self.changed.wake()
+
+    def _forget_long_gone(self) -> None:
+        """Forget who went before many others, and how it has done; who comes back soon is known."""
+        while len(self.gone) > _GONE_MAX:
+            del self.gone[next(iter(self.gone))]
+        self.breaker.keep_only({*self.workers, *self.gone})
+        self.backoff.keep_only([*self.workers.values(), *self.gone.values()])
 
     async def tell(self, worker: Worker, code: str, message: str) -> None:
         """Store where a worker stands now, and why."""
@@ -210,7 +216,7 @@ class Fleet:
         """
         free = [one for one in self.workers.values() if one.room(queues=queues) > 0]
         if not self._is_clear:
-            free = [one for one in free if not self.wait_ns(one) and self._is_trusted(one)]
+            free = [one for one in free if self.may_have_more(one)]
         return sorted(free, key=lambda one: one.name)
 
     @property
@@ -219,10 +225,10 @@ class Fleet:
         held = not self.backoff.is_clear or not self.breaker.is_clear
         return not held and not any(one.unready for one in self.workers.values())
 
-    def _is_trusted(self, worker: Worker) -> bool:
-        """Tell whether a worker may have another task: who is to show that it can work gets one."""
+    def may_have_more(self, worker: Worker) -> bool:
+        """Tell whether a worker is not held back; who is to show that it can work gets one task."""
         busy = worker.attempts or worker.coming
-        return not (busy and self.breaker.is_trying(worker.name))
+        return not self.wait_ns(worker) and not (busy and self.breaker.is_trying(worker.name))
 
     def soonest_ns(self) -> int:
         """Return after how long the first of the idle workers is held back no more; 0 for none."""

@@ -41,7 +41,9 @@ class Strategy(ABC):
         """Tell what the score comes from, for people."""
 
     def choose(self, task: queue_pb2.TaskSpec, workers: Sequence[Worker]) -> Worker | None:
-        """Return one of `workers` that may have the task; None where none may.
+        """Return the one of `workers` that is to have a task; None where none may.
+
+        Who comes next changes by `note` alone.
 
         Args:
             task: The task.
@@ -55,9 +57,6 @@ class Strategy(ABC):
                 best, chosen = score, worker
                 if score >= bound:
                     break
-        if chosen is not None:
-            self._last = chosen.name
-            self.note(task, chosen)
         return chosen
 
     def ranked(self, task: queue_pb2.TaskSpec, workers: Iterable[Worker]) -> list[Worker]:
@@ -72,8 +71,9 @@ class Strategy(ABC):
         return inf
 
     def note(self, task: queue_pb2.TaskSpec, worker: Worker) -> None:
-        """Note who has a task now."""
-        del task, worker
+        """Note who is given a task."""
+        del task
+        self._last = worker.name
 
 
 class RoundRobin(Strategy):
@@ -125,7 +125,8 @@ class Capability(Strategy):
         return inf if task.paths or any(one.has_preferences for one in workers) else 0.0
 
     def note(self, task: queue_pb2.TaskSpec, worker: Worker) -> None:
-        """Remember who has the task's paths."""
+        """Note who is given a task, and its paths."""
+        super().note(task, worker)
         self._places.note(task, worker)
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from itertools import groupby
+from weakref import WeakValueDictionary
 
 import structlog
 from coord.errors import failed_precondition, unavailable
@@ -65,7 +66,8 @@ class Streams:
         self._settings = settings
         self._lifecycle = lifecycle
         self._inboxes: dict[str, _Inbox] = {}
-        self._joining: dict[str, asyncio.Lock] = {}
+        self._joining: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        fleet.farewells.append(self._close_inbox)
 
     async def serve(self, stream: Stream, call: Call) -> None:
         """Serve one stream until its end."""
@@ -108,7 +110,7 @@ class Streams:
 
     async def stop(self) -> None:
         """Stop handling what workers have said; they will say it again."""
-        for inbox in self._inboxes.values():
+        for inbox in list(self._inboxes.values()):
             await inbox.stop()
 
     async def _meet(
@@ -143,6 +145,15 @@ class Streams:
     def _begin(self, worker: Worker) -> None:
         self._inboxes[worker.name] = _Inbox(worker, self._handle)
         self._asks.greet(worker)
+
+    async def _close_inbox(self, worker: str) -> None:
+        """End the inbox of a worker that has gone, and forget it then."""
+        if inbox := self._inboxes.get(worker):
+            inbox.close(lambda: self._forget_inbox(worker, inbox))
+
+    def _forget_inbox(self, worker: str, inbox: "_Inbox") -> None:
+        if self._inboxes.get(worker) is inbox:
+            del self._inboxes[worker]
 
     async def _handle(self, worker: Worker, request: pb.ConnectRequest) -> None:
         handler = self._asks if self._asks.answers(request.WhichOneof("message")) else self._reports
@@ -237,6 +248,7 @@ class Streams:
             return
         if kind is None or kind == "hello":
             raise protocol_error("a message must say one thing, and Hello only once a stream")
+        self._fleet.check_stays(worker)
         inbox = self._inboxes[worker.name]
         # Before it counts as received: who is cut off while it waits says it again.
         await inbox.room()
@@ -250,7 +262,8 @@ class Streams:
         A broken connection can look like an ended one: who still has attempts, or waits for an
         answer, may come back.
         """
-        await self._inboxes[worker.name].flush()
+        if inbox := self._inboxes.get(worker.name):
+            await inbox.flush()
         settled = worker.lifecycle == pb.LIFECYCLE_STOPPED or worker.connected
         if not settled and not worker.attempts and not worker.session.asks:
             await self._fleet.part(worker, "LEFT", "the worker has left")
@@ -276,6 +289,7 @@ class _Inbox:
         self._handle = handle
         self._queue: asyncio.Queue[pb.ConnectRequest] = asyncio.Queue(_INBOX_MAX)
         self._taken = Wakeups()
+        self._closed = False
         self._task = asyncio.create_task(self._run())
 
     async def room(self) -> None:
@@ -292,13 +306,20 @@ class _Inbox:
         """Wait until what was put is handled."""
         await self._queue.join()
 
+    def close(self, ended: Callable[[], object]) -> None:
+        """End after the message at hand, since the session is over; call `ended` then."""
+        self._task.add_done_callback(lambda _: ended())
+        self._closed = True
+        if self._queue.empty():
+            self._queue.put_nowait(pb.ConnectRequest())
+
     async def stop(self) -> None:
         self._task.cancel()
         with suppress(asyncio.CancelledError):
             await self._task
 
     async def _run(self) -> None:
-        while True:
+        while not (self._closed and self._queue.empty()):
             requests = [await self._queue.get()]
             while _asks_for_claim(requests[-1]) and not self._queue.empty():
                 requests.append(self._queue.get_nowait())

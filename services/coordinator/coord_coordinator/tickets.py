@@ -41,7 +41,7 @@ class Tickets:
 
     async def take(self, worker: Worker) -> str | common_pb2.Reason:
         """Return the grant that a task may have at a worker, or why that has to wait."""
-        limits = frozenset(worker.hello.buckets)
+        limits = worker.limits
         if limits in self._granted:
             return self._granted.pop(limits)
         if limits in self._waits:
@@ -56,6 +56,10 @@ class Tickets:
             self._waits[limits] = wait = asyncio.create_task(waiting)
             wait.add_done_callback(lambda _: self._end(limits))
         return reason
+
+    def reason(self, worker: Worker) -> common_pb2.Reason | None:
+        """Return why the limits of a worker let its next task wait; None where none waits."""
+        return self._reasons.get(worker.limits)
 
     def unused(self) -> dict[_Limits, str]:
         """Return the grants that nobody has used yet."""

@@ -135,6 +135,11 @@ class Worker:
         return frozenset(self.hello.capabilities)
 
     @cached_property
+    def limits(self) -> frozenset[str]:
+        """The buckets that each of its tasks takes a request from."""
+        return frozenset(self.hello.buckets)
+
+    @cached_property
     def has_preferences(self) -> bool:
         """Whether it does some tasks better than others."""
         return bool(self.hello.preferences)

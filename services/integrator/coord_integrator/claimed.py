@@ -3,7 +3,7 @@
 The guard keeps agents that ask it from such edits; this keeps the others' from landing meanwhile.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -29,6 +29,16 @@ _UNKNOWN = common_pb2.Reason(
 log = structlog.get_logger(__name__)
 
 Change = integrator_pb2.Change
+# Why changes are held back, by id.
+Held = Mapping[str, common_pb2.Reason]
+# Tells that of changes, in the order in which they were submitted, and the newest landed commit.
+HoldBack = Callable[[Sequence[Change], str], Awaitable[Held]]
+
+
+async def none_claimed(changes: Sequence[Change], tip: str) -> Held:
+    """Hold nothing back."""
+    del changes, tip
+    return {}
 
 
 @dataclass(frozen=True)
@@ -78,8 +88,8 @@ class Claimed:
         self._claims: list[claims_pb2.Claim] | None = None
         self._touched: dict[str, Touched] = {}
 
-    async def hold_back(self, changes: Sequence[Change], tip: str) -> dict[str, common_pb2.Reason]:
-        """Return why changes are not to be tested for now, by id.
+    async def hold_back(self, changes: Sequence[Change], tip: str) -> Held:
+        """Return why changes are neither to be tested nor to land for now, by id.
 
         Args:
             changes: Those that wait, in the order in which they were submitted.

@@ -14,6 +14,7 @@ from coord.v1 import queue_pb2
 
 from coord_integrator import names
 from coord_integrator.checkout import CheckoutFollower
+from coord_integrator.claimed import HoldBack, none_claimed
 from coord_integrator.endings import LANDED, LANDING, WAITING, Endings
 from coord_integrator.git import GitError
 from coord_integrator.metrics import IntegratorMetrics
@@ -42,6 +43,7 @@ class Lander:
         pauses: Pauses,
         endings: Endings,
         metrics: IntegratorMetrics,
+        hold_back: HoldBack = none_claimed,
     ) -> None:
         self._repository = repository
         self._store = store
@@ -51,6 +53,7 @@ class Lander:
         self._pauses = pauses
         self._endings = endings
         self._metrics = metrics
+        self._hold_back = hold_back
 
     async def land(
         self, rows: Sequence[ChangeRow], commits: Sequence[str], standing: Standing
@@ -116,6 +119,7 @@ class Lander:
     async def _move_branch(self, rows: Sequence[ChangeRow]) -> bool:
         """Move the branch; the changes go back or end where that must not be.
 
+        Who claims what they touch is asked once more: claims may have come while they were tested.
         The leases are asked for last, when nothing but the move itself is left to do: a task that
         is cancelled until then does not land.
         """
@@ -123,6 +127,8 @@ class Lander:
         await self._repository.hand_over(commit, names.LANDING)
         moved = False
         if not self._pauses.is_held and not await self._target.holder(branch):
+            if await self._wait_for_claims(rows):
+                return False
             async with self._target.about_to_move(branch, commit):
                 if await self._end_stale(rows):
                     return False
@@ -132,6 +138,20 @@ class Lander:
             why = "merging is paused" if self._pauses.is_held else "the target has moved on"
             await self._endings.queue_again(rows, why)
         return moved
+
+    async def _wait_for_claims(self, rows: Sequence[ChangeRow]) -> bool:
+        """Let changes wait where somebody else claims what one touches; False where nobody does."""
+        standing = await self._target.read()
+        if standing is None:
+            return False
+        waiting = self._store.list_changes((*WAITING, LANDING))
+        changes = [row.change for _, row in waiting if row.handed_over]
+        held = await self._hold_back(changes, standing.tip)
+        found = (held.get(row.change.change_id) for row in rows)
+        reason = next(filter(None, found), None)
+        if reason is not None:
+            await self._endings.queue_again(rows, reason.message)
+        return reason is not None
 
     async def _end_stale(self, rows: Sequence[ChangeRow]) -> bool:
         """End the changes whose lease is gone, and let the others wait; False where none is."""

@@ -5,15 +5,16 @@ all that wait are QUEUED, and are tested anew.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from coord.environment import Environment
 from coord.times import SECOND, timestamp_ns
-from coord.v1 import common_pb2, integrator_pb2
+from coord.v1 import common_pb2
 
 from coord_integrator.chains import Chain, Chains
 from coord_integrator.checkout import CheckoutFollower
+from coord_integrator.claimed import Held, HoldBack, none_claimed
 from coord_integrator.endings import CHECKING, QUEUED, WAITING, Endings
 from coord_integrator.estimates import Estimates, rates
 from coord_integrator.evidence import Evidence, Rates, Trial
@@ -31,13 +32,6 @@ from coord_integrator.trials import Decision, Entry, decide
 from coord_integrator.verdicts import Judge, how
 
 _ENDINGS_LOOKED_AT = 500
-
-Held = Mapping[str, common_pb2.Reason]
-
-
-async def _nothing(changes: Sequence[integrator_pb2.Change], tip: str) -> Held:
-    del changes, tip
-    return {}
 
 
 @dataclass(frozen=True)
@@ -67,8 +61,7 @@ class MergeQueue:
         environment: Time.
         slots: How many trials may be under way.
         ageing_ns: How much older makes up for one level of priority, in nanoseconds.
-        hold_back: Tells of changes that wait, in order, and the newest landed commit, which are not
-            to be tested for now, and why.
+        hold_back: Tells which changes are neither to be tested nor to land for now.
     """
 
     def __init__(
@@ -78,7 +71,7 @@ class MergeQueue:
         *,
         slots: int,
         ageing_ns: int,
-        hold_back: Callable[[Sequence[integrator_pb2.Change], str], Awaitable[Held]] = _nothing,
+        hold_back: HoldBack = none_claimed,
     ) -> None:
         self._parts = parts
         self._environment = environment
@@ -300,7 +293,12 @@ class MergeQueue:
 
     def _is_held(self, change_id: str) -> bool:
         unasked = change_id not in self._asked
-        return unasked or change_id in self._behind or change_id in self._held
+        return unasked or self._waits_behind(change_id) or change_id in self._held
+
+    def _waits_behind(self, change_id: str) -> bool:
+        """Tell whether a change waits for one that it conflicts with, and which goes on itself."""
+        other = self._behind.get(change_id)
+        return other is not None and other not in self._held
 
     def _rates(self) -> Rates:
         return rates(*self._parts.store.run_counts())

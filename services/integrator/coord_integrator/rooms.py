@@ -164,6 +164,8 @@ async def _merging(ground: Ground) -> Merging:
         pauses=pauses,
         may_land=bool(settings.check) or settings.no_check,
     )
+    context = ground.context
+    claimed = Claimed(context.channel("coordinator"), context.project, repository, merger)
     lander = Lander(
         repository,
         store,
@@ -173,6 +175,7 @@ async def _merging(ground: Ground) -> Merging:
         pauses=pauses,
         endings=endings,
         metrics=ground.metrics,
+        hold_back=claimed.hold_back,
     )
     history = History(repository, merger, settings.history)
     slots = Slots(judge, environment)
@@ -191,8 +194,6 @@ async def _merging(ground: Ground) -> Merging:
         slots,
         ground.target.branch,
     )
-    context = ground.context
-    claimed = Claimed(context.channel("coordinator"), context.project, repository, merger)
     queue = MergeQueue(
         parts,
         environment,

@@ -33,7 +33,7 @@ class Entry:
         risk: How likely it is to fail alone, before any run.
         urgent: Whether it is tested apart from others, so that none of them holds it up.
         barrier: Whether it may land only by itself.
-        held: Whether it is not to be tested for now.
+        held: Whether it is neither to be tested nor to land for now.
     """
 
     change_id: str
@@ -109,8 +109,11 @@ def _is_useless(trial: Trial, evidence: Evidence, waiting: set[str]) -> bool:
 
 
 def _to_land(line: Sequence[Entry], evidence: Evidence) -> tuple[str, ...]:
-    """Return the longest green sequence that may land; nothing overtakes a barrier at the head."""
-    waiting = {one.change_id for one in line}
+    """Return the longest green sequence that may land; nothing overtakes a barrier at the head.
+
+    None with a change that is held back since its trial began.
+    """
+    waiting = {one.change_id for one in line if not one.held}
     barred = {one.change_id for one in line if one.barrier}
     if barrier := barrier_in_turn(line):
         return (barrier,) if (barrier,) in evidence.greens else ()
@@ -145,6 +148,8 @@ def _to_start(
         return tuple(plan.starts)
     risks = evidence.risks({one.change_id: one.risk for one in line if not one.barrier}, rates)
     ready = [one.change_id for one in line if not one.barrier and not one.held]
+    # Nothing is built upon what is held back since its trial began.
+    risks = {change: risks[change] for change in ready}
     cleared = [
         change
         for change in ready
