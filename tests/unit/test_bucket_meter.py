@@ -52,7 +52,7 @@ def test_level_is_what_every_window_leaves(
             fits = units * GRAINS <= room(limit, charges, now)
             assert (units * GRAINS <= meter.level(now)) == fits
             if fits:
-                meter.charge(len(charges), units, now)
+                meter.charge([len(charges)], units, now)
                 still_open.append(len(charges))
                 charges.append(Charge(now, units))
         elif still_open:
@@ -71,15 +71,15 @@ def test_wait_is_exact_to_the_nanosecond() -> None:
 
 def test_giving_back_after_a_full_refill_gives_nothing_twice() -> None:
     meter = Meter(Limit(100, 100), 100 * GRAINS, 0)
-    meter.charge(1, 100, 0)
-    meter.charge(2, 100, MINUTE)
+    meter.charge([1], 100, 0)
+    meter.charge([2], 100, MINUTE)
     meter.close(1, -100)
     assert meter.level(MINUTE) == 0
 
 
 def test_use_above_the_estimate_is_a_debt() -> None:
     meter = Meter(Limit(60, 100), 100 * GRAINS, 0)
-    meter.charge(1, 100, 0)
+    meter.charge([1], 100, 0)
     meter.close(1, 50)
     assert meter.level(0) == -50 * GRAINS
     assert meter.wait_ns(10, 0) == MINUTE
@@ -87,7 +87,7 @@ def test_use_above_the_estimate_is_a_debt() -> None:
 
 def test_a_larger_burst_does_not_fill_a_meter() -> None:
     meter = Meter(Limit(60, 10), 10 * GRAINS, 0)
-    meter.charge(1, 10, 0)
+    meter.charge([1], 10, 0)
     meter.relimit(Limit(60, 1_000), 0)
     assert meter.level(0) == 0
     assert meter.level(MINUTE) == 60 * GRAINS
@@ -108,7 +108,7 @@ def test_a_smaller_burst_caps_a_meter() -> None:
 def test_many_open_charges_are_corrected_from_either_end() -> None:
     meter = Meter(Limit(1, 1_000), 1_000 * GRAINS, 0)
     for serial in range(500):
-        meter.charge(serial, 2, 0)
+        meter.charge([serial], 2, 0)
     for serial in (0, 499, 1, 498, 250):
         meter.close(serial, -1)
     assert meter.level(0) == 5 * GRAINS

@@ -43,9 +43,8 @@ class LimiterMetrics:
     def count(self, changes: Changes) -> None:
         """Count what was granted."""
         self._grants.inc(len(changes.granted))
-        for dimension, counter in self._granted.items():
-            if units := sum(held.ask.estimate[dimension] for held in changes.granted):
-                counter.inc(units)
+        for dimension, units in changes.units.items():
+            self._granted[dimension].inc(units)
 
     def count_shortage(self, shortage: Shortage) -> None:
         """Count a request that does not fit now, or never will."""

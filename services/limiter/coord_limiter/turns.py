@@ -73,7 +73,7 @@ class Turns:
         served: dict[str, list[Waiting]] = {}
         for one in self._line.serve(now.monotonic_ns):
             mine = changes.setdefault(one.project, Changes())
-            self._projects[one.project].grant(one.ask, one.buckets, now, mine)
+            self._projects[one.project].grant([one.ask], one.buckets, now, mine)
             served.setdefault(one.project, []).append(one)
         for project, those in served.items():
             commit = asyncio.create_task(self._commit(project, those, changes[project], now))
