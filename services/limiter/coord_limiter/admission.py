@@ -3,7 +3,6 @@
 Decides in memory and at once. What must be on disk before an answer leaves is noted in `Changes`.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, islice
@@ -33,7 +32,7 @@ class Changes:
     """
 
     granted: list[HeldGrant] = field(default_factory=list)
-    units: Counter[str] = field(default_factory=Counter)
+    units: Amounts = field(default_factory=dict)
     touched: dict[tuple[str, str], Gauge] = field(default_factory=dict)
     uncovered: dict[tuple[str, str], Gauge] = field(default_factory=dict)
     exhausted: list[tuple[str, Shortage]] = field(default_factory=list)
@@ -44,7 +43,8 @@ class Changes:
         """Note grants with one estimate."""
         self.granted += granted
         for dimension, units in estimate.items():
-            self.units[dimension] += units * len(granted)
+            if units:
+                self.units[dimension] = self.units.get(dimension, 0) + units * len(granted)
 
     def charge(self, gauge: Gauge, units: int, now_ns: int) -> None:
         """Count a charge against what is written ahead."""

@@ -23,8 +23,7 @@ class State(Enum):
     RELEASED = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Want:
+class Want(NamedTuple):
     """What is wanted of the limiter; requests of a batch that want the same share it.
 
     Attributes:

@@ -56,18 +56,19 @@ def asks(request: limiter_pb2.AcquireGrantsRequest) -> list[Ask]:
 
     The ids are taken out of the messages: those that want the same are the same bytes then.
     """
-    requests = list(request.requests)
-    grant_ids, wants = [each.grant_id for each in requests], dict[bytes, Want]()
-    if not are_ids(grant_ids):
-        for i, grant_id in enumerate(grant_ids):
-            check_id(f"requests[{i}].grant_id", grant_id)
-    found = []
-    for i, (grant_id, each) in enumerate(zip(grant_ids, requests, strict=True)):
+    found: list[Ask] = []
+    wants: dict[bytes, Want] = {}
+    for each in request.requests:
+        grant_id = each.grant_id
         each.ClearField("grant_id")
         wanted = each.SerializeToString()
-        if wanted not in wants:
-            wants[wanted] = _want(f"requests[{i}]", request.worker, each)
-        found.append(Ask(grant_id, wants[wanted]))
+        want = wants.get(wanted)
+        if want is None:
+            want = wants[wanted] = _want(f"requests[{len(found)}]", request.worker, each)
+        found.append(Ask(grant_id, want))
+    if not are_ids([ask.grant_id for ask in found]):
+        for i, ask in enumerate(found):
+            check_id(f"requests[{i}].grant_id", ask.grant_id)
     return found
 
 

@@ -72,7 +72,8 @@ class Meter:
         grains, full = units * GRAINS, self.limit.burst * GRAINS - self._sum
         self._sum -= len(serials) * grains
         self._serials += serials
-        self._floors += [full + i * grains for i in range(1, len(serials))]
+        if len(serials) > 1:
+            self._floors += [full + i * grains for i in range(1, len(serials))]
         self._floors.append(_NEVER)
 
     def close(self, serial: int, correction: int = 0) -> None:
