@@ -31,6 +31,15 @@ def invalid_field(field: str, message: str) -> CoordError:
     return invalid_argument("INVALID_FIELD", f"{field}: {message}", field=field)
 
 
+def within(part: str, error: CoordError) -> CoordError:
+    """Return the error for a wrong value of a field of `part`.
+
+    So that the names of parts are only put together where something is wrong.
+    """
+    field = f"{part}.{error.metadata['field']}"
+    return invalid_argument(error.reason, f"{part}.{error.message}", field=field)
+
+
 def check_id(field: str, value: str) -> None:
     """Check an id: 1 to 128 characters of [A-Za-z0-9._:/@+-]."""
     if not _ID.fullmatch(value):
@@ -96,7 +105,8 @@ def check_money(field: str, value: common_pb2.Money, *, positive: bool = False) 
         raise invalid_field(
             f"{field}.currency", f"an ISO 4217 code such as USD, not {value.currency[:16]!r}"
         )
-    check_range(f"{field}.nanos", value.nanos, 1 if positive else 0, _NANOS_MAX)
+    if not positive <= value.nanos <= _NANOS_MAX:
+        check_range(f"{field}.nanos", value.nanos, 1 if positive else 0, _NANOS_MAX)
 
 
 def check_progress(field: str, value: common_pb2.Progress) -> None:
