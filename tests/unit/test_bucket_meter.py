@@ -49,12 +49,14 @@ def test_level_is_what_every_window_leaves(
     for action, units, pick, passed in steps:
         now += passed
         if action == "take":
-            fits = units * GRAINS <= room(limit, charges, now)
-            assert (units * GRAINS <= meter.level(now)) == fits
+            serials = range(len(charges), len(charges) + 1 + pick % 3)
+            grains = len(serials) * units * GRAINS
+            fits = grains <= room(limit, charges, now)
+            assert (grains <= meter.level(now)) == fits
             if fits:
-                meter.charge([len(charges)], units, now)
-                still_open.append(len(charges))
-                charges.append(Charge(now, units))
+                meter.charge(serials, units, now)
+                still_open += serials
+                charges += [Charge(now, units) for _ in serials]
         elif still_open:
             serial = still_open.pop(pick % len(still_open))
             actual = {"settle": units, "give back": 0}.get(action, charges[serial].units)

@@ -152,6 +152,10 @@ class Line:
             if one is not None and one.ask != ask:
                 raise grant_id_reused(ask.grant_id)
 
+    def waiting_of(self, project: str) -> int:
+        """Return how many of a project's wait."""
+        return sum(one.project == project for one in self._waiting.values())
+
     def waiting_for(self, bucket: Bucket) -> int:
         """Return how many wait for a bucket."""
         return sum(bucket in one.buckets for one in self._waiting.values())

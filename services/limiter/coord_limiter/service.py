@@ -60,7 +60,6 @@ class LimiterService(Service):
         self._environment = context.environment
         settings = context.settings(LimiterSettings)
         self._ttl_ns = from_seconds(settings.grant_ttl_s)
-        self._metrics = LimiterMetrics(context.registry)
         self._database = database
         self._store = SqliteLimiterStore(database)
         self._writer = AheadWriter(self._store)
@@ -69,7 +68,7 @@ class LimiterService(Service):
         self._shared: dict[str, Bucket] = {}
         self._serials = count(1)
         self._line = Line(_PLACE_KEPT_NS, from_seconds(settings.lane_age_s))
-        self._metrics.waiting.set_function(lambda: len(self._line))
+        self._metrics = LimiterMetrics(context.registry, self._line)
         self._turns = Turns(self._line, self._writer, self._projects, self._metrics, self._now)
         for stored in self._store.buckets():
             self._project(stored.project).configure(stored, self._now())
@@ -107,7 +106,7 @@ class LimiterService(Service):
         waiting = [each for each in outcomes if isinstance(each, Waiting)]
         with self._turns.standing(waiting) if waiting else nullcontext():
             await self._writer.commit(request.project, admission, changes, now)
-            self._metrics.count(changes)
+            self._metrics.of(request.project).count(changes)
             if waiting:
                 await self._turns.wait(waiting, wait_ns)
             told = [self._told(*each) for each in zip(asks, outcomes, strict=True)]
@@ -266,7 +265,7 @@ class LimiterService(Service):
             return admission.grant([ask], named, now, changes)[0]
         if shortage is not None:
             admission.refuse(ask.want, shortage, changes)
-            self._metrics.count_shortage(shortage)
+            self._metrics.of(project).count_shortage(shortage)
             if shortage.retry_after_ns is None or not (wait_ns or len(self._line)):
                 return shortage
         waiting = self._line.find(project, ask.grant_id)

@@ -101,10 +101,11 @@ class Turns:
                 # Whoever has gone away does not look at it.
                 one.decided.exception()
             return
+        metrics = self._metrics.of(project)
         for one, held in zip(served, changes.granted, strict=True):
-            self._metrics.waited(now.monotonic_ns - one.joined_ns)
+            metrics.waited(now.monotonic_ns - one.joined_ns)
             one.decided.set_result(held)
-        self._metrics.count(changes)
+        metrics.count(changes)
 
     def _come_again(self) -> None:
         if self._timer:
