@@ -26,8 +26,8 @@ from coord_limiter.fair import FairClock
 from coord_limiter.grants import Ask, HeldGrant, grant_id_reused
 from coord_limiter.meter import GRAINS
 
-# Those of one worker that want the same: they are served one after another.
-_Flow = tuple[str, str, frozenset[str], int]
+# Those of one worker that want the same, more or less of it: they are served one after another.
+_Flow = tuple[str, str, frozenset[str], frozenset[str], int]
 _Key = tuple[int, float, int]
 
 
@@ -68,7 +68,8 @@ class Waiting:
     def flow(self) -> _Flow:
         """After whom it is served."""
         want = self.ask.want
-        return self.project, want.worker, want.buckets, want.lane
+        dimensions = frozenset(key for key, units in want.estimate.items() if units)
+        return self.project, want.worker, want.buckets, dimensions, want.lane
 
     def gauges(self) -> Iterator[tuple[Gauge, int]]:
         """Yield what it takes from, and how much."""
