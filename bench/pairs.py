@@ -15,7 +15,6 @@ from coord.v1.queue_pb2_grpc import QueueServiceStub
 from bench.worker import Worker, attempt_of
 
 _PAIRS_A_BATCH = 10
-_HEARTBEAT_S = 2.0
 
 
 class Pairs:
@@ -84,4 +83,4 @@ async def _beat(workers: list[Worker]) -> None:
     while True:
         for worker in workers:
             await worker.beat()
-            await asyncio.sleep(_HEARTBEAT_S / len(workers))
+            await asyncio.sleep(worker.heartbeat_s / len(workers))

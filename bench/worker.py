@@ -22,7 +22,8 @@ class Worker:
         self.acknowledged = 0
         self.messages = 0
         self.heartbeat_s = 0.0
-        self._stream = stub.Connect()
+        self._stub = stub
+        self._stream: Any = None
         self._hello = coordinator_pb2.Hello(
             protocol_version=2, project=project, worker=name, instance=name, slots=slots
         )
@@ -31,7 +32,8 @@ class Worker:
         self._received = 0
 
     async def join(self) -> None:
-        """Say Hello, and wait for the Welcome."""
+        """Open the stream, say Hello, and wait for the Welcome."""
+        self._stream = self._stub.Connect()
         await self._stream.write(coordinator_pb2.ConnectRequest(hello=self._hello))
         response = await self._stream.read()
         assert response.HasField("welcome")

@@ -5,6 +5,7 @@ python demo/verify.py REPO STATE [JOURNAL]
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -74,7 +75,8 @@ def _journal(path: Path) -> list[Line]:
 
 
 def _repositories(repo: Path, state: Path) -> list[Path]:
-    return [repo, *state.glob("**/repo.git")]
+    # Not those for scratch, which lie deeper and are made anew at each start.
+    return [repo, *state.glob("**/integrator/repo.git")]
 
 
 def _reachable(repo: Path) -> Iterator[str]:
@@ -103,7 +105,10 @@ def _blobs(repo: Path, names: list[str]) -> Iterator[bytes]:
 
 def _git(repo: Path, *arguments: str) -> str:
     command = ["git", "-C", str(repo), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{shlex.join(command)}: {done.stderr}")
+    return done.stdout
 
 
 def main(repo: Path, state: Path, journal: Path | None = None) -> int:

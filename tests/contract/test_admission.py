@@ -9,6 +9,7 @@ import coord
 import pytest
 from coord.errors import CoordError
 from coord.identity import Identity
+from coord.times import SECOND
 from coord.v1 import (
     admission_pb2,
     common_pb2,
@@ -20,7 +21,7 @@ from coord.v1 import (
 from coord_runtime.tokens import Kind, Principal
 
 from tests.coordinator_rig import FLAGS, SERVICES, Fleet, ref, spec, usd
-from tests.serving import PROJECT, served
+from tests.serving import PROJECT, Clock, served
 
 # One cent for a thousand output tokens; input costs nothing.
 _PRICES = """
@@ -35,11 +36,15 @@ TASK, PROJECT_SCOPE = ledger_pb2.SCOPE_KIND_TASK, ledger_pb2.SCOPE_KIND_PROJECT
 
 @pytest.fixture
 async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
-    prices = tmp_path / "prices.toml"
-    prices.write_text(_PRICES)
-    flags = FLAGS | {"ledger": {"prices": str(prices)}}
+    flags = FLAGS | {"ledger": {"prices": str(_prices(tmp_path))}}
     async with served(SERVICES, tmp_path / "state", "grpc", flags=flags) as running:
         yield Fleet(running)
+
+
+def _prices(folder: Path) -> Path:
+    prices = folder / "prices.toml"
+    prices.write_text(_PRICES)
+    return prices
 
 
 def _identity(fleet: Fleet, name: str = "w") -> Identity:
@@ -131,6 +136,31 @@ async def test_what_an_attempt_calls_is_paid_out_of_its_budget(fleet: Fleet) -> 
     listing = coordinator_pb2.ListWorkersRequest(project=PROJECT)
     (listed,) = (await fleet.coordinator.ListWorkers(listing)).workers
     assert listed.attempts[0].spent.nanos == CENT
+
+
+async def test_a_call_of_which_nothing_is_told_is_posted_at_its_estimate_until_it_is(
+    tmp_path: Path,
+) -> None:
+    clock = Clock()
+    flags = FLAGS | {"ledger": {"prices": str(_prices(tmp_path)), "expiry_interval_s": 0.05}}
+    async with served(SERVICES, tmp_path / "state", "grpc", clock, flags) as running:
+        fleet = Fleet(running)
+        await _admit(fleet, _asked())
+        clock.pass_ns(599 * SECOND)
+        await asyncio.sleep(0.2)  # Some looks later.
+        assert await _money(fleet) == (0, CENT)
+        clock.pass_ns(2 * SECOND)
+        async with asyncio.timeout(30):
+            while await _money(fleet) != (CENT, 0):
+                await asyncio.sleep(0.02)
+        settlement = admission_pb2.CallSettlement(
+            call_id="1", model="m", usage=common_pb2.Usage(output_tokens=100)
+        )
+        request = admission_pb2.SettleCallsRequest(
+            project=PROJECT, worker="w", settlements=[settlement]
+        )
+        await fleet.coordinator.SettleCalls(request)
+        assert await _money(fleet) == (CENT // 10, 0)
 
 
 async def test_a_refusal_says_which_cap_what_is_left_and_what_fits(fleet: Fleet) -> None:

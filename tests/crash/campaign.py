@@ -233,6 +233,12 @@ class Crashes:
         return sorted(found, key=lambda one: one.pid)
 
     def _broken(self) -> list[str]:
+        try:
+            return self._broken_in_git() + self._history()
+        except RuntimeError as error:  # A repository that git cannot read.
+            return [str(error)]
+
+    def _broken_in_git(self) -> list[str]:
         problems = [
             f"{task} has landed {count} times"
             for task, count in verify.landed(self._repo).items()
@@ -244,7 +250,7 @@ class Crashes:
         ]
         if red := verify.red(self._repo):
             problems.append(f"main is red:\n{red}")
-        return problems + self._history()
+        return problems
 
     def _history(self) -> list[str]:
         """Replay the queue's events; compare the end, and the money, with what is meant to be."""

@@ -19,7 +19,7 @@ class Rates:
     def __init__(self, world: World) -> None:
         self._world = world
         self._limits: dict[tuple[str, str], tuple[int, int]] = {}
-        self._grants: dict[str, tuple[str, ...]] = {}
+        self._seen: set[str] = set()
         self._amounts: dict[tuple[str, str], int] = {}
         self._times: defaultdict[tuple[str, str], deque[tuple[float, str]]]
         self._times = defaultdict(deque)
@@ -35,11 +35,11 @@ class Rates:
         for asked, result in zip(request.requests, answer.results, strict=True):
             if result.HasField("wait"):
                 assert duration_ns(result.wait.retry_after) >= 0
-            if not result.HasField("grant") or asked.grant_id in self._grants:
+            if not result.HasField("grant") or asked.grant_id in self._seen:
                 continue
+            self._seen.add(asked.grant_id)
             if self._world.network.has_just_gone_on("limiter"):
-                continue  # It was granted before.
-            self._grants[asked.grant_id] = tuple(asked.buckets)
+                continue  # It was granted before, nobody knows when.
             for dimension, units in asked.estimate.ListFields():
                 self._amounts[asked.grant_id, dimension.name] = units
                 for bucket in asked.buckets:

@@ -22,7 +22,8 @@ from coord_coordinator.turns import TURN_NS, Answer, Question, Turns
 from coord_coordinator.workers import Purse, Worker, WorkerAttempt
 
 # A call of which nothing was told by then is posted at its estimate; a later word corrects that.
-_TTL = duration(3600 * SECOND)
+# Until then nobody knows what is left of its task's budget, and the task may have to wait for it.
+_TTL = duration(600 * SECOND)
 _TOO_MANY_REQUESTS = 429
 
 log = structlog.get_logger(__name__)
