@@ -6,7 +6,7 @@ Decides in memory and at once. What must be on disk before an answer leaves is n
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, islice
-from operator import itemgetter
+from operator import attrgetter
 
 from coord_limiter.ahead import Clocks
 from coord_limiter.bucket import Amounts, Bucket, Gauge, Shortage, worst
@@ -106,7 +106,7 @@ class Admission:
     def grant_first(self, asks: Iterable[Ask], now: Clocks, changes: Changes) -> list[HeldGrant]:
         """Grant requests whose ids are new, from the first on, up to one that does not fit."""
         granted: list[HeldGrant] = []
-        for want, run in groupby(asks, itemgetter(1)):
+        for want, run in groupby(asks, attrgetter("want")):
             alike, named = list(run), self.buckets.named(want.buckets)
             fits = 0 if self.missing(want) else len(alike)
             for bucket in named:

@@ -77,9 +77,8 @@ class HeldGrant:
 
     def excess(self, gauge: Gauge, actual: Amounts) -> int:
         """Return by how much `actual` is above the estimate; negative where it is below."""
-        return (
-            gauge.counted(self.ask.want.estimate, actual) - self.ask.want.estimate[gauge.dimension]
-        )
+        estimate = self.ask.want.estimate
+        return gauge.counted(estimate, actual) - estimate[gauge.dimension]
 
     def settle(self, actual: Amounts) -> None:
         """Correct it to what was used, for good."""

@@ -125,7 +125,7 @@ def answer(
 ) -> limiter_pb2.AcquireGrantsResponse:
     """Return the answer to a batch."""
     response, granted = limiter_pb2.AcquireGrantsResponse(), limiter_pb2.GrantResult()
-    granted_ns, results = 0, response.results
+    granted_ns, results = -1, response.results
     for one in told:
         if not isinstance(one, HeldGrant):
             results.append(_not_granted(one))
