@@ -155,6 +155,12 @@ class Rig:
                 await asyncio.sleep(0.01)
         self.tokens[task] = result.lease.attempt.fencing_token
 
+    async def release(self, task: str) -> None:
+        """End the newest attempt at a task, as when its worker gives it back."""
+        release = queue_pb2.Release(attempt=self.attempt(task))
+        request = queue_pb2.ReleaseTasksRequest(project=PROJECT, releases=[release])
+        await self.queue.ReleaseTasks(request)
+
     async def setup(self, worker: str, task: str) -> Path:
         """Set up the worktree for the newest attempt at a task."""
         request = integrator_pb2.SetupWorktreeRequest(
@@ -202,6 +208,14 @@ class Rig:
         """Return the state of the merge queue."""
         request = integrator_pb2.ListChangesRequest(project=PROJECT)
         return (await self.integrator.ListChanges(request)).merge_queue
+
+    async def pause(self) -> None:
+        """Let nothing land, as the operator."""
+        await self.integrator.PauseMerging(integrator_pb2.PauseMergingRequest(project=PROJECT))
+
+    async def resume(self) -> None:
+        """Let changes land again."""
+        await self.integrator.ResumeMerging(integrator_pb2.ResumeMergingRequest(project=PROJECT))
 
     async def paused(self, code: str) -> None:
         """Wait until merging is paused for a reason."""

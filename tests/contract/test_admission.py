@@ -121,6 +121,20 @@ async def test_a_call_takes_money_and_tokens_and_gives_back_what_it_does_not_use
     assert await _money(fleet) == (CENT // 10, 0)
 
 
+@pytest.mark.parametrize(
+    "usage",
+    [None, "x", {}, {"input_tokens": "12"}, {"output_tokens": -5}, {"promptTokenCount": 100}],
+)
+async def test_a_usage_that_counts_no_tokens_is_refused_and_the_call_stays_at_its_estimate(
+    fleet: Fleet, usage: Any
+) -> None:
+    async with coord.Client(_identity(fleet)) as client:
+        with pytest.raises(ValueError, match="no count of tokens"):
+            async with client.admit(model="m", input_tokens=200, max_output_tokens=500) as call:
+                call.settle(usage)
+    assert await _money(fleet) == (CENT // 2, 0)
+
+
 async def test_what_an_attempt_calls_is_paid_out_of_its_budget(fleet: Fleet) -> None:
     worker = await fleet.worker("w")
     await fleet.add(spec("a", budget=usd(3)))

@@ -16,6 +16,7 @@ from coord.v1 import claims_pb2, common_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
 from coord.v1.coordinator_pb2_grpc import CoordinatorServiceStub
 from coord.v1.queue_pb2_grpc import QueueServiceStub
+from coord_coordinator.guard_file import GuardFile
 from coord_coordinator.sqlite import SqliteCoordinatorStore
 from coord_coordinator.store import ClaimChange
 from coord_runtime.tokens import Kind
@@ -427,6 +428,37 @@ async def test_the_guard_is_told_of_claims_before_their_holder_and_of_attempts_a
         await stopping
         await until_told(stopped="lunch", live=[])
     assert not (tmp_path / "guard.json").exists()
+
+
+async def test_the_guard_is_told_of_what_the_disk_has_refused_once_it_takes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coord_coordinator.guard_file._AGAIN_S", 0.05)
+    file, draft = tmp_path / "guard.json", tmp_path / "guard.draft"
+    tries, write = 0, GuardFile.write
+
+    def counted(self: GuardFile) -> None:
+        nonlocal tries
+        write(self)
+        tries += 1
+
+    monkeypatch.setattr(GuardFile, "write", counted)
+    async with shells(tmp_path) as people:
+        async with asyncio.timeout(10):
+            while not file.exists():
+                await asyncio.sleep(0.01)
+        draft.mkdir()
+        await people.ask("ann", "1", "src/*.py")
+        # The claim itself makes it try twice: later tries come without any change.
+        later = tries + 3
+        async with asyncio.timeout(10):
+            while tries < later:
+                await asyncio.sleep(0.01)
+        assert "ann" not in file.read_text()
+        draft.rmdir()
+        async with asyncio.timeout(10):
+            while "ann" not in file.read_text():
+                await asyncio.sleep(0.01)
 
 
 _PATHS = ("src/**", "src/a.py", "*.md", "docs/", "/top.txt")

@@ -49,6 +49,7 @@ CHECKED = ("--agent", "true", "--check", "true")
         ((*CHECKED, "--workers", "0"), "no number of workers"),
         ((*CHECKED, "--set", "lease=3"), "write it as section.key=value"),
         ((*CHECKED, "--set", "queue.no_such=3"), "queue.no_such"),
+        ((*CHECKED, "--set", "queue.no_such=3", "--dry-run"), "queue.no_such"),
         (
             (*CHECKED, "--set", "integratr.history=squash", "--dry-run"),
             "no section 'integratr'; there are coordinator, integrator, ledger, limiter, node,",

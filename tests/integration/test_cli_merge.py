@@ -32,6 +32,7 @@ async def test_the_merge_queue_is_paused_looked_at_and_let_go_on(tmp_path: Path)
         _, status = await project.call("merge", "status")
         _, first = await project.call("merge", "first", "b")
         _, explained = await project.call("merge", "explain", "b")
+        _, task = await project.call("task", "explain", "b")
         unknown = await project.call("merge", "explain", "nobody")
         assert (await project.call("merge", "resume"))[0] == 0
         await run.communicate()
@@ -42,6 +43,7 @@ async def test_the_merge_queue_is_paused_looked_at_and_let_go_on(tmp_path: Path)
     assert "goes first" in first
     assert "number 1 in line" in explained
     assert "PAUSED: lunch" in explained
+    assert "merging is paused: lunch; it goes on with `coord merge resume`" in task
     assert unknown[0] == 2
     assert "nobody" in unknown[1]
     assert json.loads(landed)["change"]["state"] == "CHANGE_STATE_LANDED"

@@ -49,6 +49,24 @@ async def test_a_red_target_is_told_before_any_agent_starts(project: Project) ->
     assert (await project.run(plan, *CHECK, agent=agent))[0] == 0
 
 
+async def test_who_asks_while_the_target_is_checked_is_told_what_workers_wait_for(
+    project: Project,
+) -> None:
+    began, go = project.folder / "began", project.folder / "go"
+    assert (await project.call("task", "add", "--id", "a", "x"))[0] == 0
+    check = ("--check", f"touch {began}; until test -e {go}; do sleep 0.05; done")
+    run = await project.start(*project.command(project.plan('id = "b"'), *check))
+    await until(began.exists)
+    _, told = await project.call("task", "explain", "a")
+    _, status = await project.call("merge", "status")
+    go.touch()
+    await run.communicate()
+    assert "NO_WORKER: no worker is connected; the check runs on the target alone" in told
+    assert "under check for" in status
+    assert "the target alone" in status
+    assert run.returncode == 0
+
+
 async def test_a_green_target_is_checked_once_and_not_where_nothing_is_left_to_do(
     project: Project,
 ) -> None:

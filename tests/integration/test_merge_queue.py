@@ -14,28 +14,40 @@ from coord.v1.integrator_pb2_grpc import IntegratorServiceStub
 from coord_integrator.claimed import Claimed
 from coord_runtime.tokens import Kind, Principal
 
-from tests.integrator_rig import CHECK, PROJECT, Rig, commit, git, park, rig_at, running, write
+from tests.integrator_rig import (
+    CHECK,
+    PROJECT,
+    Rig,
+    commit,
+    git,
+    park,
+    rig_at,
+    running,
+    until,
+    write,
+)
 
 CANCELLED = integrator_pb2.CHANGE_STATE_CANCELLED
 LANDED = integrator_pb2.CHANGE_STATE_LANDED
 REJECTED = integrator_pb2.CHANGE_STATE_REJECTED
 
 
-async def pause(rig: Rig) -> None:
-    await rig.integrator.PauseMerging(integrator_pb2.PauseMergingRequest(project=PROJECT))
-
-
-async def resume(rig: Rig) -> None:
-    await rig.integrator.ResumeMerging(integrator_pb2.ResumeMergingRequest(project=PROJECT))
-
-
 async def submit_paused(rig: Rig, changes: dict[str, dict[str, str]]) -> None:
     """Check the target, and submit changes by task while nothing lands."""
     park(rig.repo)
     await rig.integrator.CheckTarget(integrator_pb2.CheckTargetRequest(project=PROJECT))
-    await pause(rig)
+    await rig.pause()
     for task, files in changes.items():
         await rig.work(f"w-{task}", task, files)
+
+
+async def pauses(rig: Rig) -> list[common_pb2.Reason]:
+    """Return why merging was paused, or that it went on, as far as it was told."""
+    request = integrator_pb2.WatchIntegratorEventsRequest(project=PROJECT)
+    call: Any = rig.integrator.WatchIntegratorEvents(request)
+    events = (await call.read()).events
+    call.cancel()
+    return [one.merging_paused.reason for one in events if one.HasField("merging_paused")]
 
 
 async def ended(rig: Rig, tasks: list[str]) -> dict[str, integrator_pb2.Change]:
@@ -79,11 +91,41 @@ async def test_what_comes_while_claims_are_asked_for_is_not_tested_unasked(
     assert (held.state, list(held.runs)) == (integrator_pb2.CHANGE_STATE_QUEUED, [])
 
 
+async def test_a_step_that_fails_again_and_again_is_told_until_one_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = 0
+
+    async def hold_back(
+        self: Claimed, changes: Sequence[integrator_pb2.Change], tip: str
+    ) -> dict[str, common_pb2.Reason]:
+        nonlocal failures
+        del self, tip
+        if changes and failures < 5:
+            failures += 1
+            raise ValueError("nobody has thought of this")
+        return {}
+
+    monkeypatch.setattr(Claimed, "hold_back", hold_back)
+    monkeypatch.setattr("coord_integrator.loops._RETRY_S", 0.05)
+    async with running(rig_at(tmp_path)) as rig:
+        park(rig.repo)
+        await rig.work("w-a", "a", {"a.txt": "x\n"})
+        change = await rig.ended("a")
+        after = await rig.merge_queue()
+        told = await pauses(rig)
+
+    assert (change.state, after.HasField("paused")) == (LANDED, False)
+    assert [reason.code for reason in told] == ["STEP_FAILED", ""]
+    assert "ValueError: nobody has thought of this" in told[0].message
+    assert "`coord task cancel`" in told[0].message
+
+
 async def test_changes_that_are_green_together_land_by_one_run(tmp_path: Path) -> None:
     tasks = ["a", "b", "c", "d"]
     async with running(rig_at(tmp_path, check_slots=1)) as rig:
         await submit_paused(rig, {task: {f"{task}.txt": "x\n"} for task in tasks})
-        await resume(rig)
+        await rig.resume()
         changes = await ended(rig, tasks)
         queue = await rig.merge_queue()
 
@@ -100,7 +142,7 @@ async def test_one_that_is_red_is_found_and_the_others_land(tmp_path: Path) -> N
     files = {"a": "a.txt", "b": "b.txt", "bad": "bad.txt", "d": "d.txt"}
     async with running(rig_at(tmp_path, check_slots=1)) as rig:
         await submit_paused(rig, {task: {name: "x\n"} for task, name in files.items()})
-        await resume(rig)
+        await rig.resume()
         changes = await ended(rig, list(files))
 
     assert {task: change.state for task, change in changes.items()} == {
@@ -123,7 +165,7 @@ async def test_checks_run_beside_one_another(tmp_path: Path) -> None:
     files = {task: {"new/" + task: "x\n"} for task in tasks}
     async with running(rig_at(tmp_path, check, check_slots=3, check_timeout_s=20)) as rig:
         await submit_paused(rig, files)
-        await resume(rig)
+        await rig.resume()
         changes = await ended(rig, tasks)
 
     assert {change.state for change in changes.values()} == {LANDED}
@@ -140,7 +182,7 @@ async def test_a_change_of_a_lock_file_lands_by_itself(tmp_path: Path) -> None:
                 "c": {"c.txt": "x\n"},
             },
         )
-        await resume(rig)
+        await rig.resume()
         changes = await ended(rig, ["a", "lock", "c"])
 
     assert {change.state for change in changes.values()} == {LANDED}
@@ -162,7 +204,7 @@ async def test_an_urgent_change_lands_before_those_that_have_waited_longer(tmp_p
         await rig.integrator.ReprioritizeChange(request)
         asked = integrator_pb2.ExplainChangeRequest(project=PROJECT, change_id=urgent)
         explained = await rig.integrator.ExplainChange(asked)
-        await resume(rig)
+        await rig.resume()
         changes = await ended(rig, tasks)
         over = await rig.integrator.ExplainChange(asked)
         with pytest.raises(grpc.aio.AioRpcError) as refusal:
@@ -205,6 +247,35 @@ async def test_a_change_that_is_cancelled_goes_back_to_its_task(tmp_path: Path) 
     assert from_rpc(refusal.value).reason == "CHANGE_NOT_FOUND"
 
 
+async def test_a_change_lands_on_no_other_target_than_it_was_made_for(tmp_path: Path) -> None:
+    rig = rig_at(tmp_path)
+    git(rig.repo, "branch", "dev")
+
+    async def is_held() -> bool:
+        request = integrator_pb2.ExplainChangeRequest(project=PROJECT, change_id="a@1")
+        reasons = (await rig.integrator.ExplainChange(request)).reasons
+        return [reason.code for reason in reasons] == ["OTHER_TARGET"]
+
+    async with running(rig):
+        await submit_paused(rig, {"a": {"a.txt": "x\n"}})
+        await rig.stop()
+        rig.settings["target"] = "dev"
+        await rig.start()
+        await rig.resume()
+        await until(is_held)
+        await rig.work("w-b", "b", {"b.txt": "x\n"})
+        await rig.ended("b")
+        assert await is_held()
+        await rig.stop()
+        rig.settings["target"] = "main"
+        await rig.start()
+        change = await rig.ended("a")
+
+    assert change.state == LANDED
+    assert git(rig.repo, "diff", "--name-only", "main", "dev").split() == ["a.txt", "b.txt"]
+    assert git(rig.repo, "show", "main:a.txt") == "x"
+
+
 async def test_rebased_each_commit_of_an_agent_is_made_anew_on_the_target(tmp_path: Path) -> None:
     async with running(rig_at(tmp_path, CHECK, history="rebase")) as rig:
         park(rig.repo)
@@ -233,7 +304,7 @@ async def test_the_end_of_a_stop_ends_no_pause_of_the_operators(tmp_path: Path) 
     async with running(rig_at(tmp_path)) as rig:
         assert rig.node is not None
         token = rig.node.mint.mint(Principal(Kind.SERVICE, "coordinator", PROJECT))
-        await pause(rig)
+        await rig.pause()
         async with connect(rig.node.address, token) as channel:
             coordinator: Any = IntegratorServiceStub(channel)
             go_on = integrator_pb2.ResumeMergingRequest(project=PROJECT)
@@ -241,7 +312,7 @@ async def test_the_end_of_a_stop_ends_no_pause_of_the_operators(tmp_path: Path) 
             assert (await rig.merge_queue()).paused.code == "PAUSED"
             stop = integrator_pb2.PauseMergingRequest(project=PROJECT, message="stop")
             await coordinator.PauseMerging(stop)
-            await resume(rig)
+            await rig.resume()
             assert "stop" in (await rig.merge_queue()).paused.message
             await coordinator.ResumeMerging(go_on)
             assert not (await rig.merge_queue()).HasField("paused")

@@ -112,12 +112,25 @@ async def test_what_an_ended_attempt_has_left_conflicts_with_nobody(tmp_path: Pa
         await rig.snapshot("w1", "b")
         assert await pairs(rig)
         await rig.snapshot("w1", "a")
+        await rig.release("a")
         await until_pairs(rig, {})
         await rig.restart()
         assert await pairs(rig) == {}
 
         write(await rig.begin("w1", "c"), {"a.txt": ONE})
         await until_pairs(rig, {("w1", "w2"): ["a.txt"]})
+
+
+async def test_an_attempt_that_was_to_end_and_goes_on_is_told_of_conflicts(tmp_path: Path) -> None:
+    async with running(rig_at(tmp_path)) as rig:
+        one = await rig.begin("w1", "a")
+        two = await rig.begin("w2", "b")
+        await rig.snapshot("w1", "a")
+        write(one, {"a.txt": ONE})
+        write(two, {"a.txt": TWO})
+        await until_pairs(rig, {("w1", "w2"): ["a.txt"]})
+        await rig.release("a")
+        await until_pairs(rig, {})
 
 
 async def test_any_name_that_a_file_can_have_is_told(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from coord_runtime.peers import insist
 
 from tests.simulation.checkers import ClaimChecker, HistoryChecker
 from tests.simulation.loop import run
-from tests.simulation.network import Faults, Machine
+from tests.simulation.machine import Machine
+from tests.simulation.network import Faults
 from tests.simulation.talker import Talk, Talker
 from tests.simulation.world import PROJECT, World
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import coord
+import grpc.aio
 from coord.attempt import Attempt
 from coord.errors import CoordError
 from coord.identity import Identity
@@ -17,8 +18,9 @@ from coord.v1 import claims_pb2, common_pb2, queue_pb2
 from coord_runtime.tokens import Kind
 
 from tests.simulation.git import Repository
-from tests.simulation.network import Machine
+from tests.simulation.machine import Machine
 from tests.simulation.plan import Plan
+from tests.simulation.polling import PollingChannel
 from tests.simulation.world import PROJECT, World
 
 MODEL = "model"
@@ -115,13 +117,20 @@ class Crew:
             worker.handler(partial(self._work, worker, machine))
             reading = asyncio.create_task(self._read(worker, name, life))
             try:
-                await worker.serve_on(world.network.channel("coordinator", identity.token, machine))
+                await worker.serve_on(self._channel(worker, identity.token, machine))
             except CoordError as error:
                 world.network.note(f"{name} gave up: {error.reason}")
             finally:
                 reading.cancel()
             life = self._lives = self._lives + 1
             await asyncio.sleep(self._chance.uniform(0.5, 5))
+
+    def _channel(self, worker: "_Worker", token: str, machine: Machine) -> grpc.aio.Channel:
+        channel = self._world.network.channel("coordinator", token, machine)
+        if "polls" in self._plan.kinds and self._chance.random() < 0.3:
+            self._world.network.note(f"{machine.name} polls")
+            return PollingChannel(channel, self._chance, worker.held)
+        return channel
 
     def _acknowledged(self, ref: common_pb2.AttemptRef) -> None:
         if self._world.is_worked_at(ref):
@@ -161,6 +170,7 @@ class Crew:
         doings: list[Any] = [self._progress]
         doings += [self._claim] if "claims" in kinds else []
         doings += [self._call] * 3 if kinds & {"budgets", "limits"} else []
+        doings += [self._rush] if "limits" in kinds else []
         doings += [self._spend] if "budgets" in kinds else []
         doings += [self._conflicts] if self._repository else []
         doings += [self._flood] if "floods" in kinds else []
@@ -199,6 +209,13 @@ class Crew:
                 call.give_back()
             elif fate < 0.8 and not self.calm:
                 call.refused({"retry-after": str(self._chance.randint(1, 10))})
+
+    async def _rush(self, task: coord.Task) -> None:
+        """Call several times at once, so that next to nothing is left of the rate."""
+        calls = (self._call(task) for _ in range(4))
+        for ended in await asyncio.gather(*calls, return_exceptions=True):
+            if isinstance(ended, BaseException):
+                raise ended
 
     async def _spend(self, task: coord.Task) -> None:
         """Tell of a cost that nobody was asked about before."""
@@ -250,6 +267,9 @@ class _Worker(coord.Worker):
 
     on_acknowledged: Any
     holding: dict[str, None]
+
+    def held(self) -> list[common_pb2.AttemptRef]:
+        return self._held()
 
     async def hold(self) -> str:
         claim_id = self._environment.new_id("claim-")

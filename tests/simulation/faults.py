@@ -231,6 +231,16 @@ FAULTS = (
         "session, sent = worker.session, worker.session._stored",
     ),
     Fault(
+        "polled-is-heard",
+        "what a worker that polls is told counts as heard before it is",
+        "coord_coordinator.streams",
+        "return [welcome, *session.after(0)]",
+        "told = list(session.after(0))\n"
+        "        for one in told:\n"
+        "            self._acknowledge(worker, one.sequence)\n"
+        "        return [welcome, *told]",
+    ),
+    Fault(
         "not-said-again",
         "a worker does not say again what was not acknowledged",
         "coord.outbox",

@@ -216,6 +216,10 @@ class Process:
     async def merge_base(self, one: str, other: str) -> str | None:
         return self.repository.merge_base(one, other)
 
+    async def holds(self, commit: str, tip: str) -> bool:
+        del tip
+        return commit in self.repository.contents
+
     async def changes_nothing(self, commit: str, tip: str) -> bool:
         base = self.repository.merge_base(commit, tip)
         return self.repository.contents[commit] == self.repository.contents[base]
@@ -241,6 +245,7 @@ class Process:
 class FakeTarget:
     branch = "main"
     is_recorded = True
+    seen = None
 
     def __init__(self, process: Process) -> None:
         self._process = process

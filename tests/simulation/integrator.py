@@ -11,6 +11,7 @@ from coord.times import SECOND
 from coord.v1 import common_pb2
 from coord.v1 import integrator_pb2 as pb
 from coord_integrator import names
+from coord_integrator.agreement import Agreement
 from coord_integrator.attempts import Attempts
 from coord_integrator.branch_table import BranchTable
 from coord_integrator.chains import Chains
@@ -20,6 +21,7 @@ from coord_integrator.history import History
 from coord_integrator.landing import Lander
 from coord_integrator.leases import LeaseKeeper, Reporter
 from coord_integrator.loops import Loop
+from coord_integrator.lost_work import LostWork
 from coord_integrator.merge_queue import MergeQueue, Parts
 from coord_integrator.metrics import IntegratorMetrics
 from coord_integrator.pauses import Pauses
@@ -105,6 +107,8 @@ class SimulatedIntegrator(IntegratorService):
             radar,
             Reaper(attempts, branches, settings, context.environment),
             submissions,
+            Agreement(git, store, queue),
+            LostWork(git, store, target, merging.endings),
             merging,
             LeaseKeeper(store, queue, merging.endings),
             Reporter(store, queue),
@@ -157,6 +161,7 @@ def furnish_merging(
         pauses,
         readiness,
         slots,
+        target.branch,
     )
     merge_queue = MergeQueue(parts, environment, slots=slots_count, ageing_ns=_AGEING_NS)
     return Merging(merge_queue, endings, lander, pauses, readiness, slots)

@@ -26,7 +26,7 @@ from coord_runtime.tokens import Kind
 
 from tests.simulation.crew import BUCKETS, Crew
 from tests.simulation.git import Repository
-from tests.simulation.network import Machine
+from tests.simulation.machine import Machine
 from tests.simulation.plan import Plan
 from tests.simulation.world import PROJECT, World
 

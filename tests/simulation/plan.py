@@ -25,6 +25,7 @@ KINDS = (
     "messages",
     "operators",
     "partitions",
+    "polls",
     "power",
     "red",
     "repeats",

@@ -17,7 +17,8 @@ from coord_runtime.tokens import Kind
 
 from tests.simulation.checkers import HistoryChecker
 from tests.simulation.loop import run
-from tests.simulation.network import Faults, Machine
+from tests.simulation.machine import Machine
+from tests.simulation.network import Faults
 from tests.simulation.world import PROJECT, World
 
 _TASKS, _BURST = 120, 10

@@ -12,7 +12,8 @@ from coord.v1 import common_pb2, coordinator_pb2, queue_pb2
 from coord.v1.queue_pb2_grpc import QueueServiceStub
 from coord_runtime.peers import insist
 
-from tests.simulation.network import Machine, Network
+from tests.simulation.machine import Machine
+from tests.simulation.network import Network
 
 
 class SimulatedWorker:

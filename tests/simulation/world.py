@@ -25,7 +25,8 @@ from tests.simulation.disk import SimulatedContext
 from tests.simulation.git import Repository
 from tests.simulation.integrator import SimulatedIntegrator
 from tests.simulation.loop import VirtualTimeLoop
-from tests.simulation.network import Faults, Machine, Network, parked, task_factory
+from tests.simulation.machine import Machine, parked, task_factory
+from tests.simulation.network import Faults, Network
 from tests.simulation.worker import SimulatedWorker, SleepyWorker
 
 PROJECT = "sim"

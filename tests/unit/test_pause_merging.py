@@ -39,10 +39,11 @@ async def test_what_the_disk_refuses_to_pause_goes_on() -> None:
     rooms: Any = SimpleNamespace(
         merging=SimpleNamespace(
             lander=SimpleNamespace(bring_along=_nothing),
-            pauses=SimpleNamespace(hold=_refuse),
+            pauses=SimpleNamespace(hold=_refuse, passed=_nothing),
             queue=queue,
             slots=SimpleNamespace(when_ended=lambda _: None),
         ),
+        lost_work=SimpleNamespace(see_to=_nothing),
         reporter=None,
         submissions=SimpleNamespace(hand_over_rest=_nothing),
     )

@@ -170,6 +170,7 @@ def test_a_cycle_is_told_with_its_ids(tmp_path: Path) -> None:
         ("", "give 'a' either a prompt or a prompt_file"),
         ('prompt = "x"\nprompt_file = "b.md"', "give 'a' either a prompt or a prompt_file"),
         ('prompt_file = "none.md"', "cannot be read: "),
+        ('prompt = " "', "the prompt of 'a' is empty"),
         ('prompt = "x"\nlabels = {run = "y"}', "the label 'run' is the plan's name"),
         ('prompt = "x"\nbudget = "lots"', "'lots' is no amount of money"),
         ('prompt = "x"\nbudget = "$0"', "must be more than 0"),

@@ -13,7 +13,7 @@ from coord_worker.folders import encode, log_path
 from coord_worker.inbox import Inbox
 from coord_worker.money import parse_expense
 from coord_worker.output import OutputLog, Tail
-from coord_worker.prompts import handoff_json, handoff_text
+from coord_worker.prompts import handoff_json, handoff_text, prompt_bytes
 from coord_worker.reports import entry_id
 from coord_worker.results import read_result
 from coord_worker.watched import WatchedFile
@@ -145,3 +145,10 @@ def test_the_next_agent_hears_nothing_of_the_conflicts_of_the_one_before(tmp_pat
     inbox.add(coordinator_pb2.WorkerMessage(message_id="1", sender="w2", thread=THREAD))
     (kept,) = map(json.loads, (tmp_path / "inbox.jsonl").read_text().splitlines())
     assert kept["id"] == "1"
+
+
+def test_the_last_line_of_a_prompt_is_one_for_a_shells_read() -> None:
+    for prompt in ("add x", "add x\n"):
+        assert prompt_bytes(queue_pb2.Lease(spec=queue_pb2.TaskSpec(prompt=prompt))) == b"add x\n"
+    payload = queue_pb2.TaskSpec(payload=b"\x00")
+    assert prompt_bytes(queue_pb2.Lease(spec=payload)) == b"\x00"

@@ -83,7 +83,10 @@ async def _check_repository(order: Order) -> None:
 
 
 def _check_services(order: Order) -> None:
-    """Refuse what a run would be refused for beside the services that run."""
+    """Refuse what a run would be refused for by its services, or beside those that run."""
+    from coord_host.sections import check_settings  # noqa: PLC0415 - slow; a run has no need of it.
+
+    check_settings(order.place, order.overrides)
     endpoint = find(order.place)
     if endpoint is not None:
         check_same(endpoint, order.overrides)

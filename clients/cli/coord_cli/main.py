@@ -1,9 +1,12 @@
 """The `coord` command."""
 
 import pkgutil
+import sys
+from typing import Any
 
 import click
 
+_INTERRUPTED = 130
 _COMMANDS = {
     "account": "coord_cli.account:account",
     "claim": "coord_cli.claims:claim",
@@ -44,6 +47,12 @@ class _Commands(click.Group):
         del ctx
         where = _COMMANDS.get(cmd_name)
         return None if where is None else pkgutil.resolve_name(where)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:  # Before the command itself could take care of it.
+            sys.exit(_INTERRUPTED)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

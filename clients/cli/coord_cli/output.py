@@ -62,6 +62,7 @@ NEXT_STEPS = {
     "CHECK_FAILED": "`coord logs --check TASK` shows what the check printed",
     "NO_CHANGE": "say in the prompt what is to change, or drop the task's expects_change",
     "OUT_OF_BUDGET": "give the task a larger budget under a new id, or split it",
+    "PAUSED": "`coord merge resume` lets changes land again; after `coord stop`, `coord resume`",
     "REFUSED": "word the task otherwise under a new id, or give it to another model",
     "TARGET_RED": (
         "make the check pass on the target alone, and commit that; `coord logs --check` shows what"

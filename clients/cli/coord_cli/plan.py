@@ -136,6 +136,8 @@ def _prompt(task: TaskTable, folder: Path) -> str:
             prompt = check_text((folder / task.prompt_file).read_text("utf-8-sig"))
         except (OSError, ValueError) as error:
             raise ValueError(f"cannot be read: {error}") from error
+    if not prompt.strip():
+        raise ValueError(f"the prompt of {task.id!r} is empty: say what is to be done")
     size = len(prompt.encode())
     if size > _PROMPT_BYTES_MAX:
         raise ValueError(

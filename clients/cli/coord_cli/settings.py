@@ -8,7 +8,7 @@ from typing import Any
 import click
 from coord_coordinator.strategies import STRATEGIES
 from coord_host.endpoint import find
-from coord_host.overrides import SECTIONS, Overrides
+from coord_host.overrides import Overrides
 from coord_host.places import Place
 
 from coord_cli.command import UsageProblem
@@ -88,6 +88,8 @@ def _setting(text: str) -> tuple[str, str, str]:
     section, dot, key = name.partition(".")
     if not (equals and dot and section and key):
         raise click.UsageError(f"--set {text!r}: write it as section.key=value")
+    from coord_host.sections import SECTIONS  # noqa: PLC0415 - slow; few set anything.
+
     if section not in SECTIONS:
         known = ", ".join(SECTIONS)
         raise click.UsageError(

@@ -16,6 +16,7 @@ _HOPELESS = frozenset(
         "MERGING_PAUSED",
         "MISSING_CAPABILITY",
         "NO_WORKER",
+        "OTHER_TARGET",
         "SETUP_FAILED",
     }
 )

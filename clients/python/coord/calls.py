@@ -1,6 +1,6 @@
 """A call to a model: what it is expected to use, what it has used, what its provider has said."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ from coord.v1 import admission_pb2, common_pb2, limiter_pb2
 TOO_MANY_REQUESTS = 429
 # Overloaded, rather than broken: what Anthropic says, and everybody.
 _BUSY = frozenset({TOO_MANY_REQUESTS, 503, 529})
+# What providers call them: Anthropic first, then OpenAI.
+_INPUT, _OUTPUT = ("input_tokens", "prompt_tokens"), ("output_tokens", "completion_tokens")
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,9 @@ class ModelCall:
                 form, as an object or as a mapping.
             headers: The headers of the provider's answer.
             cost: What it has cost, where the provider says so.
+
+        Raises:
+            ValueError: where `usage` counts no tokens. The call then stays at its estimate.
         """
         self._settlement.usage.CopyFrom(usage_of(usage, self._settlement.model))
         if cost is not None:
@@ -153,7 +158,11 @@ def answer_of(error: BaseException) -> tuple[int, Mapping[str, str]]:
 
 
 def usage_of(usage: Any, model: str) -> common_pb2.Usage:
-    """Return what was used, from a provider's own form of it."""
+    """Return what was used, from a provider's own form of it.
+
+    Raises:
+        ValueError: where it counts no tokens: such a call would be free.
+    """
     if isinstance(usage, common_pb2.Usage):
         found = common_pb2.Usage()
         found.CopyFrom(usage)
@@ -161,16 +170,20 @@ def usage_of(usage: Any, model: str) -> common_pb2.Usage:
         return found
 
     def count(*names: str) -> int:
-        values = (_value(usage, name) for name in names)
-        return next((value for value in values if isinstance(value, int)), 0)
+        return next(_counts(usage, names), 0)
 
+    if next(_counts(usage, (*_INPUT, *_OUTPUT)), None) is None:
+        raise ValueError(
+            f"no count of tokens in {usage!r:.200}: give the `usage` of the provider's answer, with"
+            " input_tokens and output_tokens (or prompt_tokens and completion_tokens)"
+        )
     # OpenAI counts what was read from a cache as input, too; Anthropic does not.
     details = _value(usage, "prompt_tokens_details") or _value(usage, "input_tokens_details")
     cached = _value(details, "cached_tokens") or 0
     return common_pb2.Usage(
         model=model,
-        input_tokens=max(0, count("input_tokens", "prompt_tokens") - cached),
-        output_tokens=count("output_tokens", "completion_tokens"),
+        input_tokens=max(0, count(*_INPUT) - cached),
+        output_tokens=count(*_OUTPUT),
         cache_read_tokens=cached or count("cache_read_input_tokens", "cache_read_tokens"),
         cache_write_tokens=count("cache_creation_input_tokens", "cache_write_tokens"),
         requests=1,
@@ -209,6 +222,11 @@ def not_made(request: admission_pb2.CallRequest) -> admission_pb2.CallSettlement
         attempt=request.attempt if request.HasField("attempt") else None,
         model=request.model,
     )
+
+
+def _counts(usage: Any, names: Iterable[str]) -> Iterator[int]:
+    values = (_value(usage, name) for name in names)
+    return (value for value in values if isinstance(value, int) and value >= 0)
 
 
 def _value(source: Any, name: str) -> Any:

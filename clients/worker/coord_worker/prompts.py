@@ -27,8 +27,13 @@ _DETAIL_TITLES = {
 
 
 def prompt_bytes(lease: queue_pb2.Lease) -> bytes:
-    """Return what the agent reads: its prompt or payload, and after it the hand-off."""
-    text = lease.spec.prompt.encode() or lease.spec.payload
+    """Return what the agent reads: its prompt or payload, and after it the hand-off.
+
+    A text ends with a newline, so that a shell's `read` takes its last line for one.
+    """
+    prompt = lease.spec.prompt
+    text = f"{prompt}\n".encode() if prompt[-1:] not in {"", "\n"} else prompt.encode()
+    text = text or lease.spec.payload
     if not lease.HasField("previous"):
         return text
     return text.rstrip() + f"\n\n{handoff_text(lease.previous)}\n".encode()

@@ -25,6 +25,8 @@ _CHANGE_CODES = {
 }
 _AT_WORK = frozenset({queue_pb2.TASK_STATE_ASSIGNED, queue_pb2.TASK_STATE_RUNNING})
 _OPEN = _AT_WORK | {queue_pb2.TASK_STATE_MERGING, queue_pb2.TASK_STATE_PENDING}
+_HELD_BACK = frozenset({"CLAIMED", "OTHER_TARGET"})
+_RESUMING = (("operator", "`coord merge resume`"), ("stop", "`coord resume`"))
 _START = "`coord run` with its plan starts them and goes on, and so does `coord up`"
 
 
@@ -103,7 +105,16 @@ class Explainer:
             shortage = await self._money.shortage(spec)
             return [] if shortage is None else [shortage]
         now = self._obstacles.find(spec, queues=self._dispatch.strategy.queues)
+        if now.code == "NO_WORKER" and self._has_repository:
+            now.message += await self._before_workers()
         return [now if held is None or now.code != "READY" else held]
+
+    async def _before_workers(self) -> str:
+        """Say what a run waits for before it starts workers; nothing where there is no such."""
+        trials = (await self._changes()).merge_queue.trials
+        if all(trial.change_ids for trial in trials):
+            return ""
+        return "; the check runs on the target alone: a run starts its workers after it"
 
     def _candidates(
         self, spec: queue_pb2.TaskSpec, reasons: list[common_pb2.Reason]
@@ -143,7 +154,7 @@ class Explainer:
         if changes.merge_queue.HasField("paused"):
             paused = changes.merge_queue.paused
             metadata = {"cause": paused.code, **paused.metadata}
-            message = f"merging is paused: {paused.message}"
+            message = f"merging is paused: {paused.message}{_way_out(paused)}"
             reasons.append(
                 common_pb2.Reason(code="MERGING_PAUSED", message=message, metadata=metadata)
             )
@@ -156,7 +167,7 @@ class Explainer:
             )
         except CoordError as error:
             return [*reasons, common_pb2.Reason(code="MERGING", message=error.message)]
-        reasons += [one for one in found.reasons if one.code == "CLAIMED"]
+        reasons += [one for one in found.reasons if one.code in _HELD_BACK]
         code, message = _CHANGE_CODES.get(found.change.state, ("MERGING", found.change.message))
         return [*reasons, common_pb2.Reason(code=code, message=message)]
 
@@ -167,6 +178,13 @@ class Explainer:
     async def _task(self, task_id: str) -> queue_pb2.Task:
         request = queue_pb2.GetTaskRequest(project=self._project, task_id=task_id)
         return (await self._services.ask(self._services.queue.GetTask, request)).task
+
+
+def _way_out(paused: common_pb2.Reason) -> str:
+    """Say what ends a pause that somebody has asked for; its metadata has who."""
+    holders = paused.metadata if paused.code == "PAUSED" else ()
+    commands = [command for holder, command in _RESUMING if holder in holders]
+    return f"; it goes on with {' and '.join(commands)}" if commands else ""
 
 
 def _idle(state: queue_pb2.TaskState, reasons: list[common_pb2.Reason]) -> list[common_pb2.Reason]:

@@ -18,6 +18,8 @@ from coord_coordinator.resources import resource_text
 NAME = "guard.json"
 # Attempts that come and go are written down together.
 _PAUSE_S = 0.2
+# What the disk has refused, or a failed commit has taken back, tells of no change by itself.
+_AGAIN_S = 5.0
 
 log = structlog.get_logger(__name__)
 
@@ -80,7 +82,7 @@ class GuardFile:
             draft.replace(self._path)
             self._written = text
         except OSError as error:
-            log.warning("the guard could not be told", error=str(error))
+            log.warning("the guard goes by what it was told before", error=str(error))
 
     async def run(self) -> None:
         """Follow the attempts, until cancelled; for when those of before a restart are known."""
@@ -89,7 +91,7 @@ class GuardFile:
             seen = self._fleet.changed.seen()
             self.write()
             await asyncio.sleep(_PAUSE_S)
-            await self._fleet.changed.wait(seen, None)
+            await self._fleet.changed.wait(seen, _AGAIN_S)
 
     def remove(self) -> None:
         """Let everything be edited: nobody is left to say otherwise."""

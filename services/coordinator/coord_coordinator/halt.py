@@ -60,8 +60,7 @@ class Halt:
         A request of an earlier coordinator, or one that was long on its way, may arrive late.
         """
         while self._has_repository:
-            async with self._merging_turn:
-                await self._tell_merging()
+            await self._tell_merging()
             await asyncio.sleep(_KEEP_S)
 
     async def stop(self, message: str) -> list[common_pb2.AttemptRef]:
@@ -73,15 +72,13 @@ class Halt:
         for worker in workers:
             for attempt in worker.attempts.values():
                 worker.revoke(attempt.ref, f"everything was stopped: {message}")
-        await asyncio.gather(self._pause_merging(), *map(self._save, workers))
+        await asyncio.gather(self._tell_merging(), *map(self._save, workers))
         return stopped
 
     async def resume(self) -> None:
         """Let everything go on."""
         async with self._merging_turn:
-            if self._has_repository:
-                resume = integrator_pb2.ResumeMergingRequest(project=self._fleet.project)
-                await self._services.insist(self._services.integrator.ResumeMerging, resume)
+            await self._resume_merging()
             await self._set("", "RESUMED")
             self._change(None)
 
@@ -90,19 +87,21 @@ class Halt:
         self.on_change()
         self._fleet.changed.wake()
 
-    async def _pause_merging(self) -> None:
-        async with self._merging_turn:
-            if self._has_repository and self.reason is not None:
-                await self._tell_merging()
-
     async def _tell_merging(self) -> None:
-        project, integrator = self._fleet.project, self._services.integrator
-        if self.reason is None:
-            resume = integrator_pb2.ResumeMergingRequest(project=project)
-            await self._services.insist(integrator.ResumeMerging, resume)
-            return
-        pause = integrator_pb2.PauseMergingRequest(project=project, message=self.reason.message)
-        await self._services.insist(integrator.PauseMerging, pause)
+        """Stop merging, or let it go on, as everything else is."""
+        async with self._merging_turn:
+            if self.reason is None:
+                await self._resume_merging()
+            elif self._has_repository:
+                pause = integrator_pb2.PauseMergingRequest(
+                    project=self._fleet.project, message=self.reason.message
+                )
+                await self._services.insist(self._services.integrator.PauseMerging, pause)
+
+    async def _resume_merging(self) -> None:
+        if self._has_repository:
+            resume = integrator_pb2.ResumeMergingRequest(project=self._fleet.project)
+            await self._services.insist(self._services.integrator.ResumeMerging, resume)
 
     async def _set(self, message: str, code: str) -> None:
         reason = common_pb2.Reason(code=code, message=message)

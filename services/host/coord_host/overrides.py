@@ -10,9 +10,6 @@ from coord_host.places import Place, locate_account
 
 Overrides = dict[str, dict[str, Any]]
 
-# Each has a class of settings in its service; those are imported only by who serves.
-SECTIONS = ("coordinator", "integrator", "ledger", "limiter", "node", "queue")
-
 # What a running host was started with, and a newcomer may not silently do without.
 _BINDING = (
     ("coordinator", "account"),

@@ -125,7 +125,10 @@ async def start_split(place: Place, overrides: Overrides) -> AsyncIterator[Endpo
         ServiceProcess(name, _command(name, place, addresses, overrides)) for name in addresses
     ]
     try:
-        await asyncio.gather(*(process.start() for process in processes))
+        # The coordinator last: it asks the others as soon as it serves.
+        *others, coordinator = processes
+        await asyncio.gather(*(process.start() for process in others))
+        await coordinator.start()
         metrics = {process.name: process.metrics for process in processes}
         endpoint = Endpoint(os.getpid(), addresses, metrics, overrides)
         publish(place, endpoint)

@@ -71,7 +71,7 @@ class Attempts:
             tip = await self.tip()
             kept = await self._keep(row, tip)
             for attempt in ended:
-                await self._store.worktree_ended(worker, attempt.fencing_token)
+                await self._store.worktree_said_to_have_ended(worker, attempt.fencing_token)
             # Commits that were taken back are kept, too, but are no change.
             empty = kept and await self._repository.changes_nothing(kept.commit, tip)
             return None if empty else kept

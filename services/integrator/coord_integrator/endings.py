@@ -76,12 +76,16 @@ class Endings:
         message = f"conflicts with what has landed since it began: {paths_text(merge)}"
         await self._reject(row, queue_pb2.FAILURE_REASON_CONFLICT, message, merge.detail)
 
+    async def lost(self, row: ChangeRow, message: str) -> None:
+        """Give a change back whose work is gone; that is nobody's fault."""
+        await self._reject(row, queue_pb2.FAILURE_REASON_RELEASED, message)
+
     async def reject_red(self, row: ChangeRow, message: str, output: str) -> None:
         """Give a change back that is red, with what the check has printed."""
         await self._reject(row, queue_pb2.FAILURE_REASON_CHECK_FAILED, message, output)
 
     async def _reject(
-        self, row: ChangeRow, reason: queue_pb2.FailureReason, message: str, detail: str
+        self, row: ChangeRow, reason: queue_pb2.FailureReason, message: str, detail: str = ""
     ) -> None:
         message = clip(message, MESSAGE_BYTES_MAX)
         move = Move(_REJECTED, message, detail, report=_failure(row, reason, message, detail))

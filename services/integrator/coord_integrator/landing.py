@@ -80,7 +80,7 @@ class Lander:
         """Finish, or take back, the landings that a crash has cut off."""
         begun: defaultdict[str, list[ChangeRow]] = defaultdict(list)
         for _, row in self._store.list_changes((LANDING,)):
-            begun[_end(row)].append(row)
+            begun[row.end].append(row)
         for rows in begun.values():
             await self._finish(rows)
 
@@ -96,7 +96,7 @@ class Lander:
 
     async def _finish(self, rows: Sequence[ChangeRow]) -> bool:
         """Move the branch, unless that was done before a crash, and say so."""
-        if not await self._has_landed(_end(rows[0])) and not await self._move_branch(rows):
+        if not await self._has_landed(rows[0].end) and not await self._move_branch(rows):
             return False
         landed = await self._endings.move(
             {row.change.change_id: _landed(row) for row in rows}, (LANDING,)
@@ -119,7 +119,7 @@ class Lander:
         The leases are asked for last, when nothing but the move itself is left to do: a task that
         is cancelled until then does not land.
         """
-        branch, commit = rows[0].landing_branch, _end(rows[0])
+        branch, commit = rows[0].landing_branch, rows[0].end
         await self._repository.hand_over(commit, names.LANDING)
         moved = False
         if not self._pauses.is_held and not await self._target.holder(branch):
@@ -150,11 +150,6 @@ class Lander:
         runs = self._store.runs(row.change.change_id)
         greens = {run.tree for run in runs if run.passed}
         return _FLAKY if any(run.tree in greens for run in runs if not run.passed) else ""
-
-
-def _end(row: ChangeRow) -> str:
-    # One that was LANDING before changes landed together lands by its own commit.
-    return row.landing_to or row.change.landed_commit
 
 
 def _landed(row: ChangeRow) -> Move:

@@ -23,7 +23,6 @@ from coord_runtime.service import Service
 from coord_runtime.tokens import Kind
 
 from coord_integrator.explain import explain
-from coord_integrator.git import GitError
 from coord_integrator.loops import Loop
 from coord_integrator.pauses import OPERATOR, STOP
 from coord_integrator.rooms import Rooms
@@ -231,15 +230,17 @@ class MergeCalls(Service):
     async def _merge(self) -> float:
         rooms = self._rooms
         try:
+            await rooms.lost_work.see_to()
             await rooms.submissions.hand_over_rest()
             busy = await rooms.merging.queue.step()
             if not busy and self._steps % _FOLLOW_EVERY == 0:
                 await rooms.merging.lander.bring_along()
-        except GitError as error:
-            await rooms.merging.pauses.begin("GIT_FAILED", str(error))
+        except Exception as error:
+            await rooms.merging.pauses.failed(error)
             raise
         finally:
             self._reporting.wake()
+        await rooms.merging.pauses.passed()
         self._steps += 1
         if busy:
             self._rooms.looking.wake()

@@ -5,7 +5,7 @@ all that wait are QUEUED, and are tested anew.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from coord.environment import Environment
@@ -56,6 +56,7 @@ class Parts:
     pauses: Pauses
     readiness: Readiness
     slots: Slots
+    target: str
 
 
 class MergeQueue:
@@ -152,7 +153,8 @@ class MergeQueue:
         for trial, run in parts.slots.harvest():
             evidence.ended(trial, passed=run.passed)
         waiting = self._waiting()
-        self._held = await self._hold_back([row.change for row in waiting.values()], standing.tip)
+        held = await self._hold_back([row.change for row in waiting.values()], standing.tip)
+        self._held = {**held, **_of_other_targets(waiting.values(), self._parts.target)}
         self._asked = frozenset(waiting)
         return await self._advance(evidence, standing)
 
@@ -302,3 +304,16 @@ class MergeQueue:
 
     def _rates(self) -> Rates:
         return rates(*self._parts.store.run_counts())
+
+
+def _of_other_targets(rows: Iterable[ChangeRow], target: str) -> Held:
+    return {
+        row.change.change_id: common_pb2.Reason(
+            code="OTHER_TARGET",
+            message=f"it was made for {row.target}, and changes land on {target} now: start the"
+            f" services with --target {row.target}, or cancel and retry its task",
+            metadata={"target": row.target},
+        )
+        for row in rows
+        if row.target not in {"", target}
+    }

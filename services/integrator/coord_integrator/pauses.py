@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import structlog
 from coord.environment import Environment
-from coord.times import SECOND
+from coord.times import SECOND, timestamp
 from coord.v1 import common_pb2
 from coord_runtime.checks import MESSAGE_BYTES_MAX
 
+from coord_integrator.git import GitError
 from coord_integrator.merging import clip
 from coord_integrator.store import IntegratorStore
 from coord_integrator.target import Standing
@@ -16,7 +17,9 @@ from coord_integrator.target import Standing
 _HELD = "PAUSED"
 # Who holds it: kept apart, so that nobody ends what another has begun.
 OPERATOR, STOP = "operator", "stop"
+_GIT_FAILED, _STEP_FAILED = "GIT_FAILED", "STEP_FAILED"
 _RECHECK_S_MIN, _RECHECK_S_MAX = 5, 600
+_FAILURE_BYTES_MAX = 2_000
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +46,8 @@ class Pauses:
         self._store = store
         self._environment = environment
         self._blockage: Blockage | None = None
+        # Of steps that have failed one after the other: the first one's time.
+        self._failing_since_ns: int | None = None
 
     @property
     def is_held(self) -> bool:
@@ -99,11 +104,34 @@ class Pauses:
         self._blockage = Blockage(standing, until_ns, wait_s)
         await self.begin(code, message)
 
-    async def end(self) -> None:
-        """Let the merge queue go on."""
+    async def failed(self, error: Exception) -> None:
+        """Record that a step has failed, if the one before it has, too: most mend themselves."""
+        if self._failing_since_ns is None:
+            self._failing_since_ns = self._environment.now_ns()
+            return
         self._blockage = None
+        code = _GIT_FAILED if isinstance(error, GitError) else _STEP_FAILED
+        await self.begin(code, _failure(error, self._failing_since_ns))
+
+    async def passed(self) -> None:
+        """End what `failed` has begun: a step has not failed."""
+        self._failing_since_ns = None
+        if self._has_failed:
+            await self._end()
+
+    async def end(self) -> None:
+        """Let the merge queue go on, but for a failure: that ends with a step which passes."""
+        self._blockage = None
+        if not self._has_failed:
+            await self._end()
+
+    async def _end(self) -> None:
         if await self._store.pause(None):
             log.info("merging goes on")
+
+    @property
+    def _has_failed(self) -> bool:
+        return self._code() in {_GIT_FAILED, _STEP_FAILED}
 
     def _holds(self) -> dict[str, str]:
         """Return why nothing lands, by who wants it so."""
@@ -113,6 +141,15 @@ class Pauses:
     def _code(self) -> str:
         paused = self._store.paused()
         return "" if paused is None else paused.code
+
+
+def _failure(error: Exception, since_ns: int) -> str:
+    since = timestamp(since_ns // SECOND * SECOND).ToJsonString()
+    return (
+        f"since {since} a step of the merge queue fails, and is tried again and again:"
+        f" {type(error).__name__}: {clip(str(error), _FAILURE_BYTES_MAX)}; the log of the services"
+        " has more, and `coord task cancel` takes out the change that is to blame"
+    )
 
 
 def _held_by(holds: Mapping[str, str]) -> common_pb2.Reason:

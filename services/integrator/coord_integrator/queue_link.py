@@ -10,6 +10,7 @@ from coord_integrator.store import Report
 
 _TIMEOUT_S = 15.0
 _BATCH = 500
+_PAGE = 1_000
 
 Directive = queue_pb2.LeaseDirective
 
@@ -41,6 +42,22 @@ class QueueLink:
             return (await self._stub.GetTask(request, timeout=_TIMEOUT_S)).task
         except grpc.aio.AioRpcError as error:
             raise from_rpc(error) from None
+
+    async def merging(self) -> list[queue_pb2.Task]:
+        """Return the tasks in MERGING, without their prompts."""
+        request = queue_pb2.ListTasksRequest(
+            project=self._project, page_size=_PAGE, states=[queue_pb2.TASK_STATE_MERGING]
+        )
+        found: list[queue_pb2.Task] = []
+        while True:
+            try:
+                page = await self._stub.ListTasks(request, timeout=_TIMEOUT_S)
+            except grpc.aio.AioRpcError as error:
+                raise from_rpc(error) from None
+            found += page.tasks
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return found
 
     async def renew(self, attempts: Sequence[common_pb2.AttemptRef]) -> list[Directive]:
         """Prolong leases; return what each attempt is to do."""

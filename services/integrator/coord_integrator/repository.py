@@ -153,6 +153,12 @@ class Repository:
         """Return the commit that a wip ref of Coord's own repository names; None without one."""
         return await self.own.optional("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
 
+    async def newest_kept(self, worker: str, token: int) -> str:
+        """Return the newest wip ref of the user's repository for an attempt; empty without one."""
+        flags = ("--sort=-committerdate", "--format=%(refname)")
+        refs = await self.user.text("for-each-ref", *flags, f"{names.wip_ref(worker, token, '')}*")
+        return next((ref for ref in refs.splitlines() if not ref.endswith(names.LEFT)), "")
+
     async def parent(self, commit: str) -> str:
         """Return the first parent of a commit of Coord's own repository; itself without one."""
         found = await self.own.optional("rev-parse", "--verify", "--quiet", f"{commit}^")
@@ -165,6 +171,11 @@ class Repository:
     async def is_ancestor(self, old: str, new: str) -> bool:
         """Tell whether `new` contains `old`, both commits of Coord's own repository."""
         return await self.own.succeeds("merge-base", "--is-ancestor", old, new)
+
+    async def holds(self, commit: str, tip: str) -> bool:
+        """Tell whether Coord's own repository has all that a commit brings on top of `tip`."""
+        flags = ("--objects", "--quiet")
+        return (await self.own.run("rev-list", *flags, commit, f"^{tip}", ok=(0, 128))).status == 0
 
     async def changes_nothing(self, commit: str, tip: str) -> bool:
         """Tell whether a commit's files are those from which it left the history of `tip`."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from coord.times import from_seconds
 from coord_runtime.service import ServiceContext
 
+from coord_integrator.agreement import Agreement
 from coord_integrator.attempts import Attempts
 from coord_integrator.branch_table import BranchTable
 from coord_integrator.chains import Chains
@@ -18,6 +19,7 @@ from coord_integrator.endings import Endings
 from coord_integrator.history import History
 from coord_integrator.landing import Lander
 from coord_integrator.leases import LeaseKeeper, Reporter
+from coord_integrator.lost_work import LostWork
 from coord_integrator.merge_queue import MergeQueue, Parts
 from coord_integrator.merging import Merger
 from coord_integrator.metrics import IntegratorMetrics
@@ -61,6 +63,8 @@ class Rooms:
     looking: RadarLoop
     reaper: Reaper
     submissions: Submissions
+    agreement: Agreement
+    lost_work: LostWork
     merging: Merging
     keeper: LeaseKeeper
     reporter: Reporter
@@ -116,6 +120,8 @@ async def furnish(ground: Ground) -> Rooms:
         RadarLoop(radar, worktrees_folder(ground.context), ground.repository.common_folder),
         Reaper(attempts, ground.branches, ground.settings, ground.context.environment),
         submissions,
+        Agreement(ground.repository, ground.store, ground.queue),
+        LostWork(ground.repository, ground.store, ground.target, merging.endings),
         merging,
         LeaseKeeper(ground.store, ground.queue, merging.endings),
         Reporter(ground.store, ground.queue),
@@ -183,6 +189,7 @@ async def _merging(ground: Ground) -> Merging:
         pauses,
         readiness,
         slots,
+        ground.target.branch,
     )
     context = ground.context
     claimed = Claimed(context.channel("coordinator"), context.project, repository, merger)

@@ -131,4 +131,9 @@ MIGRATIONS = [
     INSERT INTO branches SELECT project, branch, worker, base FROM worktrees WHERE branch != '';
     """,
     "ALTER TABLE worktrees ADD COLUMN ended INTEGER NOT NULL DEFAULT 0",
+    """
+    ALTER TABLE worktrees RENAME COLUMN ended TO said_to_have_ended;
+    ALTER TABLE worktrees ADD COLUMN ended INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE changes ADD COLUMN target TEXT NOT NULL DEFAULT '';
+    """,
 ]

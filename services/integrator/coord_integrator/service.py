@@ -169,10 +169,7 @@ class IntegratorService(MergeCalls, RadarCalls):
         del call
         check_worker("worker", request.worker)
         snapshot = self._rooms.attempts.snapshot(request.worker, request.ended)
-        response = pb.SnapshotWorktreeResponse(snapshot=await self._to_its_end(snapshot))
-        if request.ended:
-            self._rooms.looking.wake()
-        return response
+        return pb.SnapshotWorktreeResponse(snapshot=await self._to_its_end(snapshot))
 
     async def submit_change(
         self, request: pb.SubmitChangeRequest, call: Call
@@ -211,6 +208,8 @@ class IntegratorService(MergeCalls, RadarCalls):
     async def _renew(self) -> float:
         if await self._rooms.keeper.renew():
             self._merging.wake()
+        if await self._rooms.agreement.reach():
+            self._rooms.looking.wake()
         return self._settings.renew_s
 
 

@@ -77,7 +77,7 @@ class Slots:
 
     def told(self) -> list[integrator_pb2.TrialUnderWay]:
         """Return what is under way, oldest first, as the contract tells of it."""
-        return [
+        trials = [
             integrator_pb2.TrialUnderWay(
                 change_ids=one.trial.changes,
                 base_commit=one.trial.base,
@@ -86,6 +86,9 @@ class Slots:
             for one in self._under_way
             if not one.run.done()
         ]
+        if self._judge.on_target is not None:
+            trials.append(self._judge.on_target)
+        return trials
 
     def _tell(self, run: "asyncio.Task[integrator_pb2.CheckRun]") -> None:
         if not run.cancelled():

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from typing import Any
 
 from coord.errors import failed_precondition
@@ -22,8 +22,11 @@ from coord_integrator.store import (
 
 State = integrator_pb2.ChangeState
 
-_WORKTREE = "worker, fence, fence_task, ready, token, branch, base, set_up, removed, ended"
-_CHANGE = "number, body, title, cost, handed_over, landing_branch, landing_from, landing_to"
+_WORKTREE = (
+    "worker, fence, fence_task, ready, token, branch, base, set_up, removed, said_to_have_ended,"
+    " ended"
+)
+_CHANGE = "number, body, title, cost, target, handed_over, landing_branch, landing_from, landing_to"
 _WAITING = (integrator_pb2.CHANGE_STATE_QUEUED, integrator_pb2.CHANGE_STATE_CHECKING)
 _RED = queue_pb2.FAILURE_REASON_CHECK_FAILED
 _KINDS: dict[str, type[Report]] = {
@@ -64,11 +67,18 @@ class SqliteIntegratorStore(SqliteRunStore):
 
         await self._database.write(record)
 
+    async def worktree_said_to_have_ended(self, worker: str, token: int) -> None:
+        """Record that an attempt is to end without a change, if a worktree still serves it."""
+        query = (
+            "UPDATE worktrees SET said_to_have_ended = 1"
+            " WHERE project = ? AND worker = ? AND fence = ?"
+        )
+        await self._execute(query, self._project, worker, token)
+
     async def worktree_ended(self, worker: str, token: int) -> None:
         """Record that an attempt has ended without a change, if a worktree still serves it."""
         query = "UPDATE worktrees SET ended = 1 WHERE project = ? AND worker = ? AND fence = ?"
-        values = self._project, worker, token
-        await self._database.write(lambda transaction: transaction.sql.execute(query, values))
+        await self._execute(query, self._project, worker, token)
 
     async def worktree_removed(self, worker: str) -> None:
         """Record that a worktree was removed; its fence stays."""
@@ -251,7 +261,7 @@ class SqliteIntegratorStore(SqliteRunStore):
         await self._database.close()
 
     def _put_worktree(self, transaction: Transaction, row: WorktreeRow) -> None:
-        query = "INSERT OR REPLACE INTO worktrees VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        query = "INSERT OR REPLACE INTO worktrees VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         transaction.sql.execute(query, (self._project, *astuple(row)))
 
     def _insert_change(self, transaction: Transaction, row: ChangeRow) -> ChangeRow:
@@ -266,14 +276,15 @@ class SqliteIntegratorStore(SqliteRunStore):
             change.SerializeToString(),
             row.title,
             row.cost.SerializeToString(),
+            row.target,
         )
         transaction.sql.execute(
-            "INSERT INTO changes (project, change_id, state, body, title, cost)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO changes (project, change_id, state, body, title, cost, target)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
             values,
         )
         self._tell(transaction, change)
-        return ChangeRow(change, row.title, row.cost)
+        return replace(row, change=change)
 
     def _move(self, transaction: Transaction, row: ChangeRow, move: Move) -> ChangeRow:
         change = row.change
@@ -293,7 +304,7 @@ class SqliteIntegratorStore(SqliteRunStore):
         sequence = self._tell(transaction, change)
         if move.report is not None:
             self._put_report(transaction, move.report, sequence)
-        return ChangeRow(change, row.title, row.cost, row.handed_over, *landing)
+        return ChangeRow(change, row.title, row.cost, row.target, row.handed_over, *landing)
 
     def _put_body(self, transaction: Transaction, change: integrator_pb2.Change) -> None:
         transaction.sql.execute(
@@ -365,7 +376,7 @@ def _change(sql: sqlite3.Connection, project: str, change_id: str) -> ChangeRow 
 
 
 def _change_row(row: Sequence[Any]) -> ChangeRow:
-    _, body, title, cost, handed_over, *landing = row
+    _, body, title, cost, target, handed_over, *landing = row
     change = integrator_pb2.Change.FromString(body)
     money = common_pb2.Money.FromString(cost)
-    return ChangeRow(change, title, money, bool(handed_over), *landing)
+    return ChangeRow(change, title, money, target, bool(handed_over), *landing)

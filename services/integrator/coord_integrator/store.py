@@ -31,7 +31,8 @@ class WorktreeRow:
         base: The commit that the branch started from.
         set_up: Whether the set-up command has succeeded in it.
         removed: Whether it was removed.
-        ended: Whether its attempt has ended without a change.
+        said_to_have_ended: Whether its attempt is to end, or has ended, without a change.
+        ended: Whether it has: the queue says so, too.
     """
 
     worker: str
@@ -43,6 +44,7 @@ class WorktreeRow:
     base: str = ""
     set_up: bool = False
     removed: bool = False
+    said_to_have_ended: bool = False
     ended: bool = False
 
     @property
@@ -60,6 +62,8 @@ class ChangeRow:
         change: The change without its runs.
         title: One line for the landing commit.
         cost: What was spent on the attempt; unset where nothing was said.
+        target: The branch that it is to land on; empty where it is of a time when that was not
+            recorded.
         handed_over: Whether the queue has moved its lease to the integrator.
         landing_branch: The branch that its landing moves, once it is LANDING.
         landing_from: Where that branch was; empty where it was not there.
@@ -69,10 +73,17 @@ class ChangeRow:
     change: integrator_pb2.Change
     title: str
     cost: common_pb2.Money
+    target: str = ""
     handed_over: bool = False
     landing_branch: str = ""
     landing_from: str = ""
     landing_to: str = ""
+
+    @property
+    def end(self) -> str:
+        """The commit that its landing moves the branch to."""
+        # One that was LANDING before changes landed together lands by its own commit.
+        return self.landing_to or self.change.landed_commit
 
 
 @dataclass(frozen=True)
@@ -181,6 +192,9 @@ class IntegratorStore(RunStore, Protocol):
 
     async def worktree_ready(self, row: WorktreeRow, worktree: integrator_pb2.Worktree) -> None:
         """Record that a worktree serves its attempt."""
+
+    async def worktree_said_to_have_ended(self, worker: str, token: int) -> None:
+        """Record that an attempt is to end without a change, if a worktree still serves it."""
 
     async def worktree_ended(self, worker: str, token: int) -> None:
         """Record that an attempt has ended without a change, if a worktree still serves it."""

@@ -88,7 +88,8 @@ class Submissions:
             extent = await self._merger.extent(base, change.head_commit)
             change.lines_added, change.lines_removed = extent.added, extent.removed
             change.barrier = is_barrier(extent.paths, self._barriers)
-        stored = await self._store.add_change(ChangeRow(change, request.title, request.cost))
+        submitted = ChangeRow(change, request.title, request.cost, self._target.branch)
+        stored = await self._store.add_change(submitted)
         self._metrics.changes.labels("queued").inc()
         return stored
 

@@ -35,7 +35,11 @@ class Verdict:
 
 
 class Judge:
-    """Runs the check, at most so many times at once, and keeps the runs."""
+    """Runs the check, at most so many times at once, and keeps the runs.
+
+    Attributes:
+        on_target: The judgement of the target alone that is under way; None without one.
+    """
 
     def __init__(
         self,
@@ -50,6 +54,7 @@ class Judge:
         self._environment = environment
         self._metrics = metrics
         self._slots = asyncio.Semaphore(slots)
+        self.on_target: integrator_pb2.TrialUnderWay | None = None
 
     async def is_vouched_for(self, commit: str) -> bool:
         """Tell whether the check is known to be green on a commit's tree, or there is no check."""
@@ -68,12 +73,16 @@ class Judge:
         if await self.is_vouched_for(commit):
             return Verdict(green=True)
         begun_ns = self._environment.now_ns()
-        run = integrator_pb2.CheckRun()
-        for _ in range(2):
+        self.on_target = integrator_pb2.TrialUnderWay(
+            base_commit=commit, started_at=timestamp(begun_ns)
+        )
+        try:
             run = await self.run(commit, _NOTHING, begun_ns)
-            if run.passed:
-                return Verdict(green=True)
-        return Verdict(green=False, message=how(run, "the target"))
+            if not run.passed:
+                run = await self.run(commit, _NOTHING, begun_ns)
+        finally:
+            self.on_target = None
+        return Verdict(run.passed, "" if run.passed else how(run, "the target"))
 
     async def run(
         self, commit: str, trial: Trial, begun_ns: int | None = None
