@@ -39,7 +39,7 @@ class Account:
         """What could still be reserved; may be negative. Without a cap: what 64 bits can hold."""
         if not self.caps:
             return NANOS_MAX - self.posted - self.pending
-        return min([cap.most - cap.posted for cap in self.caps.values()]) - self.pending
+        return min(cap.most - cap.posted for cap in self.caps.values()) - self.pending
 
     @property
     def tightest(self) -> Cap | None:
