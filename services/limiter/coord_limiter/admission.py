@@ -178,13 +178,13 @@ class Admission:
             changes.paused[name] = now.wall_ns + observed.pause_ns
 
     def check_ids(self, asks: Sequence[Ask], now_ns: int) -> bool:
-        """Refuse ids that were used for something else; return whether all of them are new.
+        """Refuse ids that were used for something else; return whether several are all new.
 
         Raises:
             CoordError: INVALID_ARGUMENT with reason GRANT_ID_REUSED.
         """
         self.grants.expire(now_ns)
-        if self.grants.all_new([ask.grant_id for ask in asks]):
+        if len(asks) > 1 and self.grants.all_new([ask.grant_id for ask in asks]):
             return True
         new: dict[str, Ask] = {}
         for ask in asks:

@@ -99,7 +99,7 @@ class LimiterService(Service):
         outcomes: list[_Outcome] = []
         if len(self._line):
             self._line.check_ids(request.project, asks)
-        elif all_new and len(asks) > 1:  # One alone shares nothing.
+        elif all_new:
             outcomes += admission.grant_first(asks, now, changes)
         for ask in asks[len(outcomes) :]:
             outcomes.append(self._decide(request.project, ask, wait_ns, now, changes))
