@@ -225,6 +225,35 @@ async def _until_waiting(fleet: Fleet, name: str) -> None:
             await asyncio.sleep(0.005)
 
 
+@pytest.mark.parametrize("sync", [False, True])
+async def test_who_waits_goes_on_waiting_while_services_are_started_again(
+    tmp_path: Path, *, sync: bool
+) -> None:
+    node = {"metrics": "", "listen": f"unix:{tmp_path}/socket", "stop_s": 0.1}
+    flags = FLAGS | {"ledger": {"prices": str(_prices(tmp_path))}, "node": node}
+    estimate: dict[str, Any] = {"model": "m", "input_tokens": 1, "max_output_tokens": 1}
+    estimate["buckets"] = ["key"]
+
+    async def call(identity: Identity) -> None:
+        async with coord.Client(identity) as client, client.admit(**estimate) as admitted:
+            admitted.give_back()
+
+    def call_without_loop(identity: Identity) -> None:
+        with coord.SyncClient(identity) as client, client.admit(**estimate) as admitted:
+            admitted.give_back()
+
+    async with served(SERVICES, tmp_path / "state", "grpc", flags=flags) as running:
+        fleet = Fleet(running)
+        await _limit(fleet, "key", requests=(20, 1))
+        identity = _identity(fleet)
+        assert (await _admit(fleet, _asked(buckets=["key"]))).HasField("admission")
+        calling = asyncio.to_thread(call_without_loop, identity) if sync else call(identity)
+        waiting = asyncio.create_task(calling)
+        await _until_waiting(fleet, "key")
+    async with served(SERVICES, tmp_path / "state", "grpc", flags=flags), asyncio.timeout(60):
+        await waiting
+
+
 async def test_who_could_not_pay_does_not_wait(fleet: Fleet) -> None:
     await _limit(fleet, "model/m", requests=(1, 1))
     await _cap(fleet, 1)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,22 @@ async def test_the_second_attaches_to_the_first(tmp_path: Path) -> None:
             assert await stats(second) == await stats(first)
         await stats(first)
     assert find(place(tmp_path)) is None
+
+
+async def test_after_a_restart_services_are_where_workers_know_them(tmp_path: Path) -> None:
+    async with start(place(tmp_path), OVERRIDES) as first:
+        address = first.endpoint.addresses["coordinator"]
+    async with start(place(tmp_path), OVERRIDES) as again:
+        assert again.endpoint.addresses["coordinator"] == address
+    port = int(address.rpartition(":")[2])
+    with socket.create_server(("127.0.0.1", port)):
+        async with start(place(tmp_path), OVERRIDES) as elsewhere:
+            assert elsewhere.endpoint.addresses["coordinator"] != address
+            await stats(elsewhere)
+            settled = elsewhere.endpoint.addresses["coordinator"]
+    async with start_split(place(tmp_path), OVERRIDES) as split:
+        assert split.addresses["coordinator"] == settled
+        assert len(set(split.addresses.values())) == 4
 
 
 async def test_services_that_run_with_another_check_are_not_silently_used(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -26,6 +27,9 @@ T = TypeVar("T")
 # The coordinator is asked again after this time; the place in line is kept.
 _TURN_NS = 30 * SECOND
 _ANSWER_S = 90.0
+# Who is away, or starts again, is asked again after this time: the call's id makes that safe.
+_AWAY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
+_AWAY_S = 1.0
 
 _log = structlog.get_logger()
 
@@ -45,7 +49,8 @@ class Admitting(ABC):
 
         Raises:
             CoordError: FAILED_PRECONDITION with the reason for which it is refused, such as
-                CAP_REACHED; RESOURCE_EXHAUSTED where it was not admitted in time.
+                CAP_REACHED; RESOURCE_EXHAUSTED where it was not admitted in time, UNAVAILABLE where
+                the services were away until then.
         """
         request = self._request(Estimate(**estimate))
         try:
@@ -177,7 +182,14 @@ class Client(_Asker, Admitting):
         began_ns, last = self._environment.monotonic_ns(), False
         while True:
             asking, last = self._question(request, began_ns)
-            if admission := granted(await self._call("Admit", asking), last=last):
+            try:
+                response = await self._call("Admit", asking)
+            except CoordError as error:
+                if last or error.code not in _AWAY:
+                    raise
+                await asyncio.sleep(_AWAY_S)
+                continue
+            if admission := granted(response, last=last):
                 return admission
 
     async def _tell(self, settlement: admission_pb2.CallSettlement) -> None:
@@ -242,7 +254,14 @@ class SyncClient(_Asker):
         began_ns, last = self._environment.monotonic_ns(), False
         while True:
             asking, last = self._question(request, began_ns)
-            if admission := granted(self._call(self._stub.Admit, asking), last=last):
+            try:
+                response = self._call(self._stub.Admit, asking)
+            except CoordError as error:
+                if last or error.code not in _AWAY:
+                    raise
+                time.sleep(_AWAY_S)
+                continue
+            if admission := granted(response, last=last):
                 return admission
 
     def _tell(self, settlement: admission_pb2.CallSettlement) -> None:

@@ -63,6 +63,12 @@ def last_overrides(place: Place) -> dict[str, dict[str, Any]]:
     return {section: values for section, values in found.items() if section != "node"}
 
 
+def last_addresses(place: Place) -> dict[str, str]:
+    """Return where each service of a project was served last; nothing where none ever was."""
+    endpoint = _read(place)
+    return {} if endpoint is None else endpoint.addresses
+
+
 def _path(place: Place) -> Path:
     return place.state / "host" / "endpoint.json"
 

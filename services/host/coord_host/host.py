@@ -21,6 +21,7 @@ from coord_host.attach import SHARED, Operator, shared_mints
 from coord_host.endpoint import Endpoint, find, last_overrides, publish
 from coord_host.overrides import Overrides, account_of, merged
 from coord_host.places import Place
+from coord_host.ports import addresses
 
 _SERVICES: tuple[type[Service], ...] = (
     QueueService,
@@ -76,6 +77,9 @@ async def start(
             flags=settings_for(place, overrides),
             idle=idle,
         )
+        if not idle:
+            # Workers know the coordinator's address.
+            plan.address = addresses(place, [CoordinatorService.NAME])[CoordinatorService.NAME]
         if (account := account_of(overrides)) is not None:
             plan.mints = shared_mints(account)
         node = await Node.start(plan)

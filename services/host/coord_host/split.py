@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
@@ -16,13 +15,13 @@ from coord.errors import CoordError, failed_precondition, unavailable
 from coord.times import SECOND
 from coord_runtime.addresses import split_address
 from coord_runtime.locks import FolderLock
-from coord_runtime.service import Service
 from coord_runtime.tokens import load_key
 
 from coord_host.endpoint import Endpoint, publish
 from coord_host.host import services_of, settings_for
 from coord_host.overrides import Overrides, account_of
 from coord_host.places import Place
+from coord_host.ports import addresses
 
 _READY_S = 60.0
 _WAIT_FIRST_S = 0.1
@@ -120,17 +119,15 @@ async def start_split(place: Place, overrides: Overrides) -> AsyncIterator[Endpo
         )
     lock = FolderLock(place.state / "host")
     load_key(place.state / "token.key")
-    addresses = {service.NAME: f"127.0.0.1:{port}" for service, port in _ports(place)}
-    processes = [
-        ServiceProcess(name, _command(name, place, addresses, overrides)) for name in addresses
-    ]
+    where = addresses(place, [service.NAME for service in services_of(place)])
+    processes = [ServiceProcess(name, _command(name, place, where, overrides)) for name in where]
     try:
         # The coordinator last: it asks the others as soon as it serves.
         *others, coordinator = processes
         await asyncio.gather(*(process.start() for process in others))
         await coordinator.start()
         metrics = {process.name: process.metrics for process in processes}
-        endpoint = Endpoint(os.getpid(), addresses, metrics, overrides)
+        endpoint = Endpoint(os.getpid(), where, metrics, overrides)
         publish(place, endpoint)
         yield endpoint
     finally:
@@ -140,27 +137,17 @@ async def start_split(place: Place, overrides: Overrides) -> AsyncIterator[Endpo
         lock.release()
 
 
-def _ports(place: Place) -> list[tuple[type[Service], int]]:
-    """Return a free port for each service. Fixed ones, so that a restart is found again."""
-    services = services_of(place)
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in services]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return list(zip(services, ports, strict=True))
-
-
 def _next_to(address: str, number: int) -> str:
     """Return the address of the port so many after one, so that each process has its own."""
     host, port = split_address(address)
     return f"{host}:{port + number}" if port else address
 
 
-def _command(name: str, place: Place, addresses: dict[str, str], overrides: Overrides) -> list[str]:
+def _command(name: str, place: Place, where: dict[str, str], overrides: Overrides) -> list[str]:
     flags = settings_for(place, overrides)
-    flags["node"] = flags.get("node", {}) | {"listen": addresses[name]}
+    flags["node"] = flags.get("node", {}) | {"listen": where[name]}
     if flags["node"].get("metrics"):
-        flags["node"]["metrics"] = _next_to(flags["node"]["metrics"], list(addresses).index(name))
+        flags["node"]["metrics"] = _next_to(flags["node"]["metrics"], list(where).index(name))
     wanted = {section: flags[section] for section in (name, "node") if section in flags}
     return [
         sys.executable,
@@ -169,7 +156,7 @@ def _command(name: str, place: Place, addresses: dict[str, str], overrides: Over
         "--with-parent",
         f"--project={place.project}",
         f"--state={place.state}",
-        *(f"--peer={peer}={address}" for peer, address in addresses.items() if peer != name),
+        *(f"--peer={peer}={address}" for peer, address in where.items() if peer != name),
         *(
             f"--set={section}.{key}={value}"
             for section, values in wanted.items()

@@ -21,6 +21,8 @@ from coord_runtime.server import Server, Tls
 from coord_runtime.service import Service, ServiceContext
 from coord_runtime.tokens import Kind, Principal, TokenMint, load_key
 
+_FREE_PORT = "127.0.0.1:0"
+
 log = structlog.get_logger(__name__)
 
 
@@ -37,8 +39,8 @@ class NodeSettings(SectionSettings):
     """
 
     SECTION: ClassVar[str] = "node"
-    listen: str = "127.0.0.1:0"
-    metrics: str = "127.0.0.1:0"
+    listen: str = _FREE_PORT
+    metrics: str = _FREE_PORT
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     drain_s: float = 30.0
@@ -58,6 +60,7 @@ class NodePlan:
         flags: Settings that win over everything else.
         config_file: The TOML file with settings, if there is one.
         environment: Time and chance.
+        address: Where to listen where the settings leave that open; empty for a free port.
         idle: Only answer: nothing of what services do by themselves is begun.
     """
 
@@ -69,6 +72,7 @@ class NodePlan:
     flags: Sections = field(default_factory=dict)
     config_file: Path | None = None
     environment: Environment = SYSTEM
+    address: str = ""
     idle: bool = False
 
 
@@ -142,7 +146,10 @@ class Node:
             opened = await service.open(self._context(service))
             self._services.append(opened)
             self._pipeline.add(opened)
-        self._server = Server(self._pipeline, self.settings.listen, self._tls())
+        listen = self.settings.listen
+        if listen == _FREE_PORT and self._plan.address:
+            listen = self._plan.address
+        self._server = Server(self._pipeline, listen, self._tls())
         await self._server.start()
         if self.settings.metrics:
             check_listen(self.settings.metrics, tls=False)
