@@ -295,7 +295,9 @@ async def test_what_is_granted_is_counted(limiter: Limiter) -> None:
     await limiter.acquire("a", requests=1, tokens=7)
     await limiter.acquire("b", requests=1, tokens=7)
     text = generate_latest(limiter.running.node.registry).decode()
-    counts = dict(re.findall(r"^(coord_limiter_\S+_total\S*) (\S+)$", text, re.MULTILINE))
-    assert counts['coord_limiter_granted_total{dimension="tokens"}'] == "7.0"
-    assert counts["coord_limiter_grants_total"] == "1.0"
-    assert counts['coord_limiter_waits_total{bucket="b",dimension="tokens"}'] == "1.0"
+    counts = dict(re.findall(r"^coord_limiter_(\S+) (\S+)$", text, re.MULTILINE))
+    whose = f'project="{PROJECT}"'
+    assert counts[f'granted_total{{dimension="tokens",{whose}}}'] == "7.0"
+    assert counts[f"grants_total{{{whose}}}"] == "1.0"
+    assert counts[f'waits_total{{bucket="b",dimension="tokens",{whose}}}'] == "1.0"
+    assert counts[f"waiting{{{whose}}}"] == "0.0"

@@ -29,7 +29,9 @@ class Limiter(LimiterService):
 
     async def acquire_grants(self, request: Any, call: Any) -> limiter_pb2.AcquireGrantsResponse:
         assert not self.broken
-        return await super().acquire_grants(request, call)
+        response = await super().acquire_grants(request, call)
+        assert not self.broken
+        return response
 
 
 @pytest.fixture
@@ -47,6 +49,16 @@ async def _limit(fleet: Fleet, **dimensions: limiter_pb2.RateLimit) -> None:
     await fleet.limiter.ConfigureBucket(
         limiter_pb2.ConfigureBucketRequest(project=PROJECT, name="key", limits=limits)
     )
+
+
+async def _keep_busy(fleet: Fleet) -> None:
+    """Have a hundred calls of one worker wait for the limit."""
+    busy = await fleet.worker("busy", slots=1, buckets=["key"])
+    for number in range(100):
+        call = admission_pb2.CallRequest(call_id=str(number), model="gpt-4o", buckets=["key"])
+        await busy.say(call_request=call)
+    while (await _bucket(fleet)).waiting < 90:
+        await busy.hear("call_wait")
 
 
 async def _ask(worker: Worker, rate_id: str, *buckets: str, requests: int = 1) -> None:
@@ -145,16 +157,34 @@ async def test_what_an_earlier_session_waits_for_is_the_next_ones_to_ask(fleet: 
 async def test_a_task_gets_its_turn_at_a_limit_for_which_others_calls_keep_waiting(
     fleet: Fleet,
 ) -> None:
-    busy = await fleet.worker("busy", slots=1, buckets=["key"])
-    for number in range(100):
-        call = admission_pb2.CallRequest(call_id=str(number), model="gpt-4o", buckets=["key"])
-        await busy.say(call_request=call)
-    while (await _bucket(fleet)).waiting < 90:
-        await busy.hear("call_wait")
+    await _keep_busy(fleet)
     await fleet.add(spec("a", required_capabilities=["review"]))
     worker = await fleet.worker("w", buckets=["key"], capabilities=["review"])
     await worker.hear("assigned")
     assert (await _bucket(fleet)).waiting > 50
+
+
+async def test_a_rate_request_gets_its_turn_at_a_limit_for_which_others_calls_keep_waiting(
+    fleet: Fleet,
+) -> None:
+    await _keep_busy(fleet)
+    worker = await fleet.worker("w")
+    await _ask(worker, "1", "key")
+    await worker.hear("rate_wait")
+    assert (await worker.hear("rate_grant")).rate_id == "1"
+    assert (await _bucket(fleet)).waiting > 50
+
+
+async def test_a_task_is_not_held_up_by_a_rate_request_that_waits_for_something_else(
+    fleet: Fleet,
+) -> None:
+    await _limit(fleet, tokens=limiter_pb2.RateLimit(per_minute=1, burst=10))
+    worker = await fleet.worker("w", buckets=["key"])
+    tokens = limiter_pb2.Quantities(tokens=5)
+    await worker.say(rate_request=pb.RateRequest(rate_id="1", estimate=tokens))
+    await worker.hear("rate_wait")
+    await fleet.add(spec("a"))
+    await worker.hear("assigned")
 
 
 async def test_the_turn_at_a_limit_is_for_whichever_idle_worker_is_chosen(fleet: Fleet) -> None:

@@ -127,7 +127,7 @@ FAULTS = (
         "coord_ledger.books",
         'if held.state == "SETTLED" and held.actual == actual.nanos:\n            return result',
         'if held.state == "SETTLED":\n'
-        "            self._post(self._entry(self.new_id(), held.keys, actual, settlement.usage,"
+        "            self._post(self._posting(self.new_id(), held.keys, actual, settlement.usage,"
         " held.reservation_id), held.keys, held)\n            return result",
     ),
     Fault(
@@ -169,8 +169,8 @@ FAULTS = (
         "free-tokens",
         "a grant is charged to the requests of a bucket only",
         "coord_limiter.meter",
-        "self._sum -= units * GRAINS\n        self._serials",
-        "self._sum -= GRAINS if units == 1 else 0\n        self._serials",
+        "self._sum -= len(serials) * grains\n        self._serials",
+        "self._sum -= len(serials) * GRAINS if units == 1 else 0\n        self._serials",
     ),
     Fault(
         "twice-given-back",

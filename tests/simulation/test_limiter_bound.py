@@ -199,10 +199,15 @@ class World:
             buckets=buckets,
             estimate=limiter_pb2.Quantities(**estimate),
         )
+        return (await self.decide([request]))[0]
+
+    async def decide(
+        self, requests: list[limiter_pb2.GrantRequest]
+    ) -> list[limiter_pb2.GrantResult]:
         response = await self.limiter.acquire_grants(
-            limiter_pb2.AcquireGrantsRequest(project="p", requests=[request]), CALL
+            limiter_pb2.AcquireGrantsRequest(project="p", requests=requests), CALL
         )
-        return response.results[0]
+        return list(response.results)
 
     def _note(self, name: str, buckets: tuple[str, ...], estimate: dict[str, int]) -> None:
         grant = Granted(name, self.now, buckets, estimate, dict(estimate))
@@ -272,6 +277,43 @@ def test_no_window_passes_its_bound(steps: list[Step], reboots: bool) -> None:
         asyncio.run(live(steps, Path(folder), reboots=reboots))
 
 
+def wanted(number: int) -> limiter_pb2.GrantRequest:
+    """The request of an id, one of six; ids that are 6 apart want the same."""
+    buckets = (("fast",), ("slow",), ("fast", "slow"))[number % 3]
+    estimate = limiter_pb2.Quantities(tokens=7 + number % 2, requests=number % 2)
+    return limiter_pb2.GrantRequest(grant_id=f"g{number}", buckets=buckets, estimate=estimate)
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(
+    st.lists(st.lists(st.sampled_from([0, 1, 6, 7, 12, 13, 2, 3, 4, 5]), max_size=9), max_size=6)
+)
+@example([[0, 6, 12, 18, 24, 30, 36, 42, 48, 54, 60, 66, 72, 78, 84, 1]])
+@example([[2, 8, 14, 20, 26, 32, 0, 38], [8, 0, 44]])
+def test_a_batch_is_decided_as_its_requests_are_one_by_one(batches: list[list[int]]) -> None:
+    async def run(batched: World, single: World) -> None:
+        for world in (batched, single):
+            await world.start()
+            await world.configure()
+        for numbers in batches:
+            requests = [wanted(number) for number in numbers]
+            alone = [(await single.decide([one]))[0] for one in requests]
+            assert await batched.decide(requests) == alone
+            assert await batched.available() == await single.available()
+            for world in (batched, single):
+                world.now += SECOND
+        for number in {number for numbers in batches for number in numbers}:
+            release = limiter_pb2.ReleaseGrantsRequest(project="p", grant_ids=[f"g{number}"])
+            for world in (batched, single):
+                await world.limiter.release_grants(release, CALL)
+            assert await batched.available() == await single.available()
+        for world in (batched, single):
+            await world.limiter.stop()
+
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
+        asyncio.run(run(World(Path(one)), World(Path(other))))
+
+
 async def test_a_crash_costs_no_more_than_what_was_written_ahead(tmp_path: Path) -> None:
     world = World(tmp_path)
     await world.start()
@@ -285,6 +327,23 @@ async def test_a_crash_costs_no_more_than_what_was_written_ahead(tmp_path: Path)
     world.now += 10 * MINUTE
     available = (await world.limiter.get_bucket(request, CALL)).bucket.available
     assert (available.tokens, available.requests) == (40, 3)
+    await world.limiter.stop()
+
+
+async def test_all_that_a_batch_was_granted_counts_after_a_crash(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.start()
+    await world.configure()
+    await world.acquire(1, 1)
+    estimate = limiter_pb2.Quantities(tokens=2)
+    requests = [
+        limiter_pb2.GrantRequest(grant_id=f"of-{i}", buckets=["slow"], estimate=estimate)
+        for i in range(6)
+    ]
+    assert all(result.HasField("grant") for result in await world.decide(requests))
+    world.limiter._database.crash()
+    await world.restart(0, reboot=False)
+    assert (await world.available())["slow"] <= 40 - 1 - 6 * 2
     await world.limiter.stop()
 
 

@@ -49,12 +49,14 @@ def test_level_is_what_every_window_leaves(
     for action, units, pick, passed in steps:
         now += passed
         if action == "take":
-            fits = units * GRAINS <= room(limit, charges, now)
-            assert (units * GRAINS <= meter.level(now)) == fits
+            serials = range(len(charges), len(charges) + 1 + pick % 3)
+            grains = len(serials) * units * GRAINS
+            fits = grains <= room(limit, charges, now)
+            assert (grains <= meter.level(now)) == fits
             if fits:
-                meter.charge(len(charges), units, now)
-                still_open.append(len(charges))
-                charges.append(Charge(now, units))
+                meter.charge(serials, units, now)
+                still_open += serials
+                charges += [Charge(now, units) for _ in serials]
         elif still_open:
             serial = still_open.pop(pick % len(still_open))
             actual = {"settle": units, "give back": 0}.get(action, charges[serial].units)
@@ -71,15 +73,15 @@ def test_wait_is_exact_to_the_nanosecond() -> None:
 
 def test_giving_back_after_a_full_refill_gives_nothing_twice() -> None:
     meter = Meter(Limit(100, 100), 100 * GRAINS, 0)
-    meter.charge(1, 100, 0)
-    meter.charge(2, 100, MINUTE)
+    meter.charge([1], 100, 0)
+    meter.charge([2], 100, MINUTE)
     meter.close(1, -100)
     assert meter.level(MINUTE) == 0
 
 
 def test_use_above_the_estimate_is_a_debt() -> None:
     meter = Meter(Limit(60, 100), 100 * GRAINS, 0)
-    meter.charge(1, 100, 0)
+    meter.charge([1], 100, 0)
     meter.close(1, 50)
     assert meter.level(0) == -50 * GRAINS
     assert meter.wait_ns(10, 0) == MINUTE
@@ -87,7 +89,7 @@ def test_use_above_the_estimate_is_a_debt() -> None:
 
 def test_a_larger_burst_does_not_fill_a_meter() -> None:
     meter = Meter(Limit(60, 10), 10 * GRAINS, 0)
-    meter.charge(1, 10, 0)
+    meter.charge([1], 10, 0)
     meter.relimit(Limit(60, 1_000), 0)
     assert meter.level(0) == 0
     assert meter.level(MINUTE) == 60 * GRAINS
@@ -108,7 +110,7 @@ def test_a_smaller_burst_caps_a_meter() -> None:
 def test_many_open_charges_are_corrected_from_either_end() -> None:
     meter = Meter(Limit(1, 1_000), 1_000 * GRAINS, 0)
     for serial in range(500):
-        meter.charge(serial, 2, 0)
+        meter.charge([serial], 2, 0)
     for serial in (0, 499, 1, 498, 250):
         meter.close(serial, -1)
     assert meter.level(0) == 5 * GRAINS

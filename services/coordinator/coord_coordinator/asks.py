@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 from coord.errors import CoordError
-from coord.times import SECOND, duration_ns
+from coord.times import duration
 from coord.v1 import claims_pb2, common_pb2, integrator_pb2, limiter_pb2
 from coord.v1 import coordinator_pb2 as pb
 
@@ -17,9 +17,6 @@ from coord_coordinator.mail import Mail
 from coord_coordinator.services import Services
 from coord_coordinator.turns import Answer, Question, Turns
 from coord_coordinator.workers import Worker
-
-# A limiter that answers in bursts is not asked more often.
-_RATE_RETRY_S_MIN = 0.01
 
 log = structlog.get_logger(__name__)
 
@@ -111,16 +108,8 @@ class Asks:
         await self._claims.release(worker.name, [release.claim_id])
 
     async def _rate_request(self, worker: Worker, request: pb.RateRequest) -> None:
-        retry_s = 0.0
-
         async def ask(wait_ns: int) -> Answer:
-            nonlocal retry_s
-            if wait_ns:
-                # Not in the limiter's line: there it would hold up the worker's next task.
-                await asyncio.sleep(max(retry_s, _RATE_RETRY_S_MIN))
-            result = await self._acquire(worker, request)
-            retry_s = duration_ns(result.wait.retry_after) / SECOND
-            return _rate_answer(request.rate_id, result)
+            return _rate_answer(request.rate_id, await self._acquire(worker, request, wait_ns))
 
         def put_off(reason: common_pb2.Reason) -> dict[str, Any]:
             return {"rate_wait": pb.RateWait(rate_id=request.rate_id, reason=reason)}
@@ -128,7 +117,9 @@ class Asks:
         question = Question(request.rate_id, {"rate_request": request}, ask, put_off)
         await self._turns.hear(worker, question)
 
-    async def _acquire(self, worker: Worker, request: pb.RateRequest) -> limiter_pb2.GrantResult:
+    async def _acquire(
+        self, worker: Worker, request: pb.RateRequest, wait_ns: int
+    ) -> limiter_pb2.GrantResult:
         wanted = limiter_pb2.GrantRequest(
             grant_id=request.rate_id,
             buckets=request.buckets or worker.hello.buckets,
@@ -138,7 +129,10 @@ class Asks:
         response = await self._services.insist(
             self._services.limiter.AcquireGrants,
             limiter_pb2.AcquireGrantsRequest(
-                project=self._fleet.project, worker=worker.name, requests=[wanted]
+                project=self._fleet.project,
+                worker=worker.name,
+                requests=[wanted],
+                wait=duration(wait_ns),
             ),
         )
         return response.results[0]

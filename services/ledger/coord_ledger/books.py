@@ -70,14 +70,16 @@ class Books:
         accounts, asked = [self.account(key) for key in scopes], request.amount
         if not _take(accounts, asked.currency):
             return refusals.not_reserved(request.reservation_id, "CURRENCY_DIFFERS")
-        tightest = min(accounts, key=_left)
-        amount = min(asked.nanos, tightest.left)
+        lefts = [account.left for account in accounts]
+        amount = min(asked.nanos, *lefts)
         if amount >= _least(request):
+            currency = asked.currency
             for account in accounts:
-                account.currency = asked.currency
+                account.currency = currency
                 account.pending += amount
                 self.changed_accounts[account.key] = account
             return self._hold(request, scopes, amount)
+        tightest = accounts[lefts.index(min(lefts))]
         cap = tightest.tightest
         if cap is None:
             return refusals.not_reserved(request.reservation_id, "AMOUNT_OVERFLOW")
@@ -89,12 +91,12 @@ class Books:
         if cost.reservation_id and held is None:
             return refusals.not_posted(cost.entry_id, "RESERVATION_NOT_FOUND")
         spent = held.keys if held else keys(cost.scopes)
-        entry = self._entry(cost.entry_id, spent, cost.amount, cost.usage, cost.reservation_id)
+        event = self._posting(cost.entry_id, spent, cost.amount, cost.usage, cost.reservation_id)
         stored = self.entries.get(cost.entry_id)
         if stored is None:
-            reason = self._post(entry, spent, held)
+            reason = self._post(event, spent, held)
         else:
-            reason = None if _same(stored, entry) else "ENTRY_EXISTS"
+            reason = None if _same(stored, event.cost_posted.entry) else "ENTRY_EXISTS"
         if reason:
             return refusals.not_posted(cost.entry_id, reason)
         return ledger_pb2.RecordCostsResult(
@@ -223,20 +225,20 @@ class Books:
         return _reserved(held)
 
     def _post(
-        self, entry: ledger_pb2.LedgerEntry, scopes: Iterable[Key], held: Held | None
+        self, event: ledger_pb2.LedgerEvent, scopes: Iterable[Key], held: Held | None
     ) -> str | None:
         """Add an entry, out of a reservation if there is one; return the reason why not, if not."""
+        entry = event.cost_posted.entry
         nanos, currency = entry.amount.nanos, entry.amount.currency
         accounts = [self.account(key) for key in scopes]
         if not _take(accounts, currency):
             return "CURRENCY_DIFFERS"
         holders = self._holders(held)
-        drawn = min(sum(one.held for one in holders if one.live), max(0, nanos))
-        if not all(account.fits(nanos - drawn) for account in accounts):
-            return "AMOUNT_OVERFLOW"
+        drawn = min(sum([one.held for one in holders if one.live]), max(0, nanos))
+        for account in accounts:
+            if not account.fits(nanos - drawn):
+                return "AMOUNT_OVERFLOW"
         self._draw(holders, nanos)
-        event = ledger_pb2.LedgerEvent()
-        event.cost_posted.entry.CopyFrom(entry)
         self.events.append(event)
         for account in accounts:
             account.currency = currency
@@ -271,8 +273,8 @@ class Books:
         if not nanos and not usage.ByteSize():
             return None
         amount = common_pb2.Money(currency=held.currency, nanos=nanos)
-        entry = self._entry(self.new_id(), held.keys, amount, usage, held.reservation_id)
-        return self._post(entry, held.keys, held)
+        event = self._posting(self.new_id(), held.keys, amount, usage, held.reservation_id)
+        return self._post(event, held.keys, held)
 
     def _end(self, held: Held, state: str) -> None:
         """End a reservation; what it holds goes back to where it was taken from."""
@@ -287,23 +289,26 @@ class Books:
         held.held, held.state = 0, state
         self.changed_reservations[held.reservation_id] = held
 
-    def _entry(
+    def _posting(
         self,
         entry_id: str,
         scopes: Iterable[Key],
         amount: common_pb2.Money,
         usage: common_pb2.Usage,
         reservation_id: str,
-    ) -> ledger_pb2.LedgerEntry:
+    ) -> ledger_pb2.LedgerEvent:
+        """Return the event of a new entry, which holds the entry itself."""
         # Field by field, which takes half the time of making the parts and copying them.
-        entry = ledger_pb2.LedgerEntry(entry_id=entry_id, reservation_id=reservation_id)
+        event = ledger_pb2.LedgerEvent()
+        entry = event.cost_posted.entry
+        entry.entry_id, entry.reservation_id = entry_id, reservation_id
         for kind, name in scopes:
             entry.scopes.add(kind=kind, id=name)
         entry.amount.CopyFrom(amount)
         if usage.ByteSize():
             entry.usage.CopyFrom(usage)
         set_timestamp(entry.posted_at, self.now_ns)
-        return entry
+        return event
 
     def _exceeded(self, spent: Iterable[Key], held: Held | None) -> list[ledger_pb2.Balance]:
         """Return the scopes on which the spender should stop, the most pressing first.
@@ -320,12 +325,8 @@ class Books:
         return [account.balance() for account in accounts]
 
 
-def _left(account: Account) -> int:
-    return account.left
-
-
 def _take(accounts: Iterable[Account], currency: str) -> bool:
-    return all(account.takes(currency) for account in accounts)
+    return {account.currency for account in accounts} <= {"", currency}
 
 
 def _least(request: ledger_pb2.ReservationRequest) -> int:

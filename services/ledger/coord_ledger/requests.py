@@ -2,9 +2,17 @@
 
 from collections.abc import Iterable
 
+from coord.errors import CoordError
 from coord.times import SECOND, duration_ns
 from coord.v1 import common_pb2, ledger_pb2
-from coord_runtime.checks import check_id, check_money, check_one_of, check_range, invalid_field
+from coord_runtime.checks import (
+    check_id,
+    check_money,
+    check_one_of,
+    check_range,
+    invalid_field,
+    within,
+)
 from google.protobuf.duration_pb2 import Duration
 
 from coord_ledger.account import Key
@@ -27,63 +35,100 @@ _COUNTS = (
 
 def check_scope(field: str, project: str, scope: ledger_pb2.Scope) -> Key:
     """Check a scope and return its key."""
-    check_one_of(f"{field}.kind", scope.kind, _KINDS)
-    check_id(f"{field}.id", scope.id)
-    if scope.kind == ledger_pb2.SCOPE_KIND_PROJECT and scope.id != project:
-        raise invalid_field(f"{field}.id", f"the project of the request is {project}")
-    return scope.kind, scope.id
+    try:
+        return _key(project, scope)
+    except CoordError as error:
+        raise within(field, error) from None
 
 
-def check_scopes(field: str, project: str, scopes: Iterable[ledger_pb2.Scope]) -> None:
-    """Check the scopes that money counts for: 1 to 16, each once."""
-    found = [check_scope(f"{field}[{i}]", project, scope) for i, scope in enumerate(scopes)]
-    check_range(f"{field}: number of scopes", len(found), 1, SCOPES_MAX)
+def check_scopes(project: str, scopes: Iterable[ledger_pb2.Scope]) -> list[Key]:
+    """Check the scopes that money counts for: 1 to 16, each once; return their keys."""
+    found: list[Key] = []
+    for scope in scopes:
+        try:
+            found.append(_key(project, scope))
+        except CoordError as error:
+            raise within(f"scopes[{len(found)}]", error) from None
+    check_range("scopes: number of scopes", len(found), 1, SCOPES_MAX)
     if len(set(found)) < len(found):
-        raise invalid_field(field, "each scope once")
+        raise invalid_field("scopes", "each scope once")
+    return found
 
 
-def check_reservation(field: str, project: str, request: ledger_pb2.ReservationRequest) -> None:
-    """Check a request to reserve, and bring its scopes into a fixed order."""
-    check_id(f"{field}.reservation_id", request.reservation_id)
+def check_reservations(project: str, requests: Iterable[ledger_pb2.ReservationRequest]) -> None:
+    """Check requests to reserve, and bring the scopes of each into a fixed order."""
+    for i, each in enumerate(requests):
+        try:
+            _check_reservation(project, each)
+        except CoordError as error:
+            raise within(f"requests[{i}]", error) from None
+
+
+def check_costs(project: str, costs: Iterable[ledger_pb2.Cost]) -> None:
+    """Check costs."""
+    for i, each in enumerate(costs):
+        try:
+            _check_cost(project, each)
+        except CoordError as error:
+            raise within(f"costs[{i}]", error) from None
+
+
+def check_settlements(settlements: Iterable[ledger_pb2.Settlement]) -> None:
+    """Check settlements."""
+    for i, each in enumerate(settlements):
+        try:
+            _check_settlement(each)
+        except CoordError as error:
+            raise within(f"settlements[{i}]", error) from None
+
+
+def _key(project: str, scope: ledger_pb2.Scope) -> Key:
+    kind, name = scope.kind, scope.id
+    check_one_of("kind", kind, _KINDS)
+    check_id("id", name)
+    if kind == ledger_pb2.SCOPE_KIND_PROJECT and name != project:
+        raise invalid_field("id", f"the project of the request is {project}")
+    return kind, name
+
+
+def _check_reservation(project: str, request: ledger_pb2.ReservationRequest) -> None:
+    check_id("reservation_id", request.reservation_id)
     if request.within:
-        check_id(f"{field}.within", request.within)
-        check_range(f"{field}.scopes: number beside within", len(request.scopes), 0, 0)
+        check_id("within", request.within)
+        check_range("scopes: number beside within", len(request.scopes), 0, 0)
     else:
-        check_scopes(f"{field}.scopes", project, request.scopes)
+        found = check_scopes(project, request.scopes)
+        if found != sorted(found):
+            request.scopes.sort(key=lambda scope: (scope.kind, scope.id))
     if request.HasField("usage"):
-        _check_priced(field, request)
+        _check_priced(request)
     else:
-        check_money(f"{field}.amount", request.amount, positive=True)
-        check_range(f"{field}.min_output_tokens without usage", request.min_output_tokens, 0, 0)
+        check_money("amount", request.amount, positive=True)
+        check_range("min_output_tokens without usage", request.min_output_tokens, 0, 0)
     if request.HasField("min_amount"):
-        check_money(f"{field}.min_amount", request.min_amount, positive=True)
+        check_money("min_amount", request.min_amount, positive=True)
         if request.min_amount.currency != request.amount.currency:
-            raise invalid_field(f"{field}.min_amount", "it has the currency of the amount")
-        check_range(f"{field}.min_amount.nanos", request.min_amount.nanos, 1, request.amount.nanos)
+            raise invalid_field("min_amount", "it has the currency of the amount")
+        check_range("min_amount.nanos", request.min_amount.nanos, 1, request.amount.nanos)
     if request.HasField("ttl"):
-        check_ttl(f"{field}.ttl", request.ttl)
-    present = [(scope.kind, scope.id) for scope in request.scopes]
-    if present != sorted(present):
-        request.scopes.sort(key=lambda scope: (scope.kind, scope.id))
+        check_ttl("ttl", request.ttl)
 
 
-def check_cost(field: str, project: str, cost: ledger_pb2.Cost) -> None:
-    """Check a cost."""
-    check_id(f"{field}.entry_id", cost.entry_id)
-    check_money(f"{field}.amount", cost.amount)
+def _check_cost(project: str, cost: ledger_pb2.Cost) -> None:
+    check_id("entry_id", cost.entry_id)
+    check_money("amount", cost.amount)
     if cost.reservation_id:
-        check_id(f"{field}.reservation_id", cost.reservation_id)
+        check_id("reservation_id", cost.reservation_id)
     else:
-        check_scopes(f"{field}.scopes", project, cost.scopes)
+        check_scopes(project, cost.scopes)
 
 
-def check_settlement(field: str, settlement: ledger_pb2.Settlement) -> None:
-    """Check a settlement."""
-    check_id(f"{field}.reservation_id", settlement.reservation_id)
+def _check_settlement(settlement: ledger_pb2.Settlement) -> None:
+    check_id("reservation_id", settlement.reservation_id)
     if settlement.HasField("actual") or not settlement.HasField("usage"):
-        check_money(f"{field}.actual", settlement.actual)
+        check_money("actual", settlement.actual)
     else:
-        check_usage(f"{field}.usage", settlement.usage)
+        check_usage("usage", settlement.usage)
 
 
 def check_usage(field: str, usage: common_pb2.Usage) -> None:
@@ -100,12 +145,12 @@ def check_ttl(field: str, ttl: Duration) -> int:
     return ns
 
 
-def _check_priced(field: str, request: ledger_pb2.ReservationRequest) -> None:
+def _check_priced(request: ledger_pb2.ReservationRequest) -> None:
     if request.HasField("amount") or request.HasField("min_amount"):
-        raise invalid_field(field, "an amount, or a usage that the ledger prices: not both")
-    check_usage(f"{field}.usage", request.usage)
+        raise invalid_field("usage", "an amount, or a usage that the ledger prices: not both")
+    check_usage("usage", request.usage)
     least, most = request.min_output_tokens, request.usage.output_tokens
-    check_range(f"{field}.min_output_tokens", least, 0, most)
+    check_range("min_output_tokens", least, 0, most)
 
 
 def check_removal(request: ledger_pb2.SetBudgetRequest) -> None:

@@ -135,8 +135,7 @@ class LedgerService(Service):
     ) -> ledger_pb2.RecordCostsResponse:
         """Post costs that have arisen, whatever the caps say."""
         del call
-        for i, cost in enumerate(request.costs):
-            requests.check_cost(f"costs[{i}]", request.project, cost)
+        requests.check_costs(request.project, request.costs)
         posted = await self._store.record(request.project, request.costs)
         self._metrics.count_posted(posted.entries)
         return ledger_pb2.RecordCostsResponse(results=posted.results)
@@ -155,8 +154,7 @@ class LedgerService(Service):
     ) -> ledger_pb2.ReserveFundsResponse:
         """Reserve money in all scopes of each request, or in none."""
         del call
-        for i, each in enumerate(request.requests):
-            requests.check_reservation(f"requests[{i}]", request.project, each)
+        requests.check_reservations(request.project, request.requests)
         if any(each.HasField("usage") for each in request.requests):
             await self._prices.load()
         now_ns = self._environment.now_ns()
@@ -199,8 +197,7 @@ class LedgerService(Service):
     ) -> ledger_pb2.SettleReservationsResponse:
         """End reservations with the total that was spent on them."""
         del call
-        for i, settlement in enumerate(request.settlements):
-            requests.check_settlement(f"settlements[{i}]", settlement)
+        requests.check_settlements(request.settlements)
         if not all(each.HasField("actual") for each in request.settlements):
             await self._prices.load()
         now_ns = self._environment.now_ns()

@@ -3,12 +3,14 @@
 Decides in memory and at once. What must be on disk before an answer leaves is noted in `Changes`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby, islice
+from operator import attrgetter
 
 from coord_limiter.ahead import Clocks
 from coord_limiter.bucket import Amounts, Bucket, Gauge, Shortage, worst
-from coord_limiter.grants import Ask, GrantBook, HeldGrant, State, grant_id_reused
+from coord_limiter.grants import Ask, GrantBook, HeldGrant, State, Want, grant_id_reused
 from coord_limiter.meter import GRAINS, Limit
 from coord_limiter.provider import PAUSE_NS_MAX, Observed
 from coord_limiter.sharing import Buckets
@@ -21,6 +23,7 @@ class Changes:
 
     Attributes:
         granted: Grants that were given just now.
+        units: How much that was, by dimension.
         touched: Gauges whose newest record must be on disk.
         uncovered: Those of them that need a new one.
         exhausted: For each bucket that has begun to refuse: for whom, and what was lacking.
@@ -29,11 +32,19 @@ class Changes:
     """
 
     granted: list[HeldGrant] = field(default_factory=list)
+    units: Amounts = field(default_factory=dict)
     touched: dict[tuple[str, str], Gauge] = field(default_factory=dict)
     uncovered: dict[tuple[str, str], Gauge] = field(default_factory=dict)
     exhausted: list[tuple[str, Shortage]] = field(default_factory=list)
     paused: dict[str, int] = field(default_factory=dict)
     worker: str = ""
+
+    def note(self, granted: list[HeldGrant], estimate: Amounts) -> None:
+        """Note grants with one estimate."""
+        self.granted += granted
+        for dimension, units in estimate.items():
+            if units:
+                self.units[dimension] = self.units.get(dimension, 0) + units * len(granted)
 
     def charge(self, gauge: Gauge, units: int, now_ns: int) -> None:
         """Count a charge against what is written ahead."""
@@ -76,42 +87,63 @@ class Admission:
             changes.repeat(held)
         return held
 
-    def missing(self, ask: Ask) -> Shortage | None:
+    def missing(self, want: Want) -> Shortage | None:
         """Return that a bucket is not there which must be; None where all of them are."""
-        for name in sorted(ask.required):
+        for name in sorted(want.required):
             if name not in self.buckets:
                 return Shortage(name, "", 0, 0, None, "BUCKET_NOT_FOUND")
         return None
 
-    def shortage(self, ask: Ask, named: Iterable[Bucket], now_ns: int) -> Shortage | None:
+    def shortage(self, want: Want, named: Iterable[Bucket], now_ns: int) -> Shortage | None:
         """Return the worst reason why a request does not fit, if it does not."""
         found = []
         for bucket in named:
             bucket.forgive(now_ns)
-            if shortage := bucket.shortage(ask.estimate, now_ns):
+            if shortage := bucket.shortage(want.estimate, now_ns):
                 found.append(shortage)
         return worst(found) if found else None
 
-    def grant(self, ask: Ask, named: Iterable[Bucket], now: Clocks, changes: Changes) -> HeldGrant:
-        """Take what is asked for, which fits."""
-        expires_ns = now.monotonic_ns + self._ttl_ns
-        held = HeldGrant(ask, next(self._serials), now.wall_ns, expires_ns)
-        for bucket in named:
-            for dimension, gauge in bucket.gauges.items():
-                units = ask.estimate[dimension]
-                gauge.meter.charge(held.serial, units, now.monotonic_ns)
-                changes.charge(gauge, units, now.monotonic_ns)
-                held.charged.append(gauge)
-        self.grants.add(held)
-        changes.granted.append(held)
-        return held
+    def grant_first(self, asks: Iterable[Ask], now: Clocks, changes: Changes) -> list[HeldGrant]:
+        """Grant requests whose ids are new, from the first on, up to one that does not fit."""
+        granted: list[HeldGrant] = []
+        for want, run in groupby(asks, attrgetter("want")):
+            alike, named = list(run), self.buckets.named(want.buckets)
+            fits = 0 if self.missing(want) else len(alike)
+            for bucket in named:
+                bucket.forgive(now.monotonic_ns)
+                fits = bucket.fitting(want.estimate, now.monotonic_ns, fits)
+            if fits:
+                granted += self.grant(alike[:fits], named, now, changes)
+            if fits < len(alike):
+                break
+        return granted
 
-    def refuse(self, ask: Ask, shortage: Shortage, changes: Changes) -> None:
+    def grant(
+        self, asks: Sequence[Ask], named: Iterable[Bucket], now: Clocks, changes: Changes
+    ) -> list[HeldGrant]:
+        """Take what is asked for, which fits, and is the same for all."""
+        estimate, now_ns = asks[0].want.estimate, now.monotonic_ns
+        serials, expires_ns = list(islice(self._serials, len(asks))), now_ns + self._ttl_ns
+        charged = [gauge for bucket in named for gauge in bucket.gauges.values()]
+        for gauge in charged:
+            units = estimate[gauge.dimension]
+            gauge.meter.charge(serials, units, now_ns)
+            changes.charge(gauge, units * len(asks), now_ns)
+        granted = [
+            HeldGrant(ask, serial, now.wall_ns, expires_ns, charged)
+            for ask, serial in zip(asks, serials, strict=True)
+        ]
+        for held in granted:
+            self.grants.add(held)
+        changes.note(granted, estimate)
+        return granted
+
+    def refuse(self, want: Want, shortage: Shortage, changes: Changes) -> None:
         """Note that a bucket has begun to refuse."""
         bucket = self.buckets[shortage.bucket]
         if shortage.retry_after_ns is not None and bucket.refused is None:
             bucket.refused = shortage
-            changes.exhausted.append((ask.worker, shortage))
+            changes.exhausted.append((want.worker, shortage))
 
     def configure(self, stored: StoredBucket, now: Clocks) -> None:
         """Bring a bucket to its limits on disk; what is not in memory starts from its record."""
@@ -137,7 +169,7 @@ class Admission:
             above = gauge.meter.level(now.monotonic_ns) - remaining * GRAINS
             if above > 0:
                 units, serial = -(-above // GRAINS), next(self._serials)
-                gauge.meter.charge(serial, units, now.monotonic_ns)
+                gauge.meter.charge([serial], units, now.monotonic_ns)
                 gauge.meter.close(serial)
                 changes.charge(gauge, units, now.monotonic_ns)
         until_ns = now.monotonic_ns + observed.pause_ns
@@ -145,18 +177,21 @@ class Admission:
             bucket.paused_until_ns = until_ns
             changes.paused[name] = now.wall_ns + observed.pause_ns
 
-    def check_ids(self, asks: Iterable[Ask], now_ns: int) -> None:
-        """Refuse ids that were used for something else.
+    def check_ids(self, asks: Sequence[Ask], now_ns: int) -> bool:
+        """Refuse ids that were used for something else; return whether several are all new.
 
         Raises:
             CoordError: INVALID_ARGUMENT with reason GRANT_ID_REUSED.
         """
         self.grants.expire(now_ns)
+        if len(asks) > 1 and self.grants.all_new([ask.grant_id for ask in asks]):
+            return True
         new: dict[str, Ask] = {}
         for ask in asks:
             held = self.grants.get(ask.grant_id)
             if ask != (held.ask if held else new.setdefault(ask.grant_id, ask)):
                 raise grant_id_reused(ask.grant_id)
+        return False
 
     def preview(self, name: str, limits: Mapping[str, Limit], now_ns: int) -> dict[str, int]:
         """Return what will be available in a bucket once it has these limits."""
@@ -214,7 +249,7 @@ class Admission:
         """Return the grant, open or ended just so; otherwise why it cannot end so."""
         self.grants.expire(now_ns)
         held = self.grants.get(grant_id)
-        if held is None or worker not in (None, held.ask.worker):
+        if held is None or worker not in (None, held.ask.want.worker):
             return None, "GRANT_NOT_FOUND"
         if held.state is State.OPEN or (held.state, held.actual) == end:
             return held, None

@@ -194,6 +194,15 @@ class Bucket:
             found.append(Shortage(self.name, "", 0, 0, pause_ns, "BUCKET_PAUSED"))
         return worst(found) if found else None
 
+    def fitting(self, estimate: Amounts, now_ns: int, most: int) -> int:
+        """Return how many times an estimate fits now, at most `most` times."""
+        if self.paused_until_ns > now_ns:
+            return 0
+        for dimension, gauge in self.gauges.items():
+            if units := estimate[dimension]:
+                most = min(most, max(0, gauge.meter.level(now_ns)) // (units * GRAINS))
+        return most
+
     def forgive(self, now_ns: int) -> None:
         """Forget the refusal that was told, if there is room for it by now."""
         if self.refused is None:

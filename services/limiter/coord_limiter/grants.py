@@ -4,8 +4,10 @@ They live in memory alone. A grant is forgotten when it expires: what it had tak
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass
 from enum import Enum, auto
+from typing import NamedTuple
 
 from coord.errors import CoordError, invalid_argument
 from coord.v1 import limiter_pb2
@@ -21,12 +23,10 @@ class State(Enum):
     RELEASED = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """A request for one grant.
+class Want(NamedTuple):
+    """What is wanted of the limiter; requests of a batch that want the same share it.
 
     Attributes:
-        grant_id: Chosen by the caller.
         worker: For whom.
         buckets: The names of those that must have room.
         estimate: What it will use at most.
@@ -34,12 +34,23 @@ class Ask:
         required: The names of those that must be there.
     """
 
-    grant_id: str
     worker: str
     buckets: frozenset[str]
     estimate: Amounts
     lane: int = limiter_pb2.LANE_NORMAL
     required: frozenset[str] = frozenset()
+
+
+class Ask(NamedTuple):
+    """A request for one grant.
+
+    Attributes:
+        grant_id: Chosen by the caller.
+        want: What is wanted.
+    """
+
+    grant_id: str
+    want: Want
 
 
 @dataclass(slots=True)
@@ -51,7 +62,7 @@ class HeldGrant:
         serial: Rises with every grant.
         granted_ns: When, on the wall clock.
         expires_ns: When it is forgotten, on the monotonic clock.
-        charged: What it was charged to.
+        charged: What it was charged to; those that were granted together share the list.
         state: Where it stands.
         actual: What was used, once settled.
     """
@@ -60,13 +71,14 @@ class HeldGrant:
     serial: int
     granted_ns: int
     expires_ns: int
-    charged: list[Gauge] = field(default_factory=list)
+    charged: list[Gauge]
     state: State = State.OPEN
     actual: Amounts | None = None
 
     def excess(self, gauge: Gauge, actual: Amounts) -> int:
         """Return by how much `actual` is above the estimate; negative where it is below."""
-        return gauge.counted(self.ask.estimate, actual) - self.ask.estimate[gauge.dimension]
+        estimate = self.ask.want.estimate
+        return gauge.counted(estimate, actual) - estimate[gauge.dimension]
 
     def settle(self, actual: Amounts) -> None:
         """Correct it to what was used, for good."""
@@ -77,7 +89,7 @@ class HeldGrant:
     def release(self) -> None:
         """Give it back: the call was not made."""
         for gauge in self.charged:
-            gauge.meter.close(self.serial, -self.ask.estimate[gauge.dimension])
+            gauge.meter.close(self.serial, -self.ask.want.estimate[gauge.dimension])
         self.state = State.RELEASED
 
 
@@ -94,6 +106,11 @@ class GrantBook:
         """Remember a grant."""
         self._grants[grant.ask.grant_id] = grant
 
+    def all_new(self, grant_ids: Collection[str]) -> bool:
+        """Tell whether no id is remembered, nor there twice."""
+        one_of_each = set(grant_ids)
+        return len(one_of_each) == len(grant_ids) and self._grants.keys().isdisjoint(one_of_each)
+
     def drop(self, grant: HeldGrant) -> None:
         """Forget a grant that was never answered."""
         self._grants.pop(grant.ask.grant_id, None)
@@ -105,7 +122,7 @@ class GrantBook:
             if oldest.expires_ns > now_ns:
                 return
             if oldest.state is State.OPEN:
-                oldest.settle(oldest.ask.estimate)
+                oldest.settle(oldest.ask.want.estimate)
             self.drop(oldest)
 
     def extend(self, grant: HeldGrant, expires_ns: int) -> None:

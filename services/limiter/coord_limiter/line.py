@@ -26,8 +26,8 @@ from coord_limiter.fair import FairClock
 from coord_limiter.grants import Ask, HeldGrant, grant_id_reused
 from coord_limiter.meter import GRAINS
 
-# Those of one worker that want the same: they are served one after another.
-_Flow = tuple[str, str, frozenset[str], int]
+# Those of one worker that want the same, more or less of it: they are served one after another.
+_Flow = tuple[str, str, frozenset[str], frozenset[str], int]
 _Key = tuple[int, float, int]
 
 
@@ -62,18 +62,20 @@ class Waiting:
     @property
     def worker(self) -> tuple[str, str]:
         """Whose share it takes."""
-        return self.project, self.ask.worker
+        return self.project, self.ask.want.worker
 
     @property
     def flow(self) -> _Flow:
         """After whom it is served."""
-        return self.project, self.ask.worker, self.ask.buckets, self.ask.lane
+        want = self.ask.want
+        dimensions = frozenset(key for key, units in want.estimate.items() if units)
+        return self.project, want.worker, want.buckets, dimensions, want.lane
 
     def gauges(self) -> Iterator[tuple[Gauge, int]]:
         """Yield what it takes from, and how much."""
         for bucket in self.buckets:
             for gauge in bucket.gauges.values():
-                if units := self.ask.estimate[gauge.dimension]:
+                if units := self.ask.want.estimate[gauge.dimension]:
                     yield gauge, units
 
 
@@ -151,6 +153,10 @@ class Line:
             if one is not None and one.ask != ask:
                 raise grant_id_reused(ask.grant_id)
 
+    def waiting_of(self, project: str) -> int:
+        """Return how many of a project's wait."""
+        return sum(one.project == project for one in self._waiting.values())
+
     def waiting_for(self, bucket: Bucket) -> int:
         """Return how many wait for a bucket."""
         return sum(bucket in one.buckets for one in self._waiting.values())
@@ -180,7 +186,7 @@ class Line:
         while heads:
             _, one = heappop(heads)
             if turns.may_pass(one):
-                if any(bucket.shortage(one.ask.estimate, now_ns) for bucket in one.buckets):
+                if any(bucket.shortage(one.ask.want.estimate, now_ns) for bucket in one.buckets):
                     turns.keep(one)
                     continue
                 flow = one.flow
@@ -199,7 +205,7 @@ class Line:
                 ahead[gauge] = ahead.get(gauge, 0) + units
         wait_ns = ready_ns(one, ahead, now_ns)
         for bucket in one.buckets:
-            if shortage := bucket.shortage(one.ask.estimate, now_ns):
+            if shortage := bucket.shortage(one.ask.want.estimate, now_ns):
                 return place, shortage.later(wait_ns)
         return place, Shortage(one.buckets[0].name, "", 0, 0, wait_ns, "BEHIND_OTHERS")
 
@@ -236,7 +242,7 @@ class Line:
         return [other for other in waiting if self._key(other, now_ns) < mine]
 
     def _key(self, one: Waiting, now_ns: int) -> _Key:
-        lane = one.ask.lane - (now_ns - one.joined_ns) // self._age_ns
+        lane = one.ask.want.lane - (now_ns - one.joined_ns) // self._age_ns
         # How far the ideal queue is from finishing it. Clocks of several buckets show different
         # times, but their distances can be compared.
         far = max((one.finish[b] - self._clocks[b].virtual for b in one.buckets), default=0.0)
@@ -245,8 +251,8 @@ class Line:
 
 def _share(bucket: Bucket, ask: Ask) -> tuple[float, float]:
     """Return how long the ideal queue takes for a request alone, and its worker's weight."""
-    weight = bucket.weights.get(ask.worker, 1.0)
-    return _cost_ns(bucket, ask.estimate) / weight, weight
+    weight = bucket.weights.get(ask.want.worker, 1.0)
+    return _cost_ns(bucket, ask.want.estimate) / weight, weight
 
 
 def _cost_ns(bucket: Bucket, estimate: Amounts) -> float:

@@ -20,6 +20,7 @@ many as a minute has nanoseconds: a rate of r units a minute is then exactly r g
 """
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 GRAINS = 60 * 10**9
@@ -61,12 +62,18 @@ class Meter:
         self._move(now_ns)
         return min(self.limit.burst * GRAINS, self._sum + self._least)
 
-    def charge(self, serial: int, units: int, now_ns: int) -> None:
-        """Take units, whether there is room or not; they can be corrected until `close`."""
+    def charge(self, serials: Sequence[int], units: int, now_ns: int) -> None:
+        """Take units for each serial, whether there is room or not.
+
+        They can be corrected until `close`.
+        """
         self._move(now_ns)
         self._begin_window()
-        self._sum -= units * GRAINS
-        self._serials.append(serial)
+        grains, full = units * GRAINS, self.limit.burst * GRAINS - self._sum
+        self._sum -= len(serials) * grains
+        self._serials += serials
+        if len(serials) > 1:
+            self._floors += [full + i * grains for i in range(1, len(serials))]
         self._floors.append(_NEVER)
 
     def close(self, serial: int, correction: int = 0) -> None:

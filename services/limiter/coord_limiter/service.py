@@ -35,6 +35,7 @@ _WAIT_NS_MAX = 60 * SECOND
 # How long the place of one is kept whose caller has gone away.
 _PLACE_KEPT_NS = 5 * SECOND
 _REPORTED_MAX = 16
+_Outcome = HeldGrant | Shortage | Waiting
 
 
 class LimiterService(Service):
@@ -59,7 +60,6 @@ class LimiterService(Service):
         self._environment = context.environment
         settings = context.settings(LimiterSettings)
         self._ttl_ns = from_seconds(settings.grant_ttl_s)
-        self._metrics = LimiterMetrics(context.registry)
         self._database = database
         self._store = SqliteLimiterStore(database)
         self._writer = AheadWriter(self._store)
@@ -68,7 +68,7 @@ class LimiterService(Service):
         self._shared: dict[str, Bucket] = {}
         self._serials = count(1)
         self._line = Line(_PLACE_KEPT_NS, from_seconds(settings.lane_age_s))
-        self._metrics.waiting.set_function(lambda: len(self._line))
+        self._metrics = LimiterMetrics(context.registry, self._line)
         self._turns = Turns(self._line, self._writer, self._projects, self._metrics, self._now)
         for stored in self._store.buckets():
             self._project(stored.project).configure(stored, self._now())
@@ -91,26 +91,26 @@ class LimiterService(Service):
     ) -> limiter_pb2.AcquireGrantsResponse:
         """Take estimates from buckets, for each request all of it or nothing."""
         del call
-        asks = [
-            messages.ask(f"requests[{i}]", request.worker, each)
-            for i, each in enumerate(request.requests)
-        ]
+        asks = messages.asks(request)
         wait_ns = duration_ns(request.wait) if request.HasField("wait") else 0
         check_range("wait, in ns", wait_ns, 0, _WAIT_NS_MAX)
         admission, now, changes = self._project(request.project), self._now(), Changes()
-        admission.check_ids(asks, now.monotonic_ns)
+        all_new = admission.check_ids(asks, now.monotonic_ns)
+        outcomes: list[_Outcome] = []
         if len(self._line):
             self._line.check_ids(request.project, asks)
-        outcomes = [self._decide(request.project, ask, wait_ns, now, changes) for ask in asks]
+        elif all_new:
+            outcomes += admission.grant_first(asks, now, changes)
+        for ask in asks[len(outcomes) :]:
+            outcomes.append(self._decide(request.project, ask, wait_ns, now, changes))
         waiting = [each for each in outcomes if isinstance(each, Waiting)]
         with self._turns.standing(waiting) if waiting else nullcontext():
             await self._writer.commit(request.project, admission, changes, now)
-            self._metrics.count(changes)
+            self._metrics.of(request.project).count(changes)
             if waiting:
                 await self._turns.wait(waiting, wait_ns)
-            answers = zip(asks, outcomes, strict=True)
-            results = [self._result(ask, outcome) for ask, outcome in answers]
-        return limiter_pb2.AcquireGrantsResponse(results=results)
+            told = [self._told(*each) for each in zip(asks, outcomes, strict=True)]
+        return messages.answer(told, self._ttl_ns)
 
     async def configure_bucket(
         self, request: limiter_pb2.ConfigureBucketRequest, call: Call
@@ -251,21 +251,21 @@ class LimiterService(Service):
 
     def _decide(
         self, project: str, ask: Ask, wait_ns: int, now: Clocks, changes: Changes
-    ) -> HeldGrant | Shortage | Waiting:
+    ) -> _Outcome:
         """Decide a request at once; put it in line where that cannot be, or others wait."""
         admission = self._projects[project]
         held = admission.known(ask, now.monotonic_ns, changes)
         if held is not None:
             return held
-        if ask.required and (missing := admission.missing(ask)):
+        if missing := admission.missing(ask.want):
             return missing
-        named = admission.buckets.named(ask.buckets)
-        shortage = admission.shortage(ask, named, now.monotonic_ns)
+        named = admission.buckets.named(ask.want.buckets)
+        shortage = admission.shortage(ask.want, named, now.monotonic_ns)
         if shortage is None and not len(self._line):
-            return admission.grant(ask, named, now, changes)
+            return admission.grant([ask], named, now, changes)[0]
         if shortage is not None:
-            admission.refuse(ask, shortage, changes)
-            self._metrics.count_shortage(shortage)
+            admission.refuse(ask.want, shortage, changes)
+            self._metrics.of(project).count_shortage(shortage)
             if shortage.retry_after_ns is None or not (wait_ns or len(self._line)):
                 return shortage
         waiting = self._line.find(project, ask.grant_id)
@@ -275,13 +275,15 @@ class LimiterService(Service):
         waiting.passing = waiting.passing and not wait_ns
         return waiting
 
-    def _result(self, ask: Ask, outcome: HeldGrant | Shortage | Waiting) -> limiter_pb2.GrantResult:
-        if not isinstance(outcome, Waiting):
-            return messages.result(ask.grant_id, outcome, self._ttl_ns)
+    def _told(self, ask: Ask, outcome: _Outcome) -> HeldGrant | messages.NotGranted:
+        if isinstance(outcome, HeldGrant):
+            return outcome
+        if isinstance(outcome, Shortage):
+            return messages.NotGranted(ask.grant_id, outcome)
         if outcome.decided.done():
-            return messages.result(ask.grant_id, outcome.decided.result(), self._ttl_ns)
+            return outcome.decided.result()
         place, shortage = self._line.outlook(outcome, self._environment.monotonic_ns())
-        return messages.result(ask.grant_id, shortage, self._ttl_ns, place)
+        return messages.NotGranted(ask.grant_id, shortage, place)
 
     def _now(self) -> Clocks:
         return Clocks(self._environment.now_ns(), self._environment.monotonic_ns())

@@ -73,7 +73,7 @@ class Turns:
         served: dict[str, list[Waiting]] = {}
         for one in self._line.serve(now.monotonic_ns):
             mine = changes.setdefault(one.project, Changes())
-            self._projects[one.project].grant(one.ask, one.buckets, now, mine)
+            self._projects[one.project].grant([one.ask], one.buckets, now, mine)
             served.setdefault(one.project, []).append(one)
         for project, those in served.items():
             commit = asyncio.create_task(self._commit(project, those, changes[project], now))
@@ -101,10 +101,11 @@ class Turns:
                 # Whoever has gone away does not look at it.
                 one.decided.exception()
             return
+        metrics = self._metrics.of(project)
         for one, held in zip(served, changes.granted, strict=True):
-            self._metrics.waited(now.monotonic_ns - one.joined_ns)
+            metrics.waited(now.monotonic_ns - one.joined_ns)
             one.decided.set_result(held)
-        self._metrics.count(changes)
+        metrics.count(changes)
 
     def _come_again(self) -> None:
         if self._timer:

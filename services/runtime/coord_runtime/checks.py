@@ -1,7 +1,7 @@
 """Checks of fields: each raises INVALID_ARGUMENT, reason INVALID_FIELD, naming the field."""
 
 import re
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, MutableMapping, Sequence
 from functools import lru_cache
 
 from coord.errors import CoordError, invalid_argument
@@ -18,7 +18,9 @@ RESOURCES_MAX = 100
 PAGE_SIZE_DEFAULT = 100
 _NANOS_MAX = 2**62
 
-_ID = re.compile(r"[A-Za-z0-9._:/@+-]{1,128}")
+_ID_LENGTH_MAX = 128
+_ID = re.compile(rf"[A-Za-z0-9._:/@+-]{{1,{_ID_LENGTH_MAX}}}")
+_IDS = re.compile(r"[A-Za-z0-9._:/@+-]+")
 _PROJECT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 _WORKER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
@@ -29,12 +31,30 @@ def invalid_field(field: str, message: str) -> CoordError:
     return invalid_argument("INVALID_FIELD", f"{field}: {message}", field=field)
 
 
+def within(part: str, error: CoordError) -> CoordError:
+    """Return the error for a wrong value of a field of `part`.
+
+    So that the names of parts are only put together where something is wrong.
+    """
+    field = f"{part}.{error.metadata['field']}"
+    return invalid_argument(error.reason, f"{part}.{error.message}", field=field)
+
+
 def check_id(field: str, value: str) -> None:
     """Check an id: 1 to 128 characters of [A-Za-z0-9._:/@+-]."""
     if not _ID.fullmatch(value):
         raise invalid_field(
             field, f"an id has 1 to 128 characters of [A-Za-z0-9._:/@+-], not {value[:64]!r}"
         )
+
+
+def are_ids(values: Sequence[str]) -> bool:
+    """Tell whether all are ids, in a fraction of the time of a check of each."""
+    return bool(
+        _IDS.fullmatch("".join(values))
+        and min(map(len, values)) > 0
+        and max(map(len, values)) <= _ID_LENGTH_MAX
+    )
 
 
 def check_ids(field: str, values: Iterable[str]) -> None:
@@ -85,7 +105,8 @@ def check_money(field: str, value: common_pb2.Money, *, positive: bool = False) 
         raise invalid_field(
             f"{field}.currency", f"an ISO 4217 code such as USD, not {value.currency[:16]!r}"
         )
-    check_range(f"{field}.nanos", value.nanos, 1 if positive else 0, _NANOS_MAX)
+    if not positive <= value.nanos <= _NANOS_MAX:
+        check_range(f"{field}.nanos", value.nanos, 1 if positive else 0, _NANOS_MAX)
 
 
 def check_progress(field: str, value: common_pb2.Progress) -> None:
