@@ -54,6 +54,9 @@ async def test_what_did_not_land_is_explained_and_retried_when_asked(project: Pr
     (project.folder / "fixed").touch()
     status, output = await project.run(plan, agent=agent)
     assert (status, "1 of 3 tasks landed" in output) == (1, True)
+    for options, would in (([], "0 tasks would"), (["--retry-failed"], "2 tasks would")):
+        status, output = await project.run(plan, "--dry-run", *options, agent=agent)
+        assert (status, would in output) == (0, True), output
     status, output = await project.run(plan, "--retry-failed", agent=agent)
     assert (status, "3 of 3 tasks landed" in output) == (0, True)
 

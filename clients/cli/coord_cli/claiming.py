@@ -102,6 +102,8 @@ async def _acquire(
     reasons = [result.refusal] if result.HasField("refusal") else result.wait.reasons
     for reason in reasons:
         click.echo(f"coord: {reason.message}", err=True)
+    if not result.HasField("refusal") and not wait_ns:
+        click.echo("coord: nothing was claimed or run; --wait waits for it", err=True)
     await _release(party, claims_pb2.Claim(claim_id=request.claim_id, holder=holder))
     return None
 

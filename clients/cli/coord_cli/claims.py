@@ -5,9 +5,10 @@ from typing import Any
 
 import click
 from coord.environment import SYSTEM
-from coord.times import MINUTE, timestamp_ns
+from coord.times import timestamp_ns
 from coord.v1 import claims_pb2
 
+from coord_cli.amounts import format_length
 from coord_cli.claiming import Wish, claim_and_run, claim_for, resource_text
 from coord_cli.command import EXIT_FAILED, UsageProblem, group_with_default, json_option, run_async
 from coord_cli.output import as_dict, print_json, print_table
@@ -78,7 +79,7 @@ def claim(
     async def body() -> int:
         async with open_party() as party:
             if not party.served:
-                raise UsageProblem("no services are running that could keep a claim")
+                raise UsageProblem("no services are running to keep a claim; start `coord up`")
             if command:
                 return await claim_and_run(party, wish, command)
             held = await claim_for(party, wish, lease)
@@ -128,7 +129,7 @@ def _until(one: claims_pb2.Claim) -> str:
     if one.HasField("attempt"):
         return f"{one.attempt.task_id} has landed"
     left_ns = timestamp_ns(one.expires_at) - SYSTEM.now_ns()
-    return f"{max(left_ns, 0) / MINUTE:.1f} min" if one.HasField("expires_at") else ""
+    return format_length(left_ns) if one.HasField("expires_at") else ""
 
 
 @claims.command()

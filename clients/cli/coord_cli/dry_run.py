@@ -54,6 +54,12 @@ async def tell_dry_run(order: Order) -> int:
     await _check_repository(order)
     _check_services(order)
     states = await _states(order)
+    if order.retry_failed:
+        states = {
+            task_id: state
+            for task_id, state in states.items()
+            if state not in FINAL or state == _LANDED
+        }
     check_needs(order.plan, [name for name, state in states.items() if state == _LANDED])
     shape = shape_of(order.plan)
     steps = list(plan_steps(shape.tasks, states, order.crew.profiles, order.crew.agent))

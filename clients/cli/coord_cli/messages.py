@@ -27,7 +27,7 @@ def message() -> None:
 @message.command()
 @click.argument("body")
 @party_options
-@click.option("--to", "worker", metavar="WORKER", help="One worker, there or not.")
+@click.option("--to", "worker", metavar="WORKER", help="One worker, also one that has left.")
 @click.option("--role", help="All workers that have this role now.")
 @click.option("--everybody", is_flag=True, help="All workers that are there now.")
 @click.option("--thread", default="", help="Groups messages: an id.")

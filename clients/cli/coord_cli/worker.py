@@ -169,7 +169,7 @@ def drain(
             click.echo(f"to finish what they have, and go: {', '.join(answer.workers)}")
         unknown = sorted({*names} - {*answer.workers})
         for name in unknown:
-            click.echo(f"coord: there is no worker {name!r}", err=True)
+            click.echo(f"coord: no worker {name!r} is there; `coord status` lists them", err=True)
         return EXIT_FAILED if unknown else 0
 
     run_async(body)
