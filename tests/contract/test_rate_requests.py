@@ -11,6 +11,7 @@ from coord.errors import from_rpc
 from coord.times import SECOND
 from coord.v1 import admission_pb2, common_pb2, limiter_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
+from coord_coordinator import turns
 from coord_coordinator.service import CoordinatorService
 from coord_ledger.service import LedgerService
 from coord_limiter.service import LimiterService
@@ -156,6 +157,20 @@ async def test_a_worker_ends_nobody_elses_grant_by_its_name(fleet: Fleet) -> Non
     await victim.say(rate_settlement=pb.RateSettlement(rate_id="1"))
     await _ask(thief, "1", "two")
     assert (await thief.hear("rate_grant")).rate_id == "1"
+
+
+async def test_who_has_many_requests_in_line_keeps_nobody_elses_out(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "_WAITS_OF_WORKER_MAX", 3)
+    await _limit(fleet, "slow", requests=limiter_pb2.RateLimit(per_minute=1, burst=1))
+    greedy, other = await fleet.worker("greedy"), await fleet.worker("other")
+    for number in range(5):
+        await _ask(greedy, str(number), "slow")
+    refusal = await greedy.hear("refusal")
+    assert (refusal.id, refusal.reason.code) == ("4", "TOO_MANY")
+    await _ask(other, "1", "slow")
+    assert (await other.hear("rate_wait")).rate_id == "1"
 
 
 async def test_what_an_earlier_session_waits_for_is_the_next_ones_to_ask(fleet: Fleet) -> None:
