@@ -106,10 +106,11 @@ def test_of_what_contradicts_itself_the_less_counts() -> None:
     assert observed(request, NOW_NS).remaining["tokens"] == 7
 
 
-def test_a_429_that_says_nothing_more_is_a_pause_all_the_same() -> None:
-    assert read(429).pause_ns == 10 * SECOND
-    assert read(200).pause_ns == 0
-    assert read(429, retry_after_ms="1500").pause_ns == 1.5 * SECOND
+@pytest.mark.parametrize("status_code", [429, 503, 529])
+def test_who_is_too_busy_and_says_nothing_more_wants_a_pause_all_the_same(status_code: int) -> None:
+    assert read(status_code).pause_ns == 10 * SECOND
+    assert read(200).pause_ns == read(500).pause_ns == 0
+    assert read(status_code, retry_after_ms="1500").pause_ns == 1.5 * SECOND
 
 
 names = st.sampled_from([*ANTHROPIC, *OPENAI, "retry-after", "retry-after-ms"])

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from coord.calls import BUSY
 from coord.times import SECOND, duration, duration_ns
 from coord.v1 import limiter_pb2
 
@@ -20,7 +21,6 @@ from coord_limiter.bucket import DIMENSIONS
 
 # No longer than a day: a provider's longest limits are renewed each day.
 PAUSE_NS_MAX = 24 * 3600 * SECOND
-TOO_MANY_REQUESTS = 429
 _PAUSE_DEFAULT_NS = 10 * SECOND
 _REMAINING_MAX = 10**12
 _TEXT_MAX = 64
@@ -73,7 +73,7 @@ def observed(request: limiter_pb2.ReportProviderStateRequest, now_ns: int) -> Ob
     _add_state(found, request.state)
     headers = {key.lower(): value for key, value in request.headers.items()}
     _add_headers(found, headers, now_ns)
-    if request.status_code == TOO_MANY_REQUESTS and not found.pause_ns:
+    if request.status_code in BUSY and not found.pause_ns:
         found.retry_after_ns = _PAUSE_DEFAULT_NS
     return found
 
