@@ -152,6 +152,24 @@ async def test_what_an_attempt_calls_is_paid_out_of_its_budget(fleet: Fleet) -> 
     assert listed.attempts[0].spent.nanos == CENT
 
 
+async def test_what_an_attempt_had_left_is_not_spent_for_a_day_without_word_of_it(
+    tmp_path: Path,
+) -> None:
+    clock = Clock()
+    flags = FLAGS | {"ledger": {"expiry_interval_s": 0.05}}
+    async with served(SERVICES, tmp_path, "grpc", clock, flags) as running:
+        fleet = Fleet(running)
+        worker = await fleet.worker("w")
+        await fleet.add(spec("a", budget=usd(3)))
+        await worker.hear("assigned")
+        assert await _money(fleet, TASK, "a") == (0, 3 * CENT)
+        clock.pass_ns(25 * 3600 * SECOND)
+        async with asyncio.timeout(30):
+            while (await _money(fleet, TASK, "a"))[1]:
+                await asyncio.sleep(0.02)
+        assert await _money(fleet, TASK, "a") == (0, 0)
+
+
 async def test_a_call_of_which_nothing_is_told_is_posted_at_its_estimate_until_it_is(
     tmp_path: Path,
 ) -> None:

@@ -228,10 +228,37 @@ async def test_an_expired_reservation_is_posted_and_a_late_settlement_corrects_i
     clock.pass_ns(1)
     await ledger.expire()
     assert await ledger.money() == (DOLLAR, 0)
+    assert await ledger.settle("a", 45 * CENT) == ""
+    assert await ledger.settle("a", 45 * CENT) == ""
     assert await ledger.release("a") == "RESERVATION_ENDED"
-    assert await ledger.settle("a", 45 * CENT) == ""
-    assert await ledger.settle("a", 45 * CENT) == ""
     assert await ledger.entries() == [30 * CENT, 70 * CENT, -55 * CENT]
+
+
+async def test_what_was_posted_of_an_expired_reservation_is_given_back_once_with_its_release(
+    ledger: Ledger, clock: Clock
+) -> None:
+    await ledger.reserve("a", DOLLAR, ttl=duration(60 * SECOND))
+    await ledger.record("e", 30 * CENT, "a")
+    clock.pass_ns(60 * SECOND)
+    await ledger.expire()
+    await ledger.record("f", 5 * CENT, "a")
+    for _ in range(2):
+        assert await ledger.release("a") == ""
+        assert await ledger.money() == (35 * CENT, 0)
+    assert await ledger.settle("a", 45 * CENT) == "RESERVATION_ENDED"
+    assert await ledger.entries() == [30 * CENT, 70 * CENT, 5 * CENT, -70 * CENT]
+
+
+async def test_what_is_told_as_it_is_spent_is_not_posted_when_its_reservation_expires(
+    ledger: Ledger, clock: Clock
+) -> None:
+    await ledger.reserve("a", DOLLAR, ttl=duration(60 * SECOND), release_on_expiry=True)
+    await ledger.record("e", 30 * CENT, "a")
+    clock.pass_ns(60 * SECOND)
+    await ledger.expire()
+    assert await ledger.money() == (30 * CENT, 0)
+    assert await ledger.release("a") == ""
+    assert await ledger.entries() == [30 * CENT]
 
 
 async def test_warned_and_exceeded_are_told_once_for_each_cap(ledger: Ledger) -> None:

@@ -66,7 +66,10 @@ class Money:
         pending = {(kind, name): held for kind, name, _, held in rows}
         for kind, name, posted, _ in rows:
             assert posted == self.posted[kind, name], f"entries of {name} are its balance"
-        query = "SELECT reservation_id, drawn, actual FROM reservations WHERE drawn > actual"
+        query = (
+            "SELECT reservation_id, drawn, actual FROM reservations"
+            " WHERE drawn > actual AND state = 'SETTLED'"
+        )
         for name, drawn, actual in ledger.execute(query):
             raise AssertionError(f"{name} was settled with {actual}, and {drawn} is posted")
         query = "SELECT sum(held), sum(max(0, drawn - amount)) FROM reservations"

@@ -41,6 +41,7 @@ class Expected:
     expires_ns: int
     drawn: int = 0
     live: bool = True
+    expired: int = 0
     outer: "Expected | None" = None
 
     def draw(self, nanos: int) -> None:
@@ -168,6 +169,8 @@ class World:
         request = ledger_pb2.ReleaseReservationsRequest(project="p", reservation_ids=[name])
         response = await self.call("release_reservations", request)
         if not response.results[0].HasField("error"):
+            self._post(held.scopes, -held.expired)
+            held.draw(-held.expired)
             held.end()
             del self.reservations[name]
 
@@ -183,8 +186,9 @@ class World:
         await self.ledger.expire_reservations()
         for held in self.reservations.values():
             if held.live and held.expires_ns <= self.now:
-                self._post(held.scopes, held.held)
-                held.draw(held.held)
+                held.expired = held.held
+                self._post(held.scopes, held.expired)
+                held.draw(held.expired)
                 held.end()
 
     async def repeat(self, pick: int) -> None:

@@ -87,6 +87,8 @@ class Money:
             reservation_id=attempt.reservation_id,
             scopes=self._purse.scopes(worker, attempt.spec),
             amount=_money(attempt.spec.budget.currency, max(1, left)),
+            # What is spent of it is told as it is spent: nothing else is, whenever it expires.
+            release_on_expiry=True,
         )
         response = await self._services.insist(
             self._services.ledger.ReserveFunds,

@@ -125,7 +125,7 @@ class Held:
         drawn: The sum of the entries that were taken from it.
         expires_ns: When it expires, on the wall clock.
         state: HELD, SETTLED, RELEASED or EXPIRED.
-        actual: The total that it was settled with.
+        actual: The total that it was settled with; where it has expired, what was posted for that.
         stored: Whether the disk knows it, in whatever state.
     """
 

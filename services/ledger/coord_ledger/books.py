@@ -137,11 +137,15 @@ class Books:
         return ledger_pb2.ReservationReportResult(reservation_id=reservation_id)
 
     def release(self, reservation_id: str) -> ledger_pb2.ReservationReportResult:
-        """Give back what a reservation still holds."""
+        """Give back what a reservation still holds, or what was posted of it when it expired."""
         held = self.reservations.get(reservation_id)
         if held is None:
             return refusals.not_ended(reservation_id, "RESERVATION_NOT_FOUND")
-        if held.state not in ("HELD", "RELEASED"):
+        if held.state == "EXPIRED" and held.actual is not None:
+            reason = self._post_rest(held, -held.actual, common_pb2.Usage())
+            if reason:
+                return refusals.not_ended(reservation_id, reason)
+        elif held.state not in ("HELD", "RELEASED"):
             return refusals.not_ended(reservation_id, "RESERVATION_ENDED")
         self._end(held, "RELEASED")
         return ledger_pb2.ReservationReportResult(reservation_id=reservation_id)
@@ -150,13 +154,15 @@ class Books:
         """End all reservations that are due: their outcome is unknown.
 
         Args:
-            post: Take what they still hold as spent; otherwise give it back.
+            post: Take what they still hold as spent, but where it is told as it is; otherwise give
+                it back.
         """
         due = [one for one in self.reservations.values() if one.expires_ns <= self.now_ns]
         for held in (one for one in due if one.live):
-            if post and held.held:
-                # Within what was pending, so that it always fits.
-                self._post_rest(held, held.held, common_pb2.Usage())
+            asked = ledger_pb2.ReservationRequest.FromString(held.asked)
+            held.actual = held.held if post and not asked.release_on_expiry else 0
+            # Within what was pending, so that it always fits.
+            self._post_rest(held, held.actual, common_pb2.Usage())
             self._end(held, "EXPIRED")
 
     def set_budget(self, account: Account, currency: str, cap: Cap) -> None:

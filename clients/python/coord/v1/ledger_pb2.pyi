@@ -241,7 +241,7 @@ class ReservationReportResult(_message.Message):
     def __init__(self, reservation_id: _Optional[str] = ..., error: _Optional[_Union[_common_pb2.ItemError, _Mapping]] = ..., actual: _Optional[_Union[_common_pb2.Money, _Mapping]] = ...) -> None: ...
 
 class ReservationRequest(_message.Message):
-    __slots__ = ("reservation_id", "scopes", "amount", "min_amount", "ttl", "usage", "min_output_tokens", "within")
+    __slots__ = ("reservation_id", "scopes", "amount", "min_amount", "ttl", "usage", "min_output_tokens", "within", "release_on_expiry")
     RESERVATION_ID_FIELD_NUMBER: _ClassVar[int]
     SCOPES_FIELD_NUMBER: _ClassVar[int]
     AMOUNT_FIELD_NUMBER: _ClassVar[int]
@@ -250,6 +250,7 @@ class ReservationRequest(_message.Message):
     USAGE_FIELD_NUMBER: _ClassVar[int]
     MIN_OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     WITHIN_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_ON_EXPIRY_FIELD_NUMBER: _ClassVar[int]
     reservation_id: str
     scopes: _containers.RepeatedCompositeFieldContainer[Scope]
     amount: _common_pb2.Money
@@ -258,7 +259,8 @@ class ReservationRequest(_message.Message):
     usage: _common_pb2.Usage
     min_output_tokens: int
     within: str
-    def __init__(self, reservation_id: _Optional[str] = ..., scopes: _Optional[_Iterable[_Union[Scope, _Mapping]]] = ..., amount: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., min_amount: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., usage: _Optional[_Union[_common_pb2.Usage, _Mapping]] = ..., min_output_tokens: _Optional[int] = ..., within: _Optional[str] = ...) -> None: ...
+    release_on_expiry: bool
+    def __init__(self, reservation_id: _Optional[str] = ..., scopes: _Optional[_Iterable[_Union[Scope, _Mapping]]] = ..., amount: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., min_amount: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., usage: _Optional[_Union[_common_pb2.Usage, _Mapping]] = ..., min_output_tokens: _Optional[int] = ..., within: _Optional[str] = ..., release_on_expiry: _Optional[bool] = ...) -> None: ...
 
 class Reservation(_message.Message):
     __slots__ = ("reservation_id", "amount", "expires_at", "max_output_tokens")

@@ -140,7 +140,8 @@ class LedgerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReleaseReservations(self, request, context):
-        """Gives back what reservations still hold; nothing more will be spent on them.
+        """Gives back what reservations still hold, or what was posted of them when they expired; nothing more
+        will be spent on them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

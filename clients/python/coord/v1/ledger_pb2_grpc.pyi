@@ -54,7 +54,9 @@ class LedgerServiceStub:
     reservation is taken out of what that holds.
     """
     ReleaseReservations: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.ReleaseReservationsRequest, _ledger_pb2.ReleaseReservationsResponse]
-    """Gives back what reservations still hold; nothing more will be spent on them."""
+    """Gives back what reservations still hold, or what was posted of them when they expired; nothing more
+    will be spent on them.
+    """
     ReserveFunds: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.ReserveFundsRequest, _ledger_pb2.ReserveFundsResponse]
     """Reserves money in all scopes of each request, or in none."""
     SetBudget: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.SetBudgetRequest, _ledger_pb2.SetBudgetResponse]
@@ -86,7 +88,9 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     reservation is taken out of what that holds.
     """
     ReleaseReservations: _aio.UnaryUnaryMultiCallable[_ledger_pb2.ReleaseReservationsRequest, _ledger_pb2.ReleaseReservationsResponse]  # type: ignore[assignment]
-    """Gives back what reservations still hold; nothing more will be spent on them."""
+    """Gives back what reservations still hold, or what was posted of them when they expired; nothing more
+    will be spent on them.
+    """
     ReserveFunds: _aio.UnaryUnaryMultiCallable[_ledger_pb2.ReserveFundsRequest, _ledger_pb2.ReserveFundsResponse]  # type: ignore[assignment]
     """Reserves money in all scopes of each request, or in none."""
     SetBudget: _aio.UnaryUnaryMultiCallable[_ledger_pb2.SetBudgetRequest, _ledger_pb2.SetBudgetResponse]  # type: ignore[assignment]
@@ -157,7 +161,9 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ledger_pb2.ReleaseReservationsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_pb2.ReleaseReservationsResponse, _abc.Awaitable[_ledger_pb2.ReleaseReservationsResponse]]:
-        """Gives back what reservations still hold; nothing more will be spent on them."""
+        """Gives back what reservations still hold, or what was posted of them when they expired; nothing more
+        will be spent on them.
+        """
 
     @_abc_1.abstractmethod
     def ReserveFunds(
