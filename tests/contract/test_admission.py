@@ -99,9 +99,9 @@ async def _admit(fleet: Fleet, asked: admission_pb2.CallRequest) -> admission_pb
 class Busy(Exception):  # noqa: N818 - as a provider's client has it.
     """What the clients of providers raise."""
 
-    def __init__(self, **headers: str) -> None:
+    def __init__(self, status_code: int = 429, **headers: str) -> None:
         super().__init__("too many requests")
-        self.status_code = 429
+        self.status_code = status_code
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
@@ -321,6 +321,24 @@ async def test_a_429_holds_back_all_workers_until_the_provider_wants_calls_again
     assert await asyncio.gather(first, *others) == [f"w{number}" for number in range(12)]
     assert len(made) == 13
     assert await _money(fleet) == (12 * CENT // 1_000, 0)
+
+
+@pytest.mark.parametrize(("status_code", "buckets"), [(503, ["key"]), (529, [])])
+async def test_a_provider_that_is_overloaded_is_not_asked_again_at_once(
+    fleet: Fleet, status_code: int, buckets: list[str]
+) -> None:
+    await _limit(fleet, "key", requests=(6_000, 100))
+    made: list[int] = []
+
+    def ask(_: Any) -> None:
+        made.append(status_code)
+        raise Busy(status_code)
+
+    async with coord.Client(_identity(fleet)) as client:
+        asking = client.insist(ask, model="m", input_tokens=1, max_output_tokens=1, buckets=buckets)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asking, 0.5)
+    assert made == [status_code]
 
 
 async def _paused(fleet: Fleet) -> None:

@@ -11,6 +11,7 @@ from coord.errors import from_rpc
 from coord.times import SECOND
 from coord.v1 import admission_pb2, common_pb2, limiter_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
+from coord_coordinator import turns
 from coord_coordinator.service import CoordinatorService
 from coord_ledger.service import LedgerService
 from coord_limiter.service import LimiterService
@@ -44,10 +45,10 @@ async def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         yield fleet
 
 
-async def _limit(fleet: Fleet, **dimensions: limiter_pb2.RateLimit) -> None:
+async def _limit(fleet: Fleet, bucket: str = "key", **dimensions: limiter_pb2.RateLimit) -> None:
     limits = limiter_pb2.BucketLimits(**dimensions)
     await fleet.limiter.ConfigureBucket(
-        limiter_pb2.ConfigureBucketRequest(project=PROJECT, name="key", limits=limits)
+        limiter_pb2.ConfigureBucketRequest(project=PROJECT, name=bucket, limits=limits)
     )
 
 
@@ -141,6 +142,37 @@ async def _is_told(worker: Worker, field: str) -> None:
     assert (error.reason, field in str(error)) == ("INVALID_FIELD", True)
 
 
+async def test_a_worker_ends_nobody_elses_grant_by_its_name(fleet: Fleet) -> None:
+    await _limit(fleet, "two", requests=limiter_pb2.RateLimit(per_minute=1, burst=2))
+    victim, thief = await fleet.worker("victim"), await fleet.worker("thief")
+    await _ask(victim, "1", "two")
+    await victim.hear("rate_grant")
+    call = admission_pb2.CallRequest(call_id="1", model="gpt-4o", buckets=["two"])
+    await victim.say(call_request=call)
+    await victim.hear("call_admission")
+    names = ["1", "call/victim/1", "rate/victim/1"]
+    last = [await thief.say(rate_settlement=pb.RateSettlement(rate_id=name)) for name in names][-1]
+    await thief.acknowledgement(last)
+    assert (await _bucket(fleet, "two")).available.requests == 0
+    await victim.say(rate_settlement=pb.RateSettlement(rate_id="1"))
+    await _ask(thief, "1", "two")
+    assert (await thief.hear("rate_grant")).rate_id == "1"
+
+
+async def test_who_has_many_requests_in_line_keeps_nobody_elses_out(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "_WAITS_OF_WORKER_MAX", 3)
+    await _limit(fleet, "slow", requests=limiter_pb2.RateLimit(per_minute=1, burst=1))
+    greedy, other = await fleet.worker("greedy"), await fleet.worker("other")
+    for number in range(5):
+        await _ask(greedy, str(number), "slow")
+    refusal = await greedy.hear("refusal")
+    assert (refusal.id, refusal.reason.code) == ("4", "TOO_MANY")
+    await _ask(other, "1", "slow")
+    assert (await other.hear("rate_wait")).rate_id == "1"
+
+
 async def test_what_an_earlier_session_waits_for_is_the_next_ones_to_ask(fleet: Fleet) -> None:
     worker = await fleet.worker("w", buckets=["key"])
     await _ask(worker, "1")
@@ -228,6 +260,6 @@ async def test_what_an_attempt_took_is_settled_however_long_it_has_lasted(tmp_pa
         assert (await _bucket(fleet)).available.tokens < 100_100
 
 
-async def _bucket(fleet: Fleet) -> limiter_pb2.Bucket:
-    request = limiter_pb2.GetBucketRequest(project=PROJECT, name="key")
+async def _bucket(fleet: Fleet, name: str = "key") -> limiter_pb2.Bucket:
+    request = limiter_pb2.GetBucketRequest(project=PROJECT, name=name)
     return (await fleet.limiter.GetBucket(request)).bucket

@@ -12,6 +12,7 @@ import pytest
 from coord.environment import Environment
 from coord.times import SECOND, duration
 from coord.v1 import limiter_pb2
+from coord_limiter.line import Line
 from coord_limiter.service import LimiterService
 from coord_runtime.calls import Call
 from coord_runtime.service import ServiceContext
@@ -259,6 +260,32 @@ def test_a_wait_tells_its_place_and_its_time(tmp_path: Path) -> None:
         assert wait.retry_after.ToNanoseconds() == pytest.approx(2.5 * SECOND, rel=0.01)
         await asyncio.gather(*line)
         assert await now_s() == pytest.approx(1.5, abs=0.01)
+
+    simulated(check, tmp_path)
+
+
+def test_a_long_line_is_looked_along_a_few_times_a_round_and_not_once_for_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys: Counter[str] = Counter()
+    key = Line._key
+    monkeypatch.setattr(Line, "_key", lambda *args: keys.update(["made"]) or key(*args))
+
+    async def check(opened: LimiterService) -> None:
+        await configure(opened, "slow", requests=(1, 1))
+        await acquire(opened, "drain", 1, buckets=("slow",))
+
+        async def ask(number: int) -> int:
+            one = await acquire(opened, f"l{number}", 1, f"w{number}", buckets=("slow",), wait_s=10)
+            return one.wait.place
+
+        for _ in range(3):
+            keys.clear()
+            assert sorted(await asyncio.gather(*map(ask, range(500)))) == [*range(1, 501)]
+            assert keys["made"] <= 10 * 500
+        # Those who have gone away are counted no more, a little later.
+        await asyncio.sleep(6)
+        assert (await acquire(opened, "next", 1, buckets=("slow",), wait_s=0)).wait.place == 1
 
     simulated(check, tmp_path)
 

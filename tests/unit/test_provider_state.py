@@ -84,12 +84,19 @@ def test_retry_after_in_each_of_its_forms(text: str, seconds: float) -> None:
         ("1h2m3.5s", 3_723.5 * SECOND),
         ("7.66", 7.66 * SECOND),
         ("1 parsec", 0),
+        ("25h", 86_400 * SECOND),
         ("400d", 0),
     ],
 )
 def test_resets_as_lengths(text: str, ns: float) -> None:
     found = read(x_ratelimit_remaining_tokens="0", x_ratelimit_reset_tokens=text)
     assert found.pause_ns == ns
+
+
+def test_a_reset_in_two_days_is_a_pause_of_one() -> None:
+    days = {"anthropic-ratelimit-requests-reset": "2026-01-03T00:00:00Z"}
+    empty = {"anthropic-ratelimit-requests-remaining": "0"}
+    assert report(ANTHROPIC | empty | days).pause_ns == 24 * 60 * MINUTE
 
 
 @pytest.mark.parametrize("text", ["-1", "many", "1e3", "9" * 100, "", "0x10"])
@@ -106,10 +113,11 @@ def test_of_what_contradicts_itself_the_less_counts() -> None:
     assert observed(request, NOW_NS).remaining["tokens"] == 7
 
 
-def test_a_429_that_says_nothing_more_is_a_pause_all_the_same() -> None:
-    assert read(429).pause_ns == 10 * SECOND
-    assert read(200).pause_ns == 0
-    assert read(429, retry_after_ms="1500").pause_ns == 1.5 * SECOND
+@pytest.mark.parametrize("status_code", [429, 503, 529])
+def test_who_is_too_busy_and_says_nothing_more_wants_a_pause_all_the_same(status_code: int) -> None:
+    assert read(status_code).pause_ns == 10 * SECOND
+    assert read(200).pause_ns == read(500).pause_ns == 0
+    assert read(status_code, retry_after_ms="1500").pause_ns == 1.5 * SECOND
 
 
 names = st.sampled_from([*ANTHROPIC, *OPENAI, "retry-after", "retry-after-ms"])

@@ -12,7 +12,7 @@ from coord.v1 import admission_pb2, common_pb2, limiter_pb2
 
 TOO_MANY_REQUESTS = 429
 # Overloaded, rather than broken: what Anthropic says, and everybody.
-_BUSY = frozenset({TOO_MANY_REQUESTS, 503, 529})
+BUSY = frozenset({TOO_MANY_REQUESTS, 503, 529})
 # What providers call them: Anthropic first, then OpenAI.
 _INPUT, _OUTPUT = ("input_tokens", "prompt_tokens"), ("output_tokens", "completion_tokens")
 
@@ -124,7 +124,7 @@ class ModelCall:
     def note(self, error: BaseException) -> None:
         """Note with what the call has ended: a provider that is too busy has refused it."""
         status_code, headers = answer_of(error)
-        if status_code in _BUSY:
+        if status_code in BUSY:
             self.refused(headers, status_code)
 
     def _take_headers(self, headers: Mapping[str, str] | None) -> None:
@@ -139,7 +139,7 @@ class ModelCall:
 
 def is_busy(error: BaseException) -> bool:
     """Tell whether an error is a provider's word that it is too busy, as status 429."""
-    return answer_of(error)[0] in _BUSY
+    return answer_of(error)[0] in BUSY
 
 
 def answer_of(error: BaseException) -> tuple[int, Mapping[str, str]]:

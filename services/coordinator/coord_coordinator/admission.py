@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 import structlog
+from coord.calls import BUSY
 from coord.times import SECOND, duration
 from coord.v1 import admission_pb2, common_pb2, ledger_pb2, limiter_pb2
 from coord.v1 import coordinator_pb2 as pb
@@ -24,7 +25,6 @@ from coord_coordinator.workers import Purse, Worker, WorkerAttempt
 # A call of which nothing was told by then is posted at its estimate; a later word corrects that.
 # Until then nobody knows what is left of its task's budget, and the task may have to wait for it.
 _TTL = duration(600 * SECOND)
-_TOO_MANY_REQUESTS = 429
 
 log = structlog.get_logger(__name__)
 
@@ -56,7 +56,7 @@ class Admission:
         """Correct what calls were charged, and pass on what their providers have said."""
         # Before anything is given back: nobody is to be admitted into a limit that was just hit.
         for one in settlements:
-            if one.headers or one.status_code == _TOO_MANY_REQUESTS:
+            if one.headers or one.status_code in BUSY:
                 await self._report(worker, one)
         results, _ = await asyncio.gather(
             self._settle_money(worker, settlements), self._settle_tokens(worker, settlements)

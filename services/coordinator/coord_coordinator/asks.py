@@ -121,7 +121,7 @@ class Asks:
         self, worker: Worker, request: pb.RateRequest, wait_ns: int
     ) -> limiter_pb2.GrantResult:
         wanted = limiter_pb2.GrantRequest(
-            grant_id=request.rate_id,
+            grant_id=_name(worker, request.rate_id),
             buckets=request.buckets or worker.hello.buckets,
             estimate=request.estimate,
             required=request.buckets,
@@ -140,15 +140,16 @@ class Asks:
     async def _rate_settlement(self, worker: Worker, settlement: pb.RateSettlement) -> None:
         self._turns.end(worker, settlement.rate_id)
         project, limiter = self._fleet.project, self._services.limiter
+        grant_id = _name(worker, settlement.rate_id)
         if not settlement.HasField("actual"):
             await self._services.insist(
                 limiter.ReleaseGrants,
                 limiter_pb2.ReleaseGrantsRequest(
-                    project=project, worker=worker.name, grant_ids=[settlement.rate_id]
+                    project=project, worker=worker.name, grant_ids=[grant_id]
                 ),
             )
             return
-        one = limiter_pb2.GrantSettlement(grant_id=settlement.rate_id, actual=settlement.actual)
+        one = limiter_pb2.GrantSettlement(grant_id=grant_id, actual=settlement.actual)
         await self._services.insist(
             limiter.SettleGrants,
             limiter_pb2.SettleGrantsRequest(project=project, worker=worker.name, settlements=[one]),
@@ -188,6 +189,11 @@ class Asks:
 def _refuse(worker: Worker, asked: str, code: str, message: str) -> None:
     reason = common_pb2.Reason(code=code, message=message)
     worker.session.push(refusal=pb.Refusal(id=asked, reason=reason))
+
+
+def _name(worker: Worker, rate_id: str) -> str:
+    """Return the name under which a rate request has its grant: no other worker's can have it."""
+    return f"rate/{worker.name}/{rate_id}"
 
 
 def _rate_answer(rate_id: str, result: limiter_pb2.GrantResult) -> Answer:

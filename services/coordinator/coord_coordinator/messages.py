@@ -27,7 +27,7 @@ from coord_runtime.globs import trimmed
 from google.protobuf.duration_pb2 import Duration
 
 _USED_MAX = 10**12
-_CALL_ID_MAX = 56
+_OWN_ID_MAX = 56
 # As many as the limiter hears of at once from a provider.
 _BUCKETS_MAX = 16
 _WAIT_NS_MAX = 60 * SECOND
@@ -145,7 +145,7 @@ def _check_claim_release(release: pb.ClaimRelease) -> None:
 
 
 def _check_rate_request(request: pb.RateRequest) -> None:
-    check_id("rate_request.rate_id", request.rate_id)
+    _check_own_id("rate_request.rate_id", request.rate_id)
     check_buckets("rate_request.buckets", request.buckets)
     if request.HasField("attempt"):
         check_attempt("rate_request.attempt", request.attempt)
@@ -153,7 +153,7 @@ def _check_rate_request(request: pb.RateRequest) -> None:
 
 
 def _check_rate_settlement(settlement: pb.RateSettlement) -> None:
-    check_id("rate_settlement.rate_id", settlement.rate_id)
+    _check_own_id("rate_settlement.rate_id", settlement.rate_id)
     _check_quantities("rate_settlement.actual", settlement.actual)
 
 
@@ -164,7 +164,7 @@ def _check_quantities(field: str, quantities: limiter_pb2.Quantities) -> None:
 
 def check_call_request(request: admission_pb2.CallRequest) -> None:
     """Check what is said of a call that is asked for."""
-    _check_call_id(request.call_id)
+    _check_own_id("call_id", request.call_id)
     if request.HasField("attempt"):
         check_attempt("attempt", request.attempt)
     check_id("model", request.model)
@@ -178,7 +178,7 @@ def check_call_request(request: admission_pb2.CallRequest) -> None:
 
 def check_call_settlement(settlement: admission_pb2.CallSettlement) -> None:
     """Check what is said of a call that was admitted."""
-    _check_call_id(settlement.call_id)
+    _check_own_id("call_id", settlement.call_id)
     if settlement.HasField("attempt"):
         check_attempt("attempt", settlement.attempt)
     check_id("model", settlement.model or settlement.usage.model)
@@ -189,10 +189,11 @@ def check_call_settlement(settlement: admission_pb2.CallSettlement) -> None:
     check_range("headers", len(settlement.headers), 0, ITEMS_MAX)
 
 
-def _check_call_id(call_id: str) -> None:
-    check_id("call_id", call_id)
+def _check_own_id(field: str, value: str) -> None:
+    """Check an id that is unique for its worker alone."""
+    check_id(field, value)
     # With the worker's name before it, it is an id elsewhere.
-    check_range("call_id: length", len(call_id), 1, _CALL_ID_MAX)
+    check_range(f"{field}: length", len(value), 1, _OWN_ID_MAX)
 
 
 def _check_conflict_check(check: pb.ConflictCheck) -> None:

@@ -22,7 +22,9 @@ from coord_coordinator.workers import Worker
 
 # The limiter is asked again after this time; the place in line is kept.
 TURN_NS = 30 * SECOND
-_WAITS_MAX = 1_000
+# Those of one worker, and of all: nobody's questions are refused for those of a few others.
+_WAITS_OF_WORKER_MAX = 500
+_WAITS_MAX = 10_000
 # What says nothing of the question.
 _FAILED = frozenset(
     {
@@ -86,7 +88,7 @@ class Turns:
         if key in self._waits:
             return
         answer = await _ask(question, 0)
-        if answer.waits and len(self._waits) >= _WAITS_MAX:
+        if answer.waits and not self._has_room(worker.name):
             answer = refused(question.asked_id, "TOO_MANY", "too many calls wait; ask later")
         if not answer.waits:
             _tell(worker, question, answer)
@@ -112,6 +114,10 @@ class Turns:
     async def stop(self) -> None:
         """Stop waiting."""
         await _cancel(list(self._waits.values()))
+
+    def _has_room(self, worker: str) -> bool:
+        of_worker = sum(name == worker for name, _ in self._waits)
+        return of_worker < _WAITS_OF_WORKER_MAX and len(self._waits) < _WAITS_MAX
 
     async def _wait(self, worker: Worker, question: Question, told: dict[str, Any]) -> None:
         waits = pauses(self._environment)

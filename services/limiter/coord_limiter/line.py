@@ -13,12 +13,15 @@ behind a request that waits for another one.
 """
 
 import asyncio
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
+from operator import itemgetter
 from typing import Any
 
+from coord.times import SECOND
 from coord.v1 import limiter_pb2
 
 from coord_limiter.bucket import Amounts, Bucket, Gauge, Shortage
@@ -29,6 +32,10 @@ from coord_limiter.meter import GRAINS
 # Those of one worker that want the same, more or less of it: they are served one after another.
 _Flow = tuple[str, str, frozenset[str], frozenset[str], int]
 _Key = tuple[int, float, int]
+# Where more than the first wait, places and times are told as they were at most so long ago, and
+# when no more than a tenth more or fewer waited.
+_EXACT_MAX = 100
+_PLACES_KEPT_NS = SECOND
 
 
 @dataclass(slots=True, eq=False)
@@ -113,6 +120,46 @@ class _Turns:
         return gauge.meter.level(self.now_ns) + refill >= (units + wanted) * GRAINS
 
 
+class _Places:
+    """Who was before whom at one moment: looked up for each, rather than counted anew.
+
+    Args:
+        keys: Of those for whom somebody waits; the least comes first.
+
+    Attributes:
+        keys: As given.
+    """
+
+    def __init__(self, keys: dict[Waiting, _Key]) -> None:
+        self.keys = keys
+        # Of those that wait for the same buckets, the keys in order.
+        self._alike: dict[frozenset[Bucket], list[_Key]] = {}
+        # The keys in order of those that take from a gauge; what is taken before each, and by all.
+        self._takers: dict[Gauge, tuple[list[_Key], list[int]]] = {}
+        for one, key in sorted(keys.items(), key=itemgetter(1)):
+            self._alike.setdefault(frozenset(one.buckets), []).append(key)
+            for gauge, units in one.gauges():
+                takers, sums = self._takers.setdefault(gauge, ([], [0]))
+                takers.append(key)
+                sums.append(sums[-1] + units)
+
+    def place(self, one: Waiting, key: _Key) -> int:
+        """Return a request's place, from 1 on, among those that wait for any of its buckets."""
+        return 1 + sum(
+            bisect_left(keys, key)
+            for buckets, keys in self._alike.items()
+            if not buckets.isdisjoint(one.buckets)
+        )
+
+    def ahead(self, one: Waiting, key: _Key) -> dict[Gauge, int]:
+        """Return how many units are taken before a request, by gauge."""
+        found = {}
+        for gauge, _ in one.gauges():
+            keys, sums = self._takers.get(gauge, ([], [0]))
+            found[gauge] = sums[bisect_left(keys, key)]
+        return found
+
+
 class Line:
     """All requests that wait, of all projects.
 
@@ -133,6 +180,9 @@ class Line:
         self._flows: dict[_Flow, deque[Waiting]] = {}
         self._clocks: dict[Bucket, FairClock[tuple[str, str]]] = {}
         self._joined = 0
+        self._places = _Places({})
+        # When they were looked up, and how many were in line.
+        self._placed = (0, 0)
 
     def __len__(self) -> int:
         """Return how many wait."""
@@ -198,12 +248,9 @@ class Line:
 
     def outlook(self, one: Waiting, now_ns: int) -> tuple[int, Shortage]:
         """Return a request's place, from 1 on, and why and how long it waits."""
-        place, ahead = 1, dict[Gauge, int]()
-        for other in self._before(one, now_ns):
-            place += not set(one.buckets).isdisjoint(other.buckets)
-            for gauge, units in other.gauges():
-                ahead[gauge] = ahead.get(gauge, 0) + units
-        wait_ns = ready_ns(one, ahead, now_ns)
+        places = self._look(now_ns)
+        key = places.keys.get(one) or self._key(one, now_ns)
+        place, wait_ns = places.place(one, key), ready_ns(one, places.ahead(one, key), now_ns)
         for bucket in one.buckets:
             if shortage := bucket.shortage(one.ask.want.estimate, now_ns):
                 return place, shortage.later(wait_ns)
@@ -217,6 +264,7 @@ class Line:
             del self._flows[one.flow]
         if not self._waiting:
             self._clocks.clear()
+            self._places, self._placed = _Places({}), (0, 0)
 
     def _heads(self, now_ns: int) -> list[tuple[_Key, Waiting]]:
         """Return those that are first among their worker's, as a heap."""
@@ -236,10 +284,18 @@ class Line:
                 self.leave(one)
         return None
 
-    def _before(self, one: Waiting, now_ns: int) -> Iterable[Waiting]:
-        mine = self._key(one, now_ns)
-        waiting = (other for other in self._waiting.values() if other.callers)
-        return [other for other in waiting if self._key(other, now_ns) < mine]
+    def _look(self, now_ns: int) -> _Places:
+        """Return the places of those for whom somebody waits."""
+        if not self._places_hold(now_ns):
+            waiting = (one for one in self._waiting.values() if one.callers)
+            self._places = _Places({one: self._key(one, now_ns) for one in waiting})
+            self._placed = (now_ns, len(self))
+        return self._places
+
+    def _places_hold(self, now_ns: int) -> bool:
+        then_ns, then = self._placed
+        lately = now_ns - then_ns <= _PLACES_KEPT_NS
+        return len(self) > _EXACT_MAX and lately and abs(len(self) - then) * 10 <= then
 
     def _key(self, one: Waiting, now_ns: int) -> _Key:
         lane = one.ask.want.lane - (now_ns - one.joined_ns) // self._age_ns

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from coord.calls import BUSY
 from coord.times import SECOND, duration, duration_ns
 from coord.v1 import limiter_pb2
 
@@ -20,7 +21,6 @@ from coord_limiter.bucket import DIMENSIONS
 
 # No longer than a day: a provider's longest limits are renewed each day.
 PAUSE_NS_MAX = 24 * 3600 * SECOND
-TOO_MANY_REQUESTS = 429
 _PAUSE_DEFAULT_NS = 10 * SECOND
 _REMAINING_MAX = 10**12
 _TEXT_MAX = 64
@@ -28,7 +28,7 @@ _TEXT_MAX = 64
 _ANTHROPIC = {key: f"anthropic-ratelimit-{key.replace('_', '-')}" for key in DIMENSIONS}
 _OPENAI = ("requests", "tokens")
 # What is longer than this says nothing; what is longer than the longest pause is cut to that.
-_RETRY_NS_MAX = 30 * PAUSE_NS_MAX
+_WAIT_NS_MAX = 30 * PAUSE_NS_MAX
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1, "ms": 0.001}
 _LENGTH = re.compile(r"(\d+(?:\.\d+)?)(ms|[dhms])", re.ASCII)
 _NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
@@ -73,7 +73,7 @@ def observed(request: limiter_pb2.ReportProviderStateRequest, now_ns: int) -> Ob
     _add_state(found, request.state)
     headers = {key.lower(): value for key, value in request.headers.items()}
     _add_headers(found, headers, now_ns)
-    if request.status_code == TOO_MANY_REQUESTS and not found.pause_ns:
+    if request.status_code in BUSY and not found.pause_ns:
         found.retry_after_ns = _PAUSE_DEFAULT_NS
     return found
 
@@ -105,12 +105,12 @@ def _add(found: Observed, key: str, remaining: int | None, reset_ns: int | None)
         return
     if remaining <= found.remaining.get(key, remaining):
         found.remaining[key] = remaining
-    if reset_ns is not None and 0 <= reset_ns <= PAUSE_NS_MAX:
-        found.reset_ns[key] = max(found.reset_ns.get(key, 0), reset_ns)
+    if reset_ns is not None and 0 <= reset_ns <= _WAIT_NS_MAX:
+        found.reset_ns[key] = max(found.reset_ns.get(key, 0), min(reset_ns, PAUSE_NS_MAX))
 
 
 def _add_retry(found: Observed, ns: int | None) -> None:
-    if ns is not None and 0 <= ns <= _RETRY_NS_MAX:
+    if ns is not None and 0 <= ns <= _WAIT_NS_MAX:
         found.retry_after_ns = max(found.retry_after_ns or 0, min(ns, PAUSE_NS_MAX))
 
 

@@ -9,7 +9,7 @@ from coord.times import SECOND
 
 from coord_limiter.admission import Admission, Changes
 from coord_limiter.ahead import Clocks
-from coord_limiter.line import Line, Waiting
+from coord_limiter.line import Line, Waiting, ready_ns
 from coord_limiter.metrics import LimiterMetrics
 from coord_limiter.writer import AheadWriter
 
@@ -41,7 +41,12 @@ class Turns:
         """Stand in line while the block runs; who was passing leaves the line afterwards."""
         for one in waiting:
             one.callers += 1
-        self.serve()
+        # Of those in line before, nobody can be served since others have come.
+        now_ns = self._now().monotonic_ns
+        if wait_ns := min(ready_ns(one, {}, now_ns) for one in waiting):
+            self._come_again(wait_ns)
+        else:
+            self.serve()
         try:
             yield
         finally:
@@ -67,6 +72,9 @@ class Turns:
 
     def serve(self) -> None:
         """Serve whom there is room for, and come again when there may be more."""
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
         if not len(self._line):
             return
         now, changes = self._now(), dict[str, Changes]()
@@ -79,7 +87,8 @@ class Turns:
             commit = asyncio.create_task(self._commit(project, those, changes[project], now))
             self._commits.add(commit)
             commit.add_done_callback(self._commits.discard)
-        self._come_again()
+        if self._line.next_ns is not None:
+            self._come_again(self._line.next_ns)
 
     async def stop(self) -> None:
         """Serve no more."""
@@ -107,10 +116,11 @@ class Turns:
             one.decided.set_result(held)
         metrics.count(changes)
 
-    def _come_again(self) -> None:
+    def _come_again(self, wait_ns: int) -> None:
+        """Serve in that time, or sooner where that is due."""
+        loop, wait_s = asyncio.get_running_loop(), max(wait_ns / SECOND, _TIMER_S_MIN)
+        if self._timer and self._timer.when() <= loop.time() + wait_s:
+            return
         if self._timer:
             self._timer.cancel()
-            self._timer = None
-        if self._line.next_ns is not None:
-            wait_s = max(self._line.next_ns / SECOND, _TIMER_S_MIN)
-            self._timer = asyncio.get_running_loop().call_later(wait_s, self.serve)
+        self._timer = loop.call_later(wait_s, self.serve)
