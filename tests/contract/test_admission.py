@@ -121,6 +121,21 @@ async def test_a_call_takes_money_and_tokens_and_gives_back_what_it_does_not_use
     assert await _money(fleet) == (CENT // 10, 0)
 
 
+async def test_a_task_whose_budget_an_untold_call_holds_says_so(fleet: Fleet) -> None:
+    worker = await fleet.worker("w")
+    await fleet.add(spec("a", budget=usd(3)))
+    attempt = ref(await worker.hear("assigned"))
+    assert (await _admit(fleet, _asked(tokens=3_000, attempt=attempt))).HasField("admission")
+    await worker.say(released=coordinator_pb2.Released(attempt=attempt))
+    request = coordinator_pb2.ExplainDispatchRequest(project=PROJECT, task_id="a")
+    reasons: list[common_pb2.Reason] = []
+    async with asyncio.timeout(10):
+        while not any(reason.code == "CAP_REACHED" for reason in reasons):
+            reasons = list((await fleet.coordinator.ExplainDispatch(request)).reasons)
+            await asyncio.sleep(0.02)
+    assert "calls of earlier attempts hold 0.03 USD of its budget" in reasons[0].message
+
+
 @pytest.mark.parametrize(
     "usage",
     [None, "x", {}, {"input_tokens": "12"}, {"output_tokens": -5}, {"promptTokenCount": 100}],

@@ -52,7 +52,8 @@ async def test_a_claim_is_held_while_a_command_runs(served: Project) -> None:
     mine = ("guard", "--as", holder, str(served.repo / "src" / "a.py"))
     assert (await served.call(*mine))[0] == 0
     status, told = await served.call("claim", "src/a.py")
-    assert (status, told) == (1, f"coord: {holder} holds src/**\n")
+    refused = "nothing was claimed or run; --wait waits for it"
+    assert (status, told) == (1, f"coord: {holder} holds src/**\ncoord: {refused}\n")
     waiting = await served.start("claim", "src/a.py", "--wait", "60s", "--as", "bob")
     async with asyncio.timeout(60):
         while len(await claimed(served)) < 2:

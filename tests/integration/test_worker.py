@@ -25,7 +25,7 @@ async def test_an_agent_gets_its_prompt_its_variables_and_its_worktree(tmp_path:
     finally:
         del os.environ["GIT_DIR"], os.environ["COORD_OPERATOR_SECRET"]
     assert complete.attempt == ref
-    assert one.seen("stdin") == one.seen("prompt") == "Do it."
+    assert one.seen("stdin") == one.seen("prompt") == "Do it.\n"
     assert one.seen("cwd").strip() == str(one.worktree)
     variables = dict(line.split("=", 1) for line in one.seen("env").splitlines() if "=" in line)
     expected = {
@@ -209,7 +209,7 @@ async def test_the_preset_runs_claude_and_books_what_it_says(
         (complete,) = await one.fake.until_said("complete")
     assert one.seen("args").split()[:4] == ["-p", "--output-format", "json", "--permission-mode"]
     assert one.seen("args").endswith("--max-budget-usd 0.5 --model m\n")
-    assert one.seen("prompt") == "Do it."
+    assert one.seen("prompt") == "Do it.\n"
     assert complete.message == "I added `slugify` to text.py and tests for it."
     spent = [(one.entry_id, one.amount.nanos) for one in one.fake.said("spent")]
     assert spent == [("t1/1/1", 4_173_000), ("t1/1/2", 258_711_500)]

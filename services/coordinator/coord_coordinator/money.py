@@ -73,6 +73,8 @@ class Money:
             await self._release_earlier(attempt)
             refusal = await self._reserve(attempt, worker)
             if refusal is not None:
+                if refusal.balance.pending.nanos:
+                    refusal.reason.message = _held_by_calls(refusal.balance)
                 self._refused.note(attempt.spec.id, refusal.reason)
         return refusal
 
@@ -277,6 +279,14 @@ def _budget_spent(balance: ledger_pb2.Balance, wanted: int) -> common_pb2.Reason
         )
     return common_pb2.Reason(
         code=code, message=message, metadata={"scope": f"{kind}/{balance.scope.id}"}
+    )
+
+
+def _held_by_calls(balance: ledger_pb2.Balance) -> str:
+    return (
+        f"calls of earlier attempts hold {balance.pending.nanos / 1e9:.2f}"
+        f" {balance.pending.currency} of its budget: nothing was told of them, and they are booked"
+        " at their estimates ten minutes after they began"
     )
 
 
