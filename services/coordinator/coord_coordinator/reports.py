@@ -248,6 +248,8 @@ class Reports:
         self, worker: Worker, attempt: WorkerAttempt, failure: queue_pb2.Failure
     ) -> None:
         """End an attempt without success."""
+        # The queue may answer a renewal before we know that it has ended: nobody is to be told.
+        attempt.ending = True
         await self._store_progress(attempt)
         request = queue_pb2.FailTasksRequest(
             project=self._fleet.project, worker=worker.name, failures=[failure]
@@ -272,6 +274,7 @@ class Reports:
 
     async def give_back(self, worker: Worker, attempt: WorkerAttempt, message: str) -> None:
         """End an attempt as if it had not been."""
+        attempt.ending = True  # As in `fail`.
         release = queue_pb2.Release(
             attempt=attempt.ref,
             message=message,
