@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+# As `coord_cli.command` has it, which takes long to import.
 _INTERRUPTED = 130
 _COMMANDS = {
     "account": "coord_cli.account:account",

@@ -16,7 +16,7 @@ import structlog
 from coord.calls import Estimate, ModelCall, granted, is_busy, not_made
 from coord.client import CHANNEL_OPTIONS, connect
 from coord.environment import SYSTEM, Environment
-from coord.errors import CoordError, from_rpc
+from coord.errors import AWAY, CoordError, from_rpc
 from coord.identity import Identity
 from coord.times import SECOND, duration, from_seconds
 from coord.v1 import admission_pb2, common_pb2
@@ -27,8 +27,7 @@ T = TypeVar("T")
 # The coordinator is asked again after this time; the place in line is kept.
 _TURN_NS = 30 * SECOND
 _ANSWER_S = 90.0
-# Who is away, or starts again, is asked again after this time: the call's id makes that safe.
-_AWAY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
+# Who is away is asked again after this time: the call's id makes that safe.
 _AWAY_S = 1.0
 
 _log = structlog.get_logger()
@@ -185,7 +184,7 @@ class Client(_Asker, Admitting):
             try:
                 response = await self._call("Admit", asking)
             except CoordError as error:
-                if last or error.code not in _AWAY:
+                if last or error.code not in AWAY:
                     raise
                 await asyncio.sleep(_AWAY_S)
                 continue
@@ -257,7 +256,7 @@ class SyncClient(_Asker):
             try:
                 response = self._call(self._stub.Admit, asking)
             except CoordError as error:
-                if last or error.code not in _AWAY:
+                if last or error.code not in AWAY:
                     raise
                 time.sleep(_AWAY_S)
                 continue

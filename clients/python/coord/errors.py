@@ -15,6 +15,8 @@ from coord.times import duration, duration_ns
 
 DOMAIN = "coord"
 STATUS_KEY = "grpc-status-details-bin"
+# What says nothing of a call: who was asked is away, or starts again.
+AWAY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 # Metadata over 8 KiB breaks HTTP/2 streams; this leaves room for the rest.
 _MESSAGE_BYTES_MAX = 2_048
 _VALUE_BYTES_MAX = 512

@@ -105,8 +105,9 @@ def check_money(field: str, value: common_pb2.Money, *, positive: bool = False) 
         raise invalid_field(
             f"{field}.currency", f"an ISO 4217 code such as USD, not {value.currency[:16]!r}"
         )
-    if not positive <= value.nanos <= _NANOS_MAX:
-        check_range(f"{field}.nanos", value.nanos, 1 if positive else 0, _NANOS_MAX)
+    least = 1 if positive else 0
+    if not least <= value.nanos <= _NANOS_MAX:
+        check_range(f"{field}.nanos", value.nanos, least, _NANOS_MAX)
 
 
 def check_progress(field: str, value: common_pb2.Progress) -> None:

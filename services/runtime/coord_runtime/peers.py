@@ -8,14 +8,13 @@ import grpc
 import grpc.aio
 import structlog
 from coord.environment import Environment
-from coord.errors import CoordError, from_rpc
+from coord.errors import AWAY, CoordError, from_rpc
 
 T = TypeVar("T")
 
 _FIRST_WAIT_S = 0.05
 _LONGEST_WAIT_S = 2.0
 _CALL_S = 60.0
-_AWAY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 
 log = structlog.get_logger(__name__)
 
@@ -91,7 +90,7 @@ async def insist(
         try:
             return await ask(call, request, limit_s=limit_s)
         except CoordError as error:
-            if error.code not in _AWAY:
+            if error.code not in AWAY:
                 raise
             log.warning("a service is away", request=type(request).__name__, error=str(error))
         await asyncio.sleep(next(waits))
