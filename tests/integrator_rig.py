@@ -230,7 +230,7 @@ class Rig:
         request = queue_pb2.GetTaskRequest(project=PROJECT, task_id=task)
         return (await self.queue.GetTask(request)).task
 
-    async def ended(self, task: str, timeout_s: float = 20) -> integrator_pb2.Change:
+    async def ended(self, task: str, timeout_s: float = 60) -> integrator_pb2.Change:
         """Wait until the change of a task has ended."""
 
         async def has_ended() -> bool:
@@ -249,7 +249,7 @@ class Rig:
         return await self.task(task)
 
 
-async def until(condition: Callable[[], Any], timeout_s: float = 20) -> None:
+async def until(condition: Callable[[], Any], timeout_s: float = 60) -> None:
     """Wait until an asynchronous condition holds."""
     async with asyncio.timeout(timeout_s):
         while not await condition():

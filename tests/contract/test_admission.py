@@ -129,7 +129,7 @@ async def test_a_task_whose_budget_an_untold_call_holds_says_so(fleet: Fleet) ->
     await worker.say(released=coordinator_pb2.Released(attempt=attempt))
     request = coordinator_pb2.ExplainDispatchRequest(project=PROJECT, task_id="a")
     reasons: list[common_pb2.Reason] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not any(reason.code == "CAP_REACHED" for reason in reasons):
             reasons = list((await fleet.coordinator.ExplainDispatch(request)).reasons)
             await asyncio.sleep(0.02)
@@ -179,7 +179,7 @@ async def test_what_an_attempt_had_left_is_not_spent_for_a_day_without_word_of_i
         await worker.hear("assigned")
         assert await _money(fleet, TASK, "a") == (0, 3 * CENT)
         clock.pass_ns(25 * 3600 * SECOND)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while (await _money(fleet, TASK, "a"))[1]:
                 await asyncio.sleep(0.02)
         assert await _money(fleet, TASK, "a") == (0, 0)
@@ -197,7 +197,7 @@ async def test_a_call_of_which_nothing_is_told_is_posted_at_its_estimate_until_i
         await asyncio.sleep(0.2)  # Some looks later.
         assert await _money(fleet) == (0, CENT)
         clock.pass_ns(2 * SECOND)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while await _money(fleet) != (CENT, 0):
                 await asyncio.sleep(0.02)
         settlement = admission_pb2.CallSettlement(
@@ -253,7 +253,7 @@ async def _wait_for_call(
 
 async def _until_waiting(fleet: Fleet, name: str) -> None:
     request = limiter_pb2.GetBucketRequest(project=PROJECT, name=name)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (await fleet.limiter.GetBucket(request)).bucket.waiting:
             await asyncio.sleep(0.005)
 
@@ -359,7 +359,7 @@ async def test_a_provider_that_is_overloaded_is_not_asked_again_at_once(
 async def _paused(fleet: Fleet) -> None:
     """Wait until the provider's word has arrived."""
     request = limiter_pb2.ListBucketsRequest(project=PROJECT)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (await fleet.limiter.ListBuckets(request)).buckets:
             await asyncio.sleep(0.005)
 

@@ -146,7 +146,7 @@ async def test_the_guard_is_told_of_claims_before_their_holder_and_of_attempts_a
         return json.loads(standing) | {"claims": claims}
 
     async def until_told(**wanted: Any) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while told() | wanted != told():
                 await asyncio.sleep(0.01)
 
@@ -188,18 +188,18 @@ async def test_the_guard_is_told_of_what_the_disk_has_refused_once_it_takes_it(
 
     monkeypatch.setattr(GuardFile, "write", counted)
     async with shells(tmp_path) as people:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not file.exists():
                 await asyncio.sleep(0.01)
         draft.mkdir()
         await people.ask("ann", "1", "src/*.py")
         # The claim itself makes it try twice: later tries come without any change.
         later = tries + 3
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while tries < later:
                 await asyncio.sleep(0.01)
         assert "ann" not in file.read_text()
         draft.rmdir()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while "ann" not in file.read_text():
                 await asyncio.sleep(0.01)

@@ -116,7 +116,7 @@ async def test_who_has_reported_the_end_is_not_at_work_though_the_start_cannot_b
         await worker.say(started=pb.Started(attempt=attempt))
         assert "DISK_FULL" not in await fleet.why("a")
         await worker.say(complete=pb.Complete(attempt=attempt))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (await fleet.why("a"))[:1] != ["DISK_FULL"]:
                 await asyncio.sleep(0.01)
         full.clear()

@@ -25,7 +25,7 @@ async def _worker(fleet: Fleet, name: str) -> pb.Worker:
 
 
 async def _until(fleet: Fleet, name: str, vitality: pb.Vitality) -> pb.Worker:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (worker := await _worker(fleet, name)).vitality != vitality:
             await asyncio.sleep(0.02)
     return worker
@@ -34,7 +34,7 @@ async def _until(fleet: Fleet, name: str, vitality: pb.Vitality) -> pb.Worker:
 async def _codes(fleet: Fleet, until: str) -> list[str]:
     codes: list[str] = []
     call = fleet.coordinator.WatchEvents(pb.WatchEventsRequest(project=PROJECT))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async for response in call:
             codes += [
                 event.coordinator.reason.code
@@ -176,7 +176,7 @@ async def test_a_malformed_message_ends_its_workers_stream_alone(case: str, tmp_
         assert error.code is grpc.StatusCode.INVALID_ARGUMENT
         assert error.reason in ("INVALID_FIELD", "PROTOCOL")
         await fleet.add(spec("a"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not (await fleet.task("a")).attempts:
                 await asyncio.sleep(0.02)
         await other.beat()

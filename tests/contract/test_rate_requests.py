@@ -237,7 +237,7 @@ async def test_a_turn_that_no_task_is_left_for_is_given_back(fleet: Fleet) -> No
     await fleet.until_held("a", "RATE_LIMITED")
     await fleet.queue.CancelTasks(queue_pb2.CancelTasksRequest(project=PROJECT, task_ids=["a"]))
     await first.say(rate_settlement=pb.RateSettlement(rate_id="1"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (bucket := await _bucket(fleet)).waiting or bucket.available.requests < 1:
             await asyncio.sleep(0.05)
 

@@ -116,7 +116,7 @@ async def test_who_is_away_or_does_not_know_of_it_is_asked_for_nothing(fleet: Fl
     for _ in range(2):
         await old.hear("assigned")
     away.stream.cancel()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await _worker(fleet, "away")).connected:
             await asyncio.sleep(0.01)
     await fleet.worker("thief")

@@ -43,7 +43,7 @@ async def test_a_worker_is_left_alone_twice_as_long_each_time_up_to_a_bound(
 
 
 async def _until_tried(fleet: Fleet, tries: Path, number: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not tries.exists() or len(tries.read_text()) < number:
             await asyncio.sleep(0.02)
     await fleet.until_held("a", "SETUP_FAILED")

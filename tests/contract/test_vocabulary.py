@@ -300,7 +300,7 @@ async def _run(scenario: Scenario, folder: Path) -> None:
         }
         services = (*SERVICES, IntegratorService)
     async with served(services, folder / "state", "grpc", flags=flags) as running:
-        await asyncio.wait_for(scenario(Fleet(running)), 30)
+        await asyncio.wait_for(scenario(Fleet(running)), 60)
 
 
 def test_every_message_of_the_contract_has_a_scenario() -> None:

@@ -90,7 +90,7 @@ async def test_a_change_lands_once(
         write(await rig.begin("w1", "t"), {"a.txt": "changed\n", "b.txt": "b\n"})
         frozen = freeze_at(monkeypatch, step)
         submitting = asyncio.ensure_future(rig.submit("w1", "t"))
-        await asyncio.wait_for(frozen.wait(), 10)
+        await asyncio.wait_for(frozen.wait(), 60)
         submitting.cancel()
         with contextlib.suppress(asyncio.CancelledError, grpc.aio.AioRpcError):
             await submitting
@@ -206,7 +206,7 @@ async def test_killed_at_each_step_in_turn_changes_land_once_each_and_nothing_el
             async with integrator_process(tmp_path, queue, *program, check=RED_IF_BAD) as started:
                 process, rig.channel = started
                 await submit_all(rig, tasks)
-                assert await asyncio.wait_for(process.wait(), 30) == -signal.SIGKILL
+                assert await asyncio.wait_for(process.wait(), 60) == -signal.SIGKILL
             assert git(repo, "rev-parse", "HEAD") in {head, git(repo, "rev-parse", "coord/main")}
         async with integrator_process(tmp_path, queue, check=RED_IF_BAD) as (_, rig.channel):
             await submit_all(rig, tasks)

@@ -79,7 +79,7 @@ class Project:
         assert process.stdout is not None
         line = b""
         while not line.startswith(b'{"project"'):
-            line = await asyncio.wait_for(process.stdout.readline(), 30)
+            line = await asyncio.wait_for(process.stdout.readline(), 60)
         try:
             yield process
         finally:

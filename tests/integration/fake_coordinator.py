@@ -140,7 +140,7 @@ class FakeCoordinator:
 
     async def until(self, condition: Callable[[], Any]) -> None:
         """Wait until something that the workers say makes the condition true."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not condition():
                 self._changed.clear()
                 await self._changed.wait()

@@ -18,7 +18,7 @@ async def test_a_worker_that_does_not_fit_is_told_with_why(tmp_path: Path) -> No
         worker.handler(_nothing)
         serving = asyncio.create_task(worker.serve())
         await project.call("task", "add", "Do it", "--id", "x", "--label", "run=mine")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while "OTHER_RUN" not in (told := (await project.call("task", "explain", "x"))[1]):
                 await asyncio.sleep(0.1)
         worker.stop()

@@ -238,12 +238,12 @@ async def test_a_watched_plan_takes_up_what_is_added_to_it(project: Project) -> 
             assert line, lines
             lines.append(line)
 
-    await asyncio.wait_for(read_until("a COMPLETE"), 30)
+    await asyncio.wait_for(read_until("a COMPLETE"), 60)
     project.plan('id = "a"', 'id = "b"\ndeps = ["x"]')
-    await asyncio.wait_for(read_until("not taken up: "), 30)
+    await asyncio.wait_for(read_until("not taken up: "), 60)
     project.plan('id = "a"\npriority = 1', 'id = "b"\ndeps = ["a"]')
-    await asyncio.wait_for(read_until("stay as they were: a"), 30)
-    await asyncio.wait_for(read_until("b COMPLETE"), 30)
+    await asyncio.wait_for(read_until("stay as they were: a"), 60)
+    await asyncio.wait_for(read_until("b COMPLETE"), 60)
     run.send_signal(signal.SIGINT)
     output, _ = await run.communicate()
     assert run.returncode == 0

@@ -26,7 +26,7 @@ async def test_the_merge_queue_is_paused_looked_at_and_let_go_on(tmp_path: Path)
         await until(lambda: len(list((tmp_path / "state").glob("worktrees/*/[ab].txt"))) == 2)
         assert (await project.call("merge", "pause", "--message", "lunch"))[0] == 0
         go.touch()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await waiting(project) < 2:
                 await asyncio.sleep(0.05)
         _, status = await project.call("merge", "status")

@@ -64,7 +64,7 @@ async def changes(rig: Rig) -> list[tuple[str, str, bool]]:
     """Return what was told of conflicts until the pause: both sides, and whether it is over."""
     request = pb.WatchIntegratorEventsRequest(project=PROJECT)
     told = []
-    async for response in rig.integrator.WatchIntegratorEvents(request, timeout=5):
+    async for response in rig.integrator.WatchIntegratorEvents(request, timeout=60):
         for event in response.events:
             if event.HasField("conflict_changed"):
                 conflict = event.conflict_changed.conflict

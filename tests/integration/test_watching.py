@@ -49,7 +49,7 @@ async def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 async def test_a_name_that_is_not_utf_8_is_noticed_and_makes_the_watch_no_slower(
     watched: _Watched,
 ) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         for _ in range(_ROUNDS):
             assert await watched.see(b"not utf-8 \xff") == set()
             while not (seen := await watched.see(b"b")):

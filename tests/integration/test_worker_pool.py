@@ -106,7 +106,7 @@ async def test_a_worker_that_keeps_crashing_is_given_up(tmp_path: Path) -> None:
         broken = PoolSettings(fake.address, "", lambda _: "token", QUICK)
         workers = WorkerPool({"w1": config}, broken)
         workers.start()
-        await asyncio.wait_for(workers.wait(), 20)
+        await asyncio.wait_for(workers.wait(), 60)
     assert workers.states == {"w1": WorkerState.GIVEN_UP}
     assert "set COORD_PROJECT" in workers.errors["w1"]
 
@@ -116,7 +116,7 @@ async def test_a_worker_that_dies_again_and_again_is_given_up_in_a_sentence(tmp_
         for lives in range(1, QUICK.crashes_max + 1):
             await fake.until_hellos(lives)
             os.kill(worker_pids()[0], signal.SIGKILL)
-        await asyncio.wait_for(workers.wait(), 20)
+        await asyncio.wait_for(workers.wait(), 60)
     assert "its process ended by SIGKILL, 3 times before any task was done" in workers.errors["w1"]
 
 
@@ -143,7 +143,7 @@ async def test_a_refused_worker_is_not_started_again(tmp_path: Path) -> None:
     async with fake_coordinator() as fake:
         fake.refusals = [refusal]
         async with pool(fake, tmp_path, "true") as workers:
-            await asyncio.wait_for(workers.wait(), 20)
+            await asyncio.wait_for(workers.wait(), 60)
     assert "OTHER_WORKER" in workers.errors["w1"]
     assert len(fake.tokens) == 1
 
@@ -154,7 +154,7 @@ async def test_a_crash_is_answered_by_a_bounded_number_of_restarts(tmp_path: Pat
             await fake.until_hellos(count)
             await until(worker_pids)
             os.kill(worker_pids()[0], signal.SIGKILL)
-        await asyncio.wait_for(workers.wait(), 20)
+        await asyncio.wait_for(workers.wait(), 60)
         assert workers.states == {"w1": WorkerState.GIVEN_UP}
         assert len(fake.hellos) == QUICK.crashes_max
 

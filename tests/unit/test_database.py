@@ -108,7 +108,7 @@ async def test_a_first_operation_that_fails_after_its_event_holds_up_nobody(
 
     database = opened(tmp_path, inline=inline)
     with pytest.raises(LookupError):
-        await asyncio.wait_for(database.write(failing), 10)
+        await asyncio.wait_for(database.write(failing), 60)
     await database.write(insert(1))
     (event,) = await anext(database.watch("p", 0, pb.QueueEvent))
     assert (event.meta.sequence, event.task_id) == (1, "1")

@@ -32,7 +32,7 @@ async def test_the_integrator_is_told_again_and_again_how_it_stands(
     stubs: Any = services
     halt = Halt(fleet, stubs, others, others, has_repository=True)
     keeping = asyncio.create_task(halt.keep())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert [await services.told.get() for _ in range(3)] == ["resume"] * 3
         halt.reason = common_pb2.Reason(code="STOPPED", message="enough")
         while await services.told.get() == "resume":

@@ -55,6 +55,6 @@ async def test_what_the_disk_refuses_to_pause_goes_on() -> None:
         await calls.pause_merging(request, call)
     queue.stepped.clear()
     calls._merging.wake()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await queue.stepped.wait()
     await calls._merging.stop()

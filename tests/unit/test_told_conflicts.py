@@ -71,7 +71,7 @@ class Told:
         """Have the coordinator take in what the radar says."""
         seen = self.fleet.changed.seen()
         self.radar.say(about, *now)
-        await asyncio.wait_for(self.fleet.changed.wait(seen), 10)
+        await asyncio.wait_for(self.fleet.changed.wait(seen), 60)
 
     def holds_back(self, path: str) -> str:
         """Return why a task that declares a path waits; empty where it does not."""
