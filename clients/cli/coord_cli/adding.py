@@ -5,6 +5,7 @@ from coord.errors import from_rpc
 from coord.v1 import ledger_pb2, limiter_pb2, queue_pb2
 
 from coord_cli.command import Services, UsageProblem
+from coord_cli.edits import UNSUCCESSFUL
 from coord_cli.plan import RUN_LABEL, Plan
 from coord_cli.plan_specs import batches, bucket_limits, money, run_scope, task_specs
 from coord_cli.snapshot import tasks_of
@@ -42,20 +43,12 @@ async def _add(batch: list[queue_pb2.TaskSpec], services: Services, plan: Plan) 
         error = from_rpc(failure)
         if error.reason != "TASK_EXISTS":
             raise
-        raise UsageProblem(
-            f"{plan.path}: {error.message}. The plan has changed since it was run: give changed"
-            " tasks new ids, or the plan a new name and its tasks new ids"
-        ) from failure
+        raise UsageProblem(f"{plan.path}: {error.message}") from failure
 
 
 async def retry_failed(plan: Plan, services: Services) -> list[str]:
     """Make the plan's tasks that ended without success ready again; return their ids."""
-    states = (
-        queue_pb2.TASK_STATE_FAILED,
-        queue_pb2.TASK_STATE_CANCELLED,
-        queue_pb2.TASK_STATE_ABORTED,
-    )
-    tasks = await tasks_of(services, labels={RUN_LABEL: plan.name}, states=states)
+    tasks = await tasks_of(services, labels={RUN_LABEL: plan.name}, states=UNSUCCESSFUL)
     ids = [one.spec.id for one in tasks if plan.chosen is None or one.spec.id in plan.chosen]
     for begin in range(0, len(ids), 1_000):
         request = queue_pb2.RetryTasksRequest(

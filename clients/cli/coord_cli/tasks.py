@@ -17,6 +17,7 @@ from coord_cli.command import (
     place_options,
     run_async,
 )
+from coord_cli.edits import forget
 from coord_cli.kept_work import kept_ref, kept_work
 from coord_cli.output import as_dict, failure_name, print_json, print_table, state_name
 from coord_cli.parameters import LENGTH, MONEY
@@ -268,12 +269,33 @@ def cancel(*, task_ids: Sequence[str], place: Place, message: str, as_json: bool
     run_async(body)
 
 
-def _print_results(results: Sequence[queue_pb2.ReportResult], *, as_json: bool) -> int:
-    """Print how each item went; return the exit code."""
+@task.command()
+@click.argument("task_ids", metavar="TASK...", nargs=-1, required=True)
+@place_options
+@json_option
+def remove(*, task_ids: Sequence[str], place: Place, as_json: bool) -> None:
+    """Forget tasks that are not under way, and that no unfinished task depends on.
+
+    What they have cost stays counted, and their work stays kept. A task that its plan still has is
+    stored anew when that is run.
+    """
+
+    async def body() -> int:
+        async with looking(place) as services:
+            results = await forget(task_ids, services)
+        return _print_results(results, as_json=as_json, done="removed")
+
+    run_async(body)
+
+
+def _print_results(
+    results: Sequence[queue_pb2.ReportResult], *, as_json: bool, done: str = ""
+) -> int:
+    """Print how each item went, by its state unless `done` says it; return the exit code."""
     if as_json:
         print_json([as_dict(result) for result in results])
     else:
         for result in results:
             error = result.error.message if result.HasField("error") else ""
-            click.echo(f"{result.task_id}: {error or state_name(result.state)}")
+            click.echo(f"{result.task_id}: {error or done or state_name(result.state)}")
     return EXIT_FAILED if any(result.HasField("error") for result in results) else 0
