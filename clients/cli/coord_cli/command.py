@@ -106,7 +106,12 @@ def group_with_default(name: str) -> type[click.Group]:
 
     class WithDefault(click.Group):
         def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-            if not args or args[0] not in {*self.commands, *ctx.help_option_names}:
+            first = args[0] if args else "-"
+            if first not in {*self.commands, *ctx.help_option_names}:
+                if not first.startswith("-"):
+                    unknown = click.exceptions.NoSuchCommand(first, None, self.commands, ctx)
+                    if unknown.possibilities:
+                        raise unknown
                 args = [name, *args]
             return super().parse_args(ctx, args)
 
