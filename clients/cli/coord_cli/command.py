@@ -215,6 +215,29 @@ async def looking(place: Place, *, anew: bool = False) -> AsyncIterator[Services
 
 
 @asynccontextmanager
+async def following(place: Place) -> AsyncIterator[Services]:
+    """Attach to a project's services as `looking` does, to tell what they do until they end.
+
+    Raises:
+        CoordError: UNAVAILABLE with reason SERVICES_ENDED.
+        UsageProblem: Nothing was ever run.
+    """
+    async with looking(place) as services:
+        try:
+            yield services
+        except grpc.aio.AioRpcError as failure:
+            if from_rpc(failure).reason not in {"DRAINING", "TRANSPORT"}:
+                raise
+            raise services_ended() from failure
+
+
+def services_ended() -> CoordError:
+    """Return the error for a command that follows services which have ended."""
+    message = "the services have ended: nothing more will come"
+    return CoordError(grpc.StatusCode.UNAVAILABLE, "SERVICES_ENDED", message)
+
+
+@asynccontextmanager
 async def until_interrupted() -> AsyncIterator[asyncio.Event]:
     """Give an event that SIGINT and SIGTERM set."""
     event, loop = asyncio.Event(), asyncio.get_running_loop()

@@ -15,6 +15,7 @@ from coord_cli.check_runs import last_judgement, run_lines, target_runs
 from coord_cli.command import (
     Services,
     UsageProblem,
+    following,
     friendly_errors,
     json_option,
     looking,
@@ -136,7 +137,7 @@ async def _follow(place: Place, task: str, attempt: int | None) -> None:
         # Nothing can be printed any more.
         _copy(log_path(work_folder(place), task, attempt or _newest(work_folder(place), task)), 0)
         return
-    async with looking(place) as services:
+    async with following(place) as services:
         await _copy_on(work_folder(place), services, task, attempt)
 
 
