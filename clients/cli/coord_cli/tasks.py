@@ -1,7 +1,7 @@
 """`coord task`: adding, seeing and steering single tasks."""
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -9,6 +9,7 @@ from coord.times import duration
 from coord.v1 import coordinator_pb2, queue_pb2
 from coord_host.places import Place
 
+from coord_cli.amounts import count
 from coord_cli.command import (
     EXIT_FAILED,
     Services,
@@ -24,6 +25,8 @@ from coord_cli.parameters import LENGTH, MONEY
 from coord_cli.plan_specs import money
 from coord_cli.snapshot import tasks_of
 
+_CONFLICT = queue_pb2.FAILURE_REASON_CONFLICT
+_DETAIL_LINES_MAX, _DETAIL_CHARS_MAX = 30, 120
 _STATES = [state.removeprefix("TASK_STATE_") for state in queue_pb2.TaskState.keys()[1:]]
 
 
@@ -182,6 +185,20 @@ def _print_task(found: queue_pb2.Task, kept: Mapping[tuple[str, int], str]) -> N
     for one in found.attempts:
         if one.reason and (ref := kept_ref(kept, one)):
             click.echo(f"the work of attempt {one.number} is kept: git log {ref}")
+    conflicts = [one for one in found.attempts if one.reason == _CONFLICT]
+    for line in _conflict_lines(conflicts[-1]) if conflicts else ():
+        click.echo(line)
+
+
+def _conflict_lines(attempt: queue_pb2.Attempt) -> Iterator[str]:
+    """Yield the beginning of both sides' hunks."""
+    yield f"\nthe conflict of attempt {attempt.number}:"
+    lines = attempt.detail.rstrip().splitlines()
+    for line in lines[:_DETAIL_LINES_MAX]:
+        more = "..." if len(line) > _DETAIL_CHARS_MAX else ""
+        yield f"  | {line[:_DETAIL_CHARS_MAX]}{more}".rstrip()
+    if (left := len(lines) - _DETAIL_LINES_MAX) > 0:
+        yield f"  {count(left, 'more line')} in `detail`, with --json"
 
 
 @task.command()
