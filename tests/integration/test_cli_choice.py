@@ -210,6 +210,21 @@ async def test_commands_answer_from_the_stores_where_nothing_runs(project: Proje
     assert (await project.run(plan, "--retry-failed"))[0] == 0
 
 
+async def test_who_follows_is_told_that_the_services_have_ended(project: Project) -> None:
+    async with project.up() as services:
+        await project.call("task", "add", "x", "--id", "a")
+        commands = (("events", "--follow"), ("conflicts", "--watch"))
+        followers = [await project.start(*command) for command in commands]
+        for follower in followers:
+            assert follower.stdout is not None
+            await asyncio.wait_for(follower.stdout.readline(), 60)
+        services.terminate()
+        for follower in followers:
+            told, _ = await asyncio.wait_for(follower.communicate(), 60)
+            assert told.endswith(b"ended: nothing more will come (SERVICES_ENDED)\n")
+            assert follower.returncode == 1
+
+
 async def test_tasks_are_steered_while_nothing_runs(project: Project) -> None:
     status, told = await project.call("task", "add", "do it", "--id", "mine", "--json")
     assert (status, json.loads(told.splitlines()[-1])) == (0, {"id": "mine", "existing": False})

@@ -28,6 +28,33 @@ async def _set_up(project: Project, *workers: str) -> list[Path]:
     return folders
 
 
+async def test_a_task_that_met_a_conflict_is_shown_with_the_beginning_of_its_hunks(
+    tmp_path: Path,
+) -> None:
+    project = Project(tmp_path)
+    await project.call("task", "add", "x", "--id", "a")
+    detail = "\n".join(["README:", "@@ line 1 @@", "<<<<<<< the target", *("0" * 200,) * 28])
+    async with looking(locate(project.repo, tmp_path / "state")) as services:
+        name = services.project
+        assign = queue_pb2.AssignTasksRequest(project=name, task_ids=["a"], worker="w")
+        (result,) = (await services.queue.AssignTasks(assign)).results
+        failure = queue_pb2.Failure(
+            attempt=common_pb2.AttemptRef(
+                task_id="a", fencing_token=result.lease.attempt.fencing_token
+            ),
+            reason=queue_pb2.FAILURE_REASON_CONFLICT,
+            detail=detail,
+        )
+        await services.queue.FailTasks(
+            queue_pb2.FailTasksRequest(project=name, worker="w", failures=[failure])
+        )
+    lines = (await project.call("task", "show", "a"))[1].splitlines()
+    begin = lines.index("the conflict of attempt 1:")
+    assert lines[begin + 1 : begin + 4] == [f"  | {line}" for line in detail.splitlines()[:3]]
+    assert lines[begin + 30] == f"  | {'0' * 120}..."
+    assert lines[begin + 31 :] == ["  1 more line in `detail`, with --json"]
+
+
 async def test_conflicts_are_printed_as_a_matrix_and_as_json(tmp_path: Path) -> None:
     project = Project(tmp_path)
     async with project.up():

@@ -11,7 +11,11 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from coord_cli.adding import add_plan
+from coord_cli.command import looking
 from coord_cli.main import main
+from coord_cli.plan import load_plan
+from coord_host.places import locate
 
 from tests.integration.cli_project import Project
 
@@ -52,6 +56,24 @@ async def test_limits_are_set_shown_and_hit(served: Project) -> None:
     assert "paused" in (await served.call("events"))[1]
 
 
+async def test_a_plan_sets_the_limits_that_it_names_and_no_others(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    rates = ("--requests", "50:5", "--tokens", "9", "--weight", "w1=2", "--declared-output")
+    await told(project, "rate", "set", "api", *rates)
+    limits = "[limits.api]\ntokens_per_minute = 70\n[limits.new]\nrequests_per_minute = 3\n"
+    plan = load_plan(Path(project.plan('id = "a"', head=limits)))
+    async with looking(locate(project.repo, tmp_path / "state")) as services:
+        await add_plan(plan, services)
+    api, new = await told(project, "rate", "show")
+    assert api["limits"] == {
+        "requests": {"per_minute": "50", "burst": "5"},
+        "tokens": {"per_minute": "70", "burst": "70"},
+    }
+    assert api["weights"] == {"w1": 2.0}
+    assert api["output_counting"] == "OUTPUT_COUNTING_DECLARED"
+    assert new["limits"] == {"requests": {"per_minute": "3", "burst": "3"}}
+
+
 async def test_costs_are_booked_capped_shown_and_exported(served: Project) -> None:
     await told(served, "cost", "budget", "project", "$1", "--per", "day", "--warn-at", "0.5")
     await told(served, "cost", "budget", "task/a", "$0.30")
@@ -86,8 +108,11 @@ async def test_what_is_set_is_said_shown_and_taken_away_again(served: Project) -
     )
     assert "run/a" in await call("cost", "show")
     assert "booked as e1" in await call("cost", "add", "run/a", "$0.25", "--id", "e1")
-    assert await call(*budget, "none") == "run/a: $1.00 a day, $0.25 spent\n"
-    assert await call(*budget, "none", "--per", "day") == "run/a: no cap\n"
+    left = "left: $1.00 a day, $0.25 spent\n"
+    assert await call(*budget, "none") == f"run/a: took away its cap for ever; {left}"
+    assert await call(*budget, "none") == f"run/a: there was no cap for ever; {left}"
+    said = await call(*budget, "none", "--per", "day")
+    assert said == "run/a: took away its cap a day; left: no cap\n"
     assert "run/a" not in await call("cost", "show")
     assert "run a: no cap any more" in await call("events")
     said = await call("rate", "set", "api", "--requests", "50", "--tokens", "6000:100")

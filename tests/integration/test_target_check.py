@@ -60,6 +60,19 @@ async def test_a_red_target_pauses_merging_with_its_output_before_any_change(
     assert newest.runs[0].judged_at == before.runs[0].judged_at
 
 
+async def test_what_was_red_is_told_with_its_commit_until_the_target_moves_on(
+    tmp_path: Path,
+) -> None:
+    async with running(rig_at(tmp_path, "false")) as rig:
+        await rig.integrator.CheckTarget(TARGET)
+        red = git(rig.repo, "rev-parse", "main").strip()
+        assert (await rig.merge_queue()).paused.message.endswith(f"(commit {red[:10]})")
+        commit(rig.repo, {"mended": "x"})
+        assert not (await rig.merge_queue()).HasField("paused")
+        await rig.integrator.CheckTarget(TARGET)
+        assert (await rig.merge_queue()).paused.code == "TARGET_RED"
+
+
 async def test_a_target_that_was_red_is_looked_at_anew_when_asked(tmp_path: Path) -> None:
     async with running(rig_at(tmp_path, f"test -e {tmp_path}/installed")) as rig:
         assert not (await rig.integrator.CheckTarget(TARGET)).green

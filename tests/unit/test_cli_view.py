@@ -1,4 +1,5 @@
 import io
+from types import SimpleNamespace
 
 import pytest
 from coord.times import MINUTE, SECOND, timestamp
@@ -152,8 +153,8 @@ def test_plain_output_tells_each_change_once(capsys: pytest.CaptureFixture[str])
         snapshot(task("a", RUNNING)),
         snapshot(task("a", COMPLETE), failed, cancelled),
     ):
-        view.show(moment, pool, "")
-    view.show(moment, {"w1": WorkerState.GIVEN_UP}, "draining")
+        view.show(moment, pool, "", {})
+    view.show(moment, {"w1": WorkerState.GIVEN_UP}, "draining", {})
     lines = [line.split("s  ", 1)[1] for line in capsys.readouterr().out.splitlines()]
     assert lines == [
         "a RUNNING attempt 1 by w1",
@@ -186,3 +187,19 @@ def test_the_view_suits_where_the_output_goes() -> None:
 )
 def test_what_waiting_cannot_help(code: str, metadata: dict[str, str], *, hopeless: bool) -> None:
     assert is_hopeless(common_pb2.Reason(code=code, metadata=metadata)) == hopeless
+
+
+def test_lines_tell_after_a_minute_of_silence_what_is_waited_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_ns = 0
+    monkeypatch.setattr("coord_cli.view.SYSTEM", SimpleNamespace(monotonic_ns=lambda: now_ns))
+    view = PlainView()
+    told = []
+    for seconds, code in ((59, "LIMIT"), (60, "LIMIT"), (200, "LIMIT"), (201, "CHECK"), (202, "X")):
+        now_ns = seconds * SECOND
+        reason = common_pb2.Reason(code=code, message=f"{code} for {300 - seconds} s")
+        view.show(snapshot(), {}, "", {"a": reason})
+        told.append(capsys.readouterr().out)
+    limit, check = "    60.0s  a: LIMIT for 240 s\n", "   201.0s  a: CHECK for 99 s\n"
+    assert told == ["", limit, "", check, ""]

@@ -106,7 +106,12 @@ def group_with_default(name: str) -> type[click.Group]:
 
     class WithDefault(click.Group):
         def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-            if not args or args[0] not in {*self.commands, *ctx.help_option_names}:
+            first = args[0] if args else "-"
+            if first not in {*self.commands, *ctx.help_option_names}:
+                if not first.startswith("-"):
+                    unknown = click.exceptions.NoSuchCommand(first, None, self.commands, ctx)
+                    if unknown.possibilities:
+                        raise unknown
                 args = [name, *args]
             return super().parse_args(ctx, args)
 
@@ -207,6 +212,29 @@ async def looking(place: Place, *, anew: bool = False) -> AsyncIterator[Services
     with logs_to(place.state / "run.log"):
         async with attach_or_look(place) as host:
             yield Services.of(place.project, host)
+
+
+@asynccontextmanager
+async def following(place: Place) -> AsyncIterator[Services]:
+    """Attach to a project's services as `looking` does, to tell what they do until they end.
+
+    Raises:
+        CoordError: UNAVAILABLE with reason SERVICES_ENDED.
+        UsageProblem: Nothing was ever run.
+    """
+    async with looking(place) as services:
+        try:
+            yield services
+        except grpc.aio.AioRpcError as failure:
+            if from_rpc(failure).reason not in {"DRAINING", "TRANSPORT"}:
+                raise
+            raise services_ended() from failure
+
+
+def services_ended() -> CoordError:
+    """Return the error for a command that follows services which have ended."""
+    message = "the services have ended: nothing more will come"
+    return CoordError(grpc.StatusCode.UNAVAILABLE, "SERVICES_ENDED", message)
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from coord.v1 import integrator_pb2
 from coord_host.endpoint import find
 from coord_host.places import Place
 
-from coord_cli.command import Services, json_option, looking, place_options, run_async
+from coord_cli.command import Services, following, json_option, place_options, run_async
 from coord_cli.output import as_dict, print_json, print_table
 
 _TARGET = "(target)"
@@ -32,7 +32,7 @@ async def _conflicts(place: Place, *, watch: bool, as_json: bool) -> int:
     # Where nothing runs, nothing more will happen.
     watch = watch and find(place) is not None
     shown = None
-    async with looking(place) as services:
+    async with following(place) as services:
         while True:
             found = await _matrix(services)
             if shown is None or _said(found) != _said(shown):

@@ -30,6 +30,7 @@ _WINDOWS = {
     "day": ledger_pb2.BUDGET_WINDOW_DAY,
     "month": ledger_pb2.BUDGET_WINDOW_MONTH,
 }
+_CAPS = {"total": "cap for ever", "day": "cap a day", "month": "cap a month"}
 _COLUMNS = (
     "posted_at",
     "entry_id",
@@ -160,7 +161,8 @@ def budget(
 ) -> None:
     """Let AMOUNT at most be spent on SCOPE: for ever, or in each day or month of UTC.
 
-    The amount `none` takes that cap away; those for another length of time stay.
+    The amount `none` takes the cap for that length of time away: without --per the one for ever.
+    Those for other lengths stay.
     """
     remove = amount == math.inf
     if remove and thresholds:
@@ -176,11 +178,16 @@ def budget(
 
     async def body() -> None:
         async with looking(place, anew=True) as services:
+            before = await _balance(services, request.scope)
             balance = (await services.ledger.SetBudget(request)).balance
         if as_json:
             print_json(as_dict(balance))
+        elif remove:
+            had = any(one.window == request.window for one in before.budgets)
+            what = f"{'took away its' if had else 'there was no'} {_CAPS[per]}; left"
+            click.echo(f"{_scope_text(balance.scope)}: {what}: {_caps_text(balance)}")
         else:
-            click.echo(_standing(balance))
+            click.echo(f"{_scope_text(balance.scope)}: {_caps_text(balance)}")
 
     run_async(body)
 
@@ -220,10 +227,10 @@ async def _pages(ask: Callable[[Any], Awaitable[Any]], request: Any) -> AsyncIte
             return
 
 
-def _standing(balance: ledger_pb2.Balance) -> str:
+def _caps_text(balance: ledger_pb2.Balance) -> str:
     """Return in one line which caps a scope has now."""
     caps = [f"{_cap_text(one)}, {format_money(one.posted.nanos)} spent" for one in balance.budgets]
-    return f"{_scope_text(balance.scope)}: {'; '.join(caps) or 'no cap'}"
+    return "; ".join(caps) or "no cap"
 
 
 def _cap_text(budget: ledger_pb2.Budget) -> str:

@@ -18,6 +18,7 @@ from coord_cli.amounts import count, format_length, format_money
 from coord_cli.check_runs import ask_target
 from coord_cli.choice import check_needs
 from coord_cli.command import UsageProblem, looking
+from coord_cli.edits import Edits, find_edits
 from coord_cli.errand import Order
 from coord_cli.output import print_json, print_table, state_name
 from coord_cli.plan_shape import Shape, shape_json, shape_lines, shape_of
@@ -53,7 +54,7 @@ async def tell_dry_run(order: Order) -> int:
     """
     await _check_repository(order)
     _check_services(order)
-    states = await _states(order)
+    states, edits = await _stored(order)
     if order.retry_failed:
         states = {
             task_id: state
@@ -65,9 +66,13 @@ async def tell_dry_run(order: Order) -> int:
     steps = list(plan_steps(shape.tasks, states, order.crew.profiles, order.crew.agent))
     check_first = bool(steps) and await _would_be_checked(order)
     if order.as_json:
-        print_json(_as_json(order, shape, steps, states) | {"target_check": check_first})
+        stay = [*edits.landed, *edits.ended]
+        more = {"edited": edits.edited, "stay_as_they_were": stay, "target_check": check_first}
+        print_json(_as_json(order, shape, steps, states) | more)
     else:
         _print(shape, steps, states)
+        for line in edits.lines():
+            click.echo(line)
         click.echo(_check_line(check_first=check_first))
         number = count(len(steps), "task")
         click.echo(f"{order.plan.name}: {number} would be run; nothing was started")
@@ -126,13 +131,14 @@ async def _has_commit(repo: Path, name: str) -> bool:
     return await process.wait() == 0
 
 
-async def _states(order: Order) -> dict[str, queue_pb2.TaskState]:
-    """Return the states of the tasks that were stored by earlier runs."""
+async def _stored(order: Order) -> tuple[dict[str, queue_pb2.TaskState], Edits]:
+    """Return the states of the tasks that earlier runs have stored, and how they differ."""
     if not (order.place.state / "queue").is_dir():
-        return {}
+        return {}, Edits()
     async with looking(order.place) as services:
+        edits = await find_edits(order.plan, services, again=order.retry_failed)
         stored = await tasks_of(services)
-    return {task.spec.id: task.state for task in stored}
+    return {task.spec.id: task.state for task in stored}, edits
 
 
 def plan_steps(

@@ -24,6 +24,7 @@ from coord_cli.checkout_watch import CheckoutWatch
 from coord_cli.choice import check_needs, landed_tasks, others
 from coord_cli.command import EXIT_FAILED, EXIT_INTERRUPTED, Services
 from coord_cli.crew import Crew, dismiss, make_pool, tell_given_up
+from coord_cli.edits import find_edits
 from coord_cli.job import (
     TRANSIENT,
     Ending,
@@ -144,14 +145,16 @@ class Errand:
         return self._outcome
 
     async def _begin(self, services: Services) -> None:
-        if self._plan.chosen is not None:
-            check_needs(self._plan, await landed_tasks(services))
+        plan, again = self._plan, self._order.retry_failed
+        if plan.chosen is not None:
+            check_needs(plan, await landed_tasks(services))
+        edits = await find_edits(plan, services, again=again)
         if await self._has_work(services):
             await check_target(services)
-        await add_plan(self._plan, services)
-        if self._order.retry_failed:
-            await retry_failed(self._plan, services)
-        for line in await others(self._plan, services):
+        await add_plan(await edits.make_room(plan, services), services)
+        if again:
+            await retry_failed(plan, services)
+        for line in [*edits.lines(), *await others(plan, services)]:
             click.echo(f"coord: {line}", err=True)
 
     async def _has_work(self, services: Services) -> bool:

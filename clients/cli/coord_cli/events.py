@@ -9,7 +9,7 @@ from coord.v1 import coordinator_pb2
 from coord_host.endpoint import find
 from coord_host.places import Place
 
-from coord_cli.command import json_option, looking, place_options, run_async
+from coord_cli.command import following, json_option, place_options, run_async, services_ended
 from coord_cli.event_lines import event_line, occurred_ns
 from coord_cli.output import as_dict, print_json
 
@@ -36,7 +36,7 @@ async def _events(place: Place, *, follow: bool, after: str, as_json: bool) -> N
     request = coordinator_pb2.WatchEventsRequest(project=place.project, after=after)
     stored: list[coordinator_pb2.Event] = []
     is_stored = not as_json
-    async with looking(place) as services:
+    async with following(place) as services:
         async for batch in _read(services.coordinator.WatchEvents(request)):
             if is_stored:
                 stored += batch
@@ -47,6 +47,7 @@ async def _events(place: Place, *, follow: bool, after: str, as_json: bool) -> N
                 stored, is_stored = [], False
                 if not follow:
                     return
+    raise services_ended()
 
 
 def _print(batch: Sequence[coordinator_pb2.Event], *, as_json: bool) -> None:

@@ -106,7 +106,7 @@ class Job:
         *,
         look: Callable[[], Awaitable[Snapshot]],
         interrupts: Interrupts,
-        show: Callable[[Snapshot, Mapping[str, WorkerState], str], None],
+        show: Callable[[Snapshot, Mapping[str, WorkerState], str, Reasons], None],
         still_there: Callable[[], Awaitable[bool]],
         patience: Patience,
         watch: PlanWatch | None = None,
@@ -122,7 +122,7 @@ class Job:
     async def follow(self, snapshot: Snapshot) -> Outcome:
         """Follow the run until it has ended, is stuck, or was interrupted."""
         while True:
-            self._show(snapshot, self._pool.states, self._note)
+            self._show(snapshot, self._pool.states, self._note, self._stuck.waits)
             outcome = await self._judge(snapshot)
             if outcome is not None:
                 return outcome

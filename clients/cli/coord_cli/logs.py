@@ -15,6 +15,7 @@ from coord_cli.check_runs import last_judgement, run_lines, target_runs
 from coord_cli.command import (
     Services,
     UsageProblem,
+    following,
     friendly_errors,
     json_option,
     looking,
@@ -105,12 +106,17 @@ def _missing(folder: Path, task: str, attempt: int | None) -> str:
 
 
 def _newest(folder: Path, task: str) -> int:
-    """Return the number of the newest attempt with a log; 0 where there is none."""
+    """Return the number of the attempt whose log was written last; 0 where there is none."""
     logs_folder = task_logs(folder, task)
     if not logs_folder.is_dir():
         return 0
-    numbers = (path.stem for path in logs_folder.glob("*.log"))
-    return max((int(number) for number in numbers if number.isdigit()), default=0)
+    # Not the highest: those of a task that was removed and stored anew are counted anew.
+    logs = [path for path in logs_folder.glob("*.log") if path.stem.isdigit()]
+    return int(max(logs, key=_written, default=Path("0")).stem)
+
+
+def _written(path: Path) -> tuple[int, int]:
+    return path.stat().st_mtime_ns, int(path.stem)
 
 
 def _copy(path: Path, offset: int) -> int:
@@ -131,24 +137,20 @@ async def _follow(place: Place, task: str, attempt: int | None) -> None:
         # Nothing can be printed any more.
         _copy(log_path(work_folder(place), task, attempt or _newest(work_folder(place), task)), 0)
         return
-    async with looking(place) as services:
+    async with following(place) as services:
         await _copy_on(work_folder(place), services, task, attempt)
 
 
 async def _copy_on(folder: Path, services: Services, task: str, attempt: int | None) -> None:
-    number, offset = attempt or _newest(folder, task), 0
-    while True:
-        ended = await _is_final(services, task)
-        offset = _copy(log_path(folder, task, number), offset)
-        newest = attempt or _newest(folder, task)
-        if newest != number:
-            number, offset = newest, 0
-        elif ended:
-            return
-        else:
-            await asyncio.sleep(_POLL_S)
-
-
-async def _is_final(services: Services, task: str) -> bool:
+    number = offset = 0
     request = queue_pb2.GetTaskRequest(project=services.project, task_id=task)
-    return (await services.queue.GetTask(request)).task.state in FINAL
+    while True:
+        found = (await services.queue.GetTask(request)).task
+        newest = attempt or (found.attempts[-1].number if found.attempts else 0)
+        if newest != number:
+            _copy(log_path(folder, task, number), offset)
+            number, offset = newest, 0
+        offset = _copy(log_path(folder, task, number), offset)
+        if found.state in FINAL:
+            return
+        await asyncio.sleep(_POLL_S)

@@ -60,16 +60,16 @@ NEXT_STEPS = {
         " `coord cost budget SCOPE AMOUNT`, such as account/mykey '$50'"
     ),
     "CHECK_FAILED": "`coord logs --check TASK` shows what the check printed",
-    "CONFLICT": "`coord task show TASK --json` has both sides of the conflict, in `detail`",
+    "CONFLICT": "`coord task show TASK` shows both sides of the conflict",
     "NO_CHANGE": "say in the prompt what is to change, or drop the task's expects_change",
-    "OUT_OF_BUDGET": "give the task a larger budget under a new id, or split it",
+    "OUT_OF_BUDGET": "give the task a larger budget, or split it; --retry-failed then tries it so",
     "PAUSED": "`coord merge resume` lets changes land again; after `coord stop`, `coord resume`",
-    "REFUSED": "word the task otherwise under a new id, or give it to another model",
+    "REFUSED": "word the task otherwise, or give it to another model; then --retry-failed",
     "TARGET_RED": (
         "make the check pass on the target alone, and commit that; `coord logs --check` shows what"
         " it printed there"
     ),
-    "TIMEOUT": "give the task a longer timeout under a new id, or split it",
+    "TIMEOUT": "give the task a longer timeout, or split it; --retry-failed then tries it so",
 }
 
 

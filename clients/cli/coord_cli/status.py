@@ -105,4 +105,7 @@ def _print_merging(listed: integrator_pb2.ListChangesResponse) -> None:
         state = integrator_pb2.ChangeState.Name(change.state).removeprefix("CHANGE_STATE_")
         click.echo(f"  {change.attempt.task_id}  {state.lower()}")
     if queue.HasField("paused"):
-        click.echo(f"merging is paused: {queue.paused.message}")
+        # A run of the check without changes is one of the target alone.
+        again = any(not trial.change_ids for trial in queue.trials)
+        rest = "; it is being checked again" if again else ""
+        click.echo(f"merging is paused: {queue.paused.message}{rest}")

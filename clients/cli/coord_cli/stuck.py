@@ -1,6 +1,6 @@
 """Notices that nothing can go on any more, and why."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from coord.times import from_seconds, timestamp_ns
 from coord.v1 import common_pb2, coordinator_pb2, queue_pb2
@@ -35,6 +35,7 @@ class StuckWatch:
 
     Attributes:
         full_disk: Whose disk is full, as of the last look, where nothing can go on for that.
+        waits: What the first task that can go on waits for, by id, as of the last look.
     """
 
     def __init__(self, services: Services, patience_s: float) -> None:
@@ -42,6 +43,7 @@ class StuckWatch:
         self._patience_ns = from_seconds(patience_s)
         self._since_ns: int | None = None
         self.full_disk = ""
+        self.waits: Reasons = {}
 
     def forget(self) -> None:
         """Begin anew: something is about to become possible."""
@@ -60,7 +62,10 @@ class StuckWatch:
         return reasons if now_ns - self._since_ns >= self._patience_ns else {}
 
     async def _reasons(self, snapshot: Snapshot, now_ns: int) -> Reasons:
-        if any(_in_backoff(task, now_ns) for task in snapshot.open):
+        self.waits = {}
+        later = next((task.spec.id for task in snapshot.open if _in_backoff(task, now_ns)), "")
+        if later:
+            self.waits = _first(later, await explain(self._services, later))
             return {}
         reasons: dict[str, common_pb2.Reason] = {}
         waiting = [task for task in snapshot.open if not task.deps_left]
@@ -70,9 +75,14 @@ class StuckWatch:
             found = await explain(self._services, task.spec.id)
             hopeless = next((reason for reason in found if is_hopeless(reason)), None)
             if hopeless is None:
+                self.waits = _first(task.spec.id, found)
                 return {}
             reasons[task.spec.id] = hopeless
         return reasons
+
+
+def _first(task_id: str, found: Sequence[common_pb2.Reason]) -> Reasons:
+    return {task_id: found[0]} if found else {}
 
 
 def _in_backoff(task: queue_pb2.Task, now_ns: int) -> bool:

@@ -1,7 +1,7 @@
 """`coord task`: adding, seeing and steering single tasks."""
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -9,6 +9,7 @@ from coord.times import duration
 from coord.v1 import coordinator_pb2, queue_pb2
 from coord_host.places import Place
 
+from coord_cli.amounts import count
 from coord_cli.command import (
     EXIT_FAILED,
     Services,
@@ -17,12 +18,15 @@ from coord_cli.command import (
     place_options,
     run_async,
 )
+from coord_cli.edits import forget
 from coord_cli.kept_work import kept_ref, kept_work
 from coord_cli.output import as_dict, failure_name, print_json, print_table, state_name
 from coord_cli.parameters import LENGTH, MONEY
 from coord_cli.plan_specs import money
 from coord_cli.snapshot import tasks_of
 
+_CONFLICT = queue_pb2.FAILURE_REASON_CONFLICT
+_DETAIL_LINES_MAX, _DETAIL_CHARS_MAX = 30, 120
 _STATES = [state.removeprefix("TASK_STATE_") for state in queue_pb2.TaskState.keys()[1:]]
 
 
@@ -181,6 +185,20 @@ def _print_task(found: queue_pb2.Task, kept: Mapping[tuple[str, int], str]) -> N
     for one in found.attempts:
         if one.reason and (ref := kept_ref(kept, one)):
             click.echo(f"the work of attempt {one.number} is kept: git log {ref}")
+    conflicts = [one for one in found.attempts if one.reason == _CONFLICT]
+    for line in _conflict_lines(conflicts[-1]) if conflicts else ():
+        click.echo(line)
+
+
+def _conflict_lines(attempt: queue_pb2.Attempt) -> Iterator[str]:
+    """Yield the beginning of both sides' hunks."""
+    yield f"\nthe conflict of attempt {attempt.number}:"
+    lines = attempt.detail.rstrip().splitlines()
+    for line in lines[:_DETAIL_LINES_MAX]:
+        more = "..." if len(line) > _DETAIL_CHARS_MAX else ""
+        yield f"  | {line[:_DETAIL_CHARS_MAX]}{more}".rstrip()
+    if (left := len(lines) - _DETAIL_LINES_MAX) > 0:
+        yield f"  {count(left, 'more line')} in `detail`, with --json"
 
 
 @task.command()
@@ -268,12 +286,33 @@ def cancel(*, task_ids: Sequence[str], place: Place, message: str, as_json: bool
     run_async(body)
 
 
-def _print_results(results: Sequence[queue_pb2.ReportResult], *, as_json: bool) -> int:
-    """Print how each item went; return the exit code."""
+@task.command()
+@click.argument("task_ids", metavar="TASK...", nargs=-1, required=True)
+@place_options
+@json_option
+def remove(*, task_ids: Sequence[str], place: Place, as_json: bool) -> None:
+    """Forget tasks that are not under way, and that no unfinished task depends on.
+
+    What they have cost stays counted, and their work stays kept. A task that its plan still has is
+    stored anew when that is run.
+    """
+
+    async def body() -> int:
+        async with looking(place) as services:
+            results = await forget(task_ids, services)
+        return _print_results(results, as_json=as_json, done="removed")
+
+    run_async(body)
+
+
+def _print_results(
+    results: Sequence[queue_pb2.ReportResult], *, as_json: bool, done: str = ""
+) -> int:
+    """Print how each item went, by its state unless `done` says it; return the exit code."""
     if as_json:
         print_json([as_dict(result) for result in results])
     else:
         for result in results:
             error = result.error.message if result.HasField("error") else ""
-            click.echo(f"{result.task_id}: {error or state_name(result.state)}")
+            click.echo(f"{result.task_id}: {error or done or state_name(result.state)}")
     return EXIT_FAILED if any(result.HasField("error") for result in results) else 0

@@ -7,7 +7,7 @@ from typing import Protocol, Self
 
 import click
 from coord.environment import SYSTEM
-from coord.times import SECOND, timestamp_ns
+from coord.times import MINUTE, SECOND, timestamp_ns
 from coord.v1 import coordinator_pb2, integrator_pb2, limiter_pb2, queue_pb2
 from coord_worker.pool import WorkerState
 from rich.console import Console, Group, RenderableType
@@ -20,6 +20,7 @@ from rich.text import Text
 from coord_cli.amounts import format_length, format_money
 from coord_cli.output import failure_name, state_name
 from coord_cli.snapshot import Snapshot, time_left_ns
+from coord_cli.stuck import Reasons
 
 PoolStates = Mapping[str, WorkerState]
 
@@ -49,8 +50,15 @@ _RATE_AFTER_NS = 10 * SECOND
 class View(Protocol):
     """Shows how a run goes."""
 
-    def show(self, snapshot: Snapshot, pool: PoolStates, note: str) -> None:
-        """Show how things stand. `note` says what is out of the ordinary."""
+    def show(self, snapshot: Snapshot, pool: PoolStates, note: str, waits: Reasons) -> None:
+        """Show how things stand.
+
+        Args:
+            snapshot: How they do.
+            pool: The workers that this command has started.
+            note: What is out of the ordinary.
+            waits: What a task waits for, by id.
+        """
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -77,11 +85,12 @@ class PlainView:
     def __init__(self, *, to_error: bool = False) -> None:
         self._to_error = to_error
         self._begun_ns = SYSTEM.monotonic_ns()
-        self._told: dict[str, str] = {}
+        self._printed_ns = self._begun_ns
+        self._told: dict[str, object] = {}
         self._note = ""
 
-    def show(self, snapshot: Snapshot, pool: PoolStates, note: str) -> None:
-        """Print what has changed since the last time."""
+    def show(self, snapshot: Snapshot, pool: PoolStates, note: str, waits: Reasons) -> None:
+        """Print what has changed since the last time; after a minute of silence also why."""
         if note and note != self._note:
             self._print(note)
         self._note = note
@@ -91,14 +100,21 @@ class PlainView:
         for task in snapshot.tasks:
             if task.state != queue_pb2.TASK_STATE_PENDING or task.attempts:
                 self._tell(task.spec.id, _change(task))
+        for task_id, reason in waits.items():
+            if SYSTEM.monotonic_ns() - self._printed_ns >= MINUTE:
+                # Not by its message: that counts the seconds.
+                self._tell("", f"{task_id}: {reason.message}", (task_id, reason.code))
 
-    def _tell(self, subject: str, line: str) -> None:
-        if self._told.get(subject) != line:
-            self._told[subject] = line
+    def _tell(self, subject: str, line: str, news: object = None) -> None:
+        """Print a line on a subject, unless the news of it are those of the last time."""
+        news = news or line
+        if self._told.get(subject) != news:
+            self._told[subject] = news
             self._print(line)
 
     def _print(self, line: str) -> None:
-        age_s = (SYSTEM.monotonic_ns() - self._begun_ns) / 1e9
+        self._printed_ns = SYSTEM.monotonic_ns()
+        age_s = (self._printed_ns - self._begun_ns) / 1e9
         click.echo(f"{age_s:8.1f}s  {line}", err=self._to_error)
 
     def __enter__(self) -> Self:
@@ -130,8 +146,9 @@ class LiveView:
         self._console = console
         self._live = Live(console=console, auto_refresh=False, transient=True)
 
-    def show(self, snapshot: Snapshot, pool: PoolStates, note: str) -> None:
+    def show(self, snapshot: Snapshot, pool: PoolStates, note: str, waits: Reasons) -> None:
         """Draw how things stand."""
+        del waits
         spent = snapshot.balance.posted.nanos
         self._spent_before = spent if self._spent_before is None else self._spent_before
         age = Age(SYSTEM.monotonic_ns() - self._begun_ns, self._spent_before)

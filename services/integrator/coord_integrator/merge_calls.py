@@ -225,7 +225,7 @@ class MergeCalls(Service):
     def _paused(self) -> common_pb2.Reason | None:
         if full := self._rooms.full_disk():
             return common_pb2.Reason(code="DISK_FULL", message=full)
-        return self._rooms.store.paused()
+        return self._rooms.merging.pauses.reason(self._rooms.target.seen)
 
     async def _merge(self) -> float:
         rooms = self._rooms

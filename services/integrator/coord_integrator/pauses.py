@@ -15,6 +15,8 @@ from coord_integrator.store import IntegratorStore
 from coord_integrator.target import Standing
 
 _HELD = "PAUSED"
+# What a reason's metadata call the commit of the target that is to blame.
+_COMMIT = "commit"
 # Who holds it: kept apart, so that nobody ends what another has begun.
 OPERATOR, STOP = "operator", "stop"
 _GIT_FAILED, _STEP_FAILED = "GIT_FAILED", "STEP_FAILED"
@@ -59,6 +61,13 @@ class Pauses:
         """Whether nothing lands because the target is red."""
         return self._code() == "TARGET_RED"
 
+    def reason(self, standing: Standing | None) -> common_pb2.Reason | None:
+        """Return why nothing lands; None also where that was said of what the target was before."""
+        paused = self._store.paused()
+        if paused is None or standing is None:
+            return paused
+        return paused if paused.metadata.get(_COMMIT, standing.judged) == standing.judged else None
+
     async def hold(self, by: str, message: str) -> None:
         """Let nothing land until `let_go` by the same: OPERATOR or STOP."""
         if self._holds().get(by) == message:
@@ -87,11 +96,19 @@ class Pauses:
             return False
         return self._environment.monotonic_ns() < blockage.until_ns
 
-    async def begin(self, code: str, message: str) -> None:
-        """Record why nothing lands for now, where it is not held anyway."""
+    async def begin(self, code: str, message: str, commit: str = "") -> None:
+        """Record why nothing lands for now, where it is not held anyway.
+
+        Args:
+            code: The reason's code.
+            message: For people.
+            commit: The commit of the target that is to blame, where one is.
+        """
         if self.is_held:
             return
-        reason = common_pb2.Reason(code=code, message=clip(message, MESSAGE_BYTES_MAX))
+        message = clip(message, MESSAGE_BYTES_MAX)
+        about = {_COMMIT: commit} if commit else {}
+        reason = common_pb2.Reason(code=code, message=message, metadata=about)
         if await self._store.pause(reason):
             log.warning("merging is paused", code=code, why=message)
 
@@ -102,7 +119,7 @@ class Pauses:
         wait_s = min(grown, _RECHECK_S_MAX)
         until_ns = self._environment.monotonic_ns() + wait_s * SECOND
         self._blockage = Blockage(standing, until_ns, wait_s)
-        await self.begin(code, message)
+        await self.begin(code, f"{message} (commit {standing.judged[:10]})", standing.judged)
 
     async def failed(self, error: Exception) -> None:
         """Record that a step has failed, if the one before it has, too: most mend themselves."""

@@ -38,6 +38,11 @@ class Standing:
     diverged: bool
     foreign: str = ""
 
+    @property
+    def judged(self) -> str:
+        """The commit that a verdict on the target is about."""
+        return self.target if self.diverged else self.tip
+
 
 class Target:
     """The branch that the operator wants changes in.
