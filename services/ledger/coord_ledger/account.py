@@ -59,6 +59,10 @@ class Account:
         """Return whether so much more can be counted at all."""
         return self.posted + self.pending + nanos <= NANOS_MAX
 
+    def rests(self, nanos: int) -> bool:
+        """Return whether so much more can be posted, and nothing has to be told of its caps."""
+        return self.fits(nanos) and not any(cap.tells(nanos) for cap in self.caps.values())
+
     def roll(self, now_ns: int) -> None:
         """Begin the windows of the present."""
         for cap in self.caps.values():
@@ -116,7 +120,7 @@ class Held:
 
     Attributes:
         reservation_id: Unique in the project.
-        asked: The request that made it, serialised.
+        asked: The request that made it, serialised. Its id counts for nothing there.
         keys: Its scopes, in order.
         currency: The currency of all its amounts.
         within: The reservation that it is taken out of; empty for none.
@@ -141,6 +145,12 @@ class Held:
     state: str = "HELD"
     actual: int | None = None
     stored: bool = False
+
+    @property
+    def untouched(self) -> bool:
+        """Whether it is as it was made, out of what its scopes had left."""
+        whole = self.held == self.amount and self.drawn == 0
+        return whole and self.live and not self.within
 
     @property
     def live(self) -> bool:

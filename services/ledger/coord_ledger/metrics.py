@@ -1,15 +1,16 @@
 """What the ledger counts. Amounts are in units of their currency, since the process began."""
 
-from collections import Counter as Tally
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import groupby
 
-from coord.v1 import common_pb2, ledger_pb2
+from coord.v1 import ledger_pb2
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from coord_ledger.account import Account, Owned, kind_name
+from coord_ledger.postings import Posting
 
 _NANOS = 1e9
 _WINDOWS = {
@@ -79,24 +80,19 @@ class LedgerMetrics(Collector):
         for currency, nanos in corrections.items():
             self._corrected.labels(currency).inc(nanos / _NANOS)
 
-    def count_posted(self, entries: Sequence[ledger_pb2.LedgerEntry]) -> None:
+    def count_posted(self, postings: Iterable[Posting]) -> None:
         """Count entries that were added."""
-        self._entries.inc(len(entries))
-        for currency, nanos in _sums(entry.amount for entry in entries).items():
-            self._posted.labels(currency).inc(nanos / _NANOS)
+        for one in postings:
+            amount, number = one.entry.amount, len(one.ids)
+            self._entries.inc(number)
+            self._posted.labels(amount.currency).inc(amount.nanos * number / _NANOS)
 
-    def count_reserved(self, results: Sequence[ledger_pb2.ReservationResult]) -> None:
+    def count_reserved(self, results: Iterable[ledger_pb2.ReservationResult]) -> None:
         """Count what came of requests to reserve."""
-        outcomes = Tally(result.WhichOneof("outcome") for result in results)
-        for outcome, number in outcomes.items():
-            self._reservations.labels(outcome).inc(number)
-        reserved = [one.reservation.amount for one in results if one.HasField("reservation")]
-        for currency, nanos in _sums(reserved).items():
-            self._reserved.labels(currency).inc(nanos / _NANOS)
-
-
-def _sums(amounts: Iterable[common_pb2.Money]) -> Mapping[str, int]:
-    found: Tally[str] = Tally()
-    for amount in amounts:
-        found[amount.currency] += amount.nanos
-    return found
+        for _, run in groupby(results, id):
+            alike = list(run)
+            result, number = alike[0], len(alike)
+            self._reservations.labels(result.WhichOneof("outcome")).inc(number)
+            if result.HasField("reservation"):
+                amount = result.reservation.amount
+                self._reserved.labels(amount.currency).inc(amount.nanos * number / _NANOS)

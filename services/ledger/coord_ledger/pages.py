@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from coord.times import timestamp_ns
 from coord.v1 import ledger_pb2
@@ -119,6 +119,18 @@ WHERE project = ?1 AND entry_id = wanted.value
 """
 
 
+class Entry(NamedTuple):
+    """An entry: its scopes, and the whole of it, serialised."""
+
+    scopes: Sequence[Key]
+    body: bytes
+
+    @property
+    def message(self) -> ledger_pb2.LedgerEntry:
+        """The whole of it."""
+        return ledger_pb2.LedgerEntry.FromString(self.body)
+
+
 def load_accounts(sql: sqlite3.Connection, project: str, wanted: Collection[Key]) -> list[Account]:
     """Return those of the scopes that were used before."""
     values = (json.dumps([owned(project, key) for key in wanted]),)
@@ -221,9 +233,7 @@ def save_reservations(
     sql.executemany(_CHANGE, known)
 
 
-def append_entries(
-    sql: sqlite3.Connection, entries: Mapping[tuple[str, str], ledger_pb2.LedgerEntry]
-) -> None:
+def append_entries(sql: sqlite3.Connection, entries: Mapping[tuple[str, str], Entry]) -> None:
     """Write new entries by project and id, in the order in which they were posted."""
     if not entries:
         return
@@ -231,12 +241,12 @@ def append_entries(
     numbered = list(enumerate(entries.items(), last + 1))
     sql.executemany(
         "INSERT INTO entries VALUES (?, ?, ?, ?)",
-        [(number, *key, entry.SerializeToString()) for number, (key, entry) in numbered],
+        [(number, *key, entry.body) for number, (key, entry) in numbered],
     )
     sql.executemany(
         "INSERT INTO entry_scopes VALUES (?, ?, ?, ?)",
         [
-            (*owned(project, (scope.kind, scope.id)), number)
+            (*owned(project, scope), number)
             for number, ((project, _), entry) in numbered
             for scope in entry.scopes
         ],

@@ -1,4 +1,4 @@
-"""How the ledger says no."""
+"""How the ledger says no. To requests that are alike it says the same, without their ids."""
 
 from coord.errors import CoordError
 from coord.v1 import common_pb2, ledger_pb2
@@ -32,26 +32,26 @@ def not_posted(entry_id: str, reason: str) -> ledger_pb2.RecordCostsResult:
     return ledger_pb2.RecordCostsResult(entry_id=entry_id, error=_error(reason))
 
 
-def not_ended(reservation_id: str, reason: str) -> ledger_pb2.ReservationReportResult:
+def not_ended(reason: str) -> ledger_pb2.ReservationReportResult:
     """Return that a report on a reservation had no effect."""
-    return ledger_pb2.ReservationReportResult(reservation_id=reservation_id, error=_error(reason))
+    return ledger_pb2.ReservationReportResult(error=_error(reason))
 
 
-def not_reserved(reservation_id: str, reason: str) -> ledger_pb2.ReservationResult:
+def not_reserved(reason: str) -> ledger_pb2.ReservationResult:
     """Return that a reservation cannot be served."""
-    return ledger_pb2.ReservationResult(reservation_id=reservation_id, error=_error(reason))
+    return ledger_pb2.ReservationResult(error=_error(reason))
 
 
-def unpriced(reservation_id: str, why: CoordError) -> ledger_pb2.ReservationResult:
+def unpriced(why: CoordError) -> ledger_pb2.ReservationResult:
     """Return that a reservation cannot be served, since nobody knows what it costs."""
     error = common_pb2.ItemError(reason=why.reason, message=why.message, metadata=why.metadata)
-    return ledger_pb2.ReservationResult(reservation_id=reservation_id, error=error)
+    return ledger_pb2.ReservationResult(error=error)
 
 
-def unsettled(reservation_id: str, why: CoordError) -> ledger_pb2.ReservationReportResult:
+def unsettled(why: CoordError) -> ledger_pb2.ReservationReportResult:
     """Return that a settlement had no effect, since nobody knows what it has cost."""
     error = common_pb2.ItemError(reason=why.reason, message=why.message, metadata=why.metadata)
-    return ledger_pb2.ReservationReportResult(reservation_id=reservation_id, error=error)
+    return ledger_pb2.ReservationReportResult(error=error)
 
 
 def within_spent(
@@ -71,7 +71,7 @@ def within_spent(
         },
     )
     refusal = ledger_pb2.ReservationRefusal(reason=reason, available=left)
-    return ledger_pb2.ReservationResult(reservation_id=request.reservation_id, refusal=refusal)
+    return ledger_pb2.ReservationResult(refusal=refusal)
 
 
 def cap_reached(
@@ -98,7 +98,7 @@ def cap_reached(
     refusal = ledger_pb2.ReservationRefusal(
         reason=reason, balance=tightest.balance(), available=tightest.money(left)
     )
-    return ledger_pb2.ReservationResult(reservation_id=request.reservation_id, refusal=refusal)
+    return ledger_pb2.ReservationResult(refusal=refusal)
 
 
 def _error(reason: str) -> common_pb2.ItemError:

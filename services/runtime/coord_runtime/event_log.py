@@ -9,7 +9,7 @@ is empty, the event stands for itself.
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple, TypeVar
 
@@ -53,8 +53,7 @@ class EventLog:
     ) -> None:
         """Keep an event for each row: `event` with these fields, which are numbers or texts."""
         if len(rows) == 1:
-            for name, value in zip(names, rows[0], strict=True):
-                setattr(event, name, value)
+            _fill(event, [name.split(".") for name in names], rows[0])
             self.append(project, event, occurred_at)
             return
         event.meta.occurred_at.CopyFrom(occurred_at)
@@ -129,11 +128,19 @@ def _unnumbered(page: bytes, event_class: type[E]) -> Iterator[E]:
             yield event_class.FromString(template)
             continue
         names, *values = json.loads(rows)
+        paths = [name.split(".") for name in names]
         for row in values:
             event = event_class.FromString(template)
-            for name, value in zip(names, row, strict=True):
-                setattr(event, name, value)
+            _fill(event, paths, row)
             yield event
+
+
+def _fill(event: Any, paths: Iterable[Sequence[str]], row: Iterable[Any]) -> None:
+    for (*parts, name), value in zip(paths, row, strict=True):
+        owner = event
+        for part in parts:
+            owner = getattr(owner, part)
+        setattr(owner, name, value)
 
 
 def _texts(page: bytes) -> Iterator[bytes]:
