@@ -23,8 +23,9 @@ from coord_ledger.shelf import Shelf
 from coord_ledger.store import Posted, Watcher
 
 _LIST = """
-SELECT number, body FROM entry_scopes JOIN entries USING (number)
-WHERE entry_scopes.project = ? AND kind = ? AND id = ? AND number > ? ORDER BY number LIMIT ?
+SELECT number, body FROM entry_runs CROSS JOIN entries ON number BETWEEN max(first, ?4) AND last
+WHERE entry_runs.project = ?1 AND kind = ?2 AND id = ?3 AND last >= ?4
+ORDER BY last, number LIMIT ?5
 """
 _IS_DUE = "SELECT EXISTS (SELECT 1 FROM reservations WHERE state = 'HELD' AND expires_ns <= ?)"
 
@@ -79,7 +80,7 @@ class SqliteLedgerStore:
         self, project: str, key: Key, after: int, count_max: int
     ) -> list[tuple[int, ledger_pb2.LedgerEntry]]:
         """Return a scope's entries after a number, oldest first, with their numbers."""
-        values = (*pages.owned(project, key), after, count_max)
+        values = (*pages.owned(project, key), after + 1, count_max)
         rows = self._database.read(lambda sql: sql.execute(_LIST, values).fetchall())
         return [(number, ledger_pb2.LedgerEntry.FromString(body)) for number, body in rows]
 
