@@ -42,9 +42,9 @@ class Account:
         return min(cap.most - cap.posted for cap in self.caps.values()) - self.pending
 
     @property
-    def tightest(self) -> Cap | None:
-        """The cap that leaves the least."""
-        return min(self.caps.values(), key=lambda cap: cap.most - cap.posted, default=None)
+    def tightest(self) -> Cap:
+        """The cap that leaves the least, of one at least."""
+        return min(self.caps.values(), key=lambda cap: cap.most - cap.posted)
 
     @property
     def spent(self) -> bool:
@@ -145,12 +145,6 @@ class Held:
     state: str = "HELD"
     actual: int | None = None
     stored: bool = False
-
-    @property
-    def untouched(self) -> bool:
-        """Whether it is as it was made, out of what its scopes had left."""
-        whole = self.held == self.amount and self.drawn == 0
-        return whole and self.live and not self.within
 
     @property
     def live(self) -> bool:

@@ -235,19 +235,18 @@ class Books:
 
     def _alike(self, ids: Sequence[str], actual: common_pb2.Money) -> Iterator[list[Held]]:
         """Yield reservations that can be settled in one go, in order; none for an unknown one."""
-        found, repeated = [self.reservations.get(name) for name in ids], len(set(ids)) < len(ids)
+        found = [self.reservations.get(name) for name in ids]
+        if len(set(ids)) < len(ids) or any(one.within for one in found if one):
+            # One settlement may touch what another is about: each is looked at in its turn.
+            yield from ([held] if held else [] for held in found)
+            return
         for _, run in groupby(found, _likeness):
             alike = [held for held in run if held is not None]
-            if len(alike) > 1 and (repeated or not self._rest(alike, actual.nanos * len(alike))):
+            total = actual.nanos * len(alike)
+            if len(alike) > 1 and not all(self.account(key).rests(total) for key in alike[0].keys):
                 yield from ([held] for held in alike)
             else:
                 yield alike
-
-    def _rest(self, alike: Sequence[Held], nanos: int) -> bool:
-        """Return whether nothing has to be told while so much is posted of reservations."""
-        return all(held.untouched for held in alike) and all(
-            self.account(key).rests(nanos) for key in alike[0].keys
-        )
 
     def _settle(
         self, alike: Sequence[Held], settlement: ledger_pb2.Settlement
@@ -281,13 +280,11 @@ class Books:
         accounts = [self.account(key) for key in new.scopes]
         if not _take(accounts, currency):
             return "CURRENCY_DIFFERS"
-        holders = [self._holders(held) for held in alike]
-        holding = sum([one.held for one in holders[0] if one.live]) if holders else 0
-        drawn = min(holding, max(0, nanos)) * count
+        live = [one.held for held in alike[:1] for one in self._holders(held) if one.live]
+        drawn = min(sum(live), max(0, nanos)) * count
         if not all(account.fits(nanos * count - drawn) for account in accounts):
             return "AMOUNT_OVERFLOW"
-        for those in holders:
-            self._draw(those, nanos)
+        self._draw(alike, nanos)
         self.events.append(new)
         for account in accounts:
             account.currency = currency
@@ -304,15 +301,16 @@ class Books:
         outer = self.reservations.get(held.within)
         return [held] if outer is None else [held, outer]
 
-    def _draw(self, holders: Iterable[Held], nanos: int) -> None:
-        """Take what was posted from what reservations hold, the innermost first."""
-        left = max(0, nanos)
-        for one in holders:
-            taken = min(one.held, left) if one.live else 0
-            one.held -= taken
-            one.drawn += nanos
-            left -= taken
-            self.changed_reservations[one.reservation_id] = one
+    def _draw(self, alike: Iterable[Held], nanos: int) -> None:
+        """Take what was posted from what each reservation holds, the innermost first."""
+        for held in alike:
+            left = max(0, nanos)
+            for one in self._holders(held):
+                taken = min(one.held, left) if one.live else 0
+                one.held -= taken
+                one.drawn += nanos
+                left -= taken
+                self.changed_reservations[one.reservation_id] = one
 
     def _post_rest(self, alike: Sequence[Held], nanos: int, usage: common_pb2.Usage) -> str | None:
         """Post what is missing to the total of each reservation, or too much in it."""
@@ -322,19 +320,21 @@ class Books:
         ids = [(self.new_id(), held.reservation_id) for held in alike]
         return self._post(posting(ids, alike[0].keys, amount, usage, self.now_ns), alike)
 
-    def _end(self, alike: Iterable[Held], state: str) -> None:
+    def _end(self, alike: Sequence[Held], state: str) -> None:
         """End reservations; what they hold goes back to where it was taken from."""
+        unused = 0
         for held in alike:
             outer = self.reservations.get(held.within)
             if outer is not None and outer.live:
                 outer.held += held.held
                 self.changed_reservations[outer.reservation_id] = outer
             else:
-                for key in held.keys if held.held else ():
-                    account = self.changed_accounts[key] = self.account(key)
-                    account.pending -= held.held
+                unused += held.held
             held.held, held.state = 0, state
             self.changed_reservations[held.reservation_id] = held
+        for key in alike[0].keys if unused else ():
+            account = self.changed_accounts[key] = self.account(key)
+            account.pending -= unused
 
     def _exceeded(self, spent: Iterable[Key], held: Held | None) -> list[ledger_pb2.Balance]:
         """Return the scopes on which the spender should stop, the most pressing first.
@@ -362,15 +362,14 @@ def _least(request: Request) -> int:
 
 
 def _no_room(request: Request, tightest: Account) -> ledger_pb2.ReservationResult:
-    cap = tightest.tightest
-    if cap is None:
+    if not tightest.caps:
         return refusals.not_reserved("AMOUNT_OVERFLOW")
-    return refusals.cap_reached(request, tightest, cap)
+    return refusals.cap_reached(request, tightest)
 
 
 def _likeness(held: Held | None) -> object:
-    """Return what is equal for reservations that settle alike, and for no others."""
-    if held is None or not held.untouched:
+    """Return what is equal for reservations that are as they were made, and settle alike."""
+    if held is None or held.held != held.amount or held.drawn or not held.live:
         return object()
     return held.keys, held.currency, held.amount
 

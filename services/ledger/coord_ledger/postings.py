@@ -45,6 +45,9 @@ class Posting:
 
     def emit(self, transaction: Transaction, project: str) -> None:
         """Tell of each entry."""
+        if len(self.ids) == 1:
+            transaction.emit(project, self.event)
+            return
         transaction.emit_all(project, self.event, _IDS, self.ids)
 
 

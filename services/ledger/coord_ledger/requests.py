@@ -21,7 +21,7 @@ from coord_runtime.checks import (
 )
 from google.protobuf.duration_pb2 import Duration
 
-from coord_ledger.account import Key, keys
+from coord_ledger.account import Key
 
 T = TypeVar("T", ledger_pb2.ReservationRequest, ledger_pb2.Settlement)
 
@@ -142,12 +142,14 @@ def _key(project: str, scope: ledger_pb2.Scope) -> Key:
 
 
 def _check_reservation(project: str, request: ledger_pb2.ReservationRequest) -> tuple[Key, ...]:
+    scopes: tuple[Key, ...] = ()
     if request.within:
         check_id("within", request.within)
         check_range("scopes: number beside within", len(request.scopes), 0, 0)
     else:
         found = check_scopes(project, request.scopes)
-        if found != sorted(found):
+        scopes = tuple(sorted(found))
+        if found != list(scopes):
             request.scopes.sort(key=lambda scope: (scope.kind, scope.id))
     if request.HasField("usage"):
         _check_priced(request)
@@ -161,7 +163,7 @@ def _check_reservation(project: str, request: ledger_pb2.ReservationRequest) -> 
         check_range("min_amount.nanos", request.min_amount.nanos, 1, request.amount.nanos)
     if request.HasField("ttl"):
         check_ttl("ttl", request.ttl)
-    return keys(request.scopes)
+    return scopes
 
 
 def _check_cost(project: str, cost: ledger_pb2.Cost) -> None:

@@ -21,6 +21,7 @@ E = TypeVar("E", bound=Message)
 _PAGE_EVENTS_MAX = 500
 _PAGES_READ = 8
 _LENGTH_BYTES = 4
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 class _Part(NamedTuple):
@@ -60,7 +61,8 @@ class EventLog:
         template = _sized(event.SerializeToString())
         for begin in range(0, len(rows), _PAGE_EVENTS_MAX):
             part = rows[begin : begin + _PAGE_EVENTS_MAX]
-            self._append(project, len(part), template + _sized(_encode([names, *part])))
+            rows_text = _JSON.encode([names, *part]).encode()
+            self._append(project, len(part), template + _sized(rows_text))
 
     def mark(self) -> dict[str, int]:
         """Return the last numbers, for `reset`."""
@@ -153,7 +155,3 @@ def _texts(page: bytes) -> Iterator[bytes]:
 
 def _sized(text: bytes) -> bytes:
     return len(text).to_bytes(_LENGTH_BYTES, "little") + text
-
-
-def _encode(rows: Sequence[Sequence[Any]]) -> bytes:
-    return json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode()
