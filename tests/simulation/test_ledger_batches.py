@@ -69,7 +69,8 @@ async def live(steps: Sequence[Sequence[Any]], folders: tuple[Path, Path]) -> No
         world.folder.mkdir()
         await world.open()
     for action, first, length, nanos, pick in steps:
-        numbers = range(first, first + length)
+        numbers = list(range(first, first + length))
+        repeated = [*numbers[: pick % 2], *numbers]
         answers: list[Any] = []
         for world, size in zip(worlds, (1_000, 1), strict=True):
             if action == "cap":
@@ -78,10 +79,10 @@ async def live(steps: Sequence[Sequence[Any]], folders: tuple[Path, Path]) -> No
                 world.now += nanos * 10**12
                 await world.ledger.expire_reservations()
             elif action == "reserve":
-                asked = [wanted(one, nanos, pick) for one in numbers]
+                asked = [wanted(one, nanos, pick) for one in repeated]
                 answers.append(await batch(world, "reserve_funds", asked, size))
             else:
-                ended = [settled(one, nanos) for one in [*numbers, *numbers[: pick % 2]]]
+                ended = [settled(one, nanos) for one in repeated]
                 answers.append(await batch(world, "settle_reservations", ended, size))
         assert not answers or answers[0] == answers[1]
         if pick == 1:
@@ -97,9 +98,10 @@ async def live(steps: Sequence[Sequence[Any]], folders: tuple[Path, Path]) -> No
 @pytest.mark.parametrize("seed", range(8))
 async def test_a_batch_comes_to_what_its_items_come_to(seed: int, tmp_path: Path) -> None:
     random = Random(seed)
-    actions = ["reserve"] * 3 + ["settle"] * 3 + ["cap", "expire"]
+    actions = ["reserve"] * 4 + ["settle"] * 4 + ["cap", "expire"]
     steps = [
-        (random.choice(actions), *map(random.randint, (0, 1, 1, 0), (20, 8, 6, 5)))
-        for _ in range(20)
+        (random.choice(actions), *map(random.randint, (0, 1, 1, 0), (30, 9, 6, 5)))
+        for _ in range(24)
     ]
+    steps[:0] = [("cap", 0, 1, 2 + seed, 0), ("cap", 0, 1, 4 + seed, 1)]
     await live(steps, (tmp_path / "together", tmp_path / "alone"))

@@ -17,7 +17,7 @@ from coord_ledger import refusals
 from coord_ledger.account import Account, Held, Key, keys, scope
 from coord_ledger.caps import Cap
 from coord_ledger.postings import Posting, posting
-from coord_ledger.requests import Content, ReservationAsk, SettlementAsk
+from coord_ledger.requests import Content, ReservationAsk, SettlementAsk, as_asked
 
 Request = ledger_pb2.ReservationRequest
 TTL_DEFAULT_NS = 24 * 3600 * SECOND
@@ -374,21 +374,8 @@ def _likeness(held: Held | None) -> object:
     return held.keys, held.currency, held.amount
 
 
-def _as_asked(request: Request) -> Request:
-    """Return a request without its id and what the ledger itself has filled in."""
-    asked = Request()
-    asked.CopyFrom(request)
-    asked.ClearField("reservation_id")
-    if request.within:
-        asked.ClearField("scopes")
-    if request.HasField("usage"):
-        asked.ClearField("amount")
-        asked.ClearField("min_amount")
-    return asked
-
-
 def _again(held: Held, request: Request) -> ledger_pb2.ReservationResult:
-    if _as_asked(Request.FromString(held.asked)) != _as_asked(request):
+    if as_asked(Request.FromString(held.asked)) != as_asked(request):
         return refusals.not_reserved("RESERVATION_EXISTS")
     if held.state != "HELD":
         return refusals.not_reserved("RESERVATION_ENDED")

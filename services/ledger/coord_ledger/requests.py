@@ -103,6 +103,19 @@ def settlements(request: ledger_pb2.SettleReservationsRequest) -> list[Settlemen
     return _asks("settlements", request.settlements, _check_settlement)
 
 
+def as_asked(request: ledger_pb2.ReservationRequest) -> ledger_pb2.ReservationRequest:
+    """Return a request without its id and what the ledger itself has filled in."""
+    asked = ledger_pb2.ReservationRequest()
+    asked.CopyFrom(request)
+    asked.ClearField("reservation_id")
+    if request.within:
+        asked.ClearField("scopes")
+    if request.HasField("usage"):
+        asked.ClearField("amount")
+        asked.ClearField("min_amount")
+    return asked
+
+
 def check_costs(project: str, costs: Iterable[ledger_pb2.Cost]) -> None:
     """Check costs."""
     for i, each in enumerate(costs):
