@@ -10,7 +10,8 @@ from coord.v1 import ledger_pb2
 
 from tests.simulation.test_ledger_history import RUN, SCOPES, TASKS, World, _events, usd
 
-Reserve, Settle = ledger_pb2.ReservationRequest, ledger_pb2.Settlement
+Reserve = ledger_pb2.ReservationRequest
+Settle = ledger_pb2.Settlement
 
 
 def wanted(number: int, nanos: int, pick: int) -> Reserve:
