@@ -61,7 +61,7 @@ class Shells:
         return [(one.claim_id, one.state) for one in answer.claims]
 
     async def until_standing(self, *wanted: tuple[str, int]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while await self.standing() != list(wanted):
                 await asyncio.sleep(0.01)
 

@@ -61,7 +61,7 @@ class Fleet:
         return (await self.queue.GetTask(request)).task
 
     async def until(self, task_id: str, state: queue_pb2.TaskState) -> queue_pb2.Task:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             call = self.queue.WatchQueueEvents(queue_pb2.WatchQueueEventsRequest(project=PROJECT))
             async for response in call:
                 if any(one.task_id == task_id and one.to_state == state for one in response.events):
@@ -74,7 +74,7 @@ class Fleet:
         return [one.code for one in (await self.coordinator.ExplainDispatch(request)).reasons]
 
     async def until_held(self, task_id: str, code: str) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while await self.why(task_id) != [code]:
                 await asyncio.sleep(0.01)
 
@@ -116,7 +116,7 @@ class Worker:
         )
 
     async def hear(self, kind: str) -> Any:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 response = await self.stream.read()
                 self.acknowledged = response.acknowledged
@@ -125,7 +125,7 @@ class Worker:
                     return getattr(response, kind)
 
     async def acknowledgement(self, number: int) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while self.acknowledged < number:
                 self.acknowledged = (await self.stream.read()).acknowledged
 

@@ -147,7 +147,7 @@ class Rig:
     async def lease(self, worker: str, task: str) -> None:
         """Give a task to a worker as soon as it is ready."""
         request = queue_pb2.AssignTasksRequest(project=PROJECT, worker=worker, task_ids=[task])
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 result = (await self.queue.AssignTasks(request)).results[0]
                 if result.HasField("lease"):

@@ -368,6 +368,23 @@ async def test_what_an_attempt_holds_whose_end_nobody_saw_goes_to_a_later_one(
     assert (await worker.hear("assigned")).budget == usd(50)
 
 
+async def test_what_an_attempt_holds_that_nobody_ended_for_days_was_not_spent(
+    tmp_path: Path,
+) -> None:
+    clock = Clock()
+    async with served(SERVICES, tmp_path, "grpc", clock, FLAGS) as running:
+        fleet = Fleet(running)
+        await fleet.add(spec("a", budget=usd(50)))
+        await (await fleet.worker("w")).hear("assigned")
+        clock.pass_ns(48 * 3_600 * SECOND)
+        scope = ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_TASK, id="a")
+        request = ledger_pb2.GetBalanceRequest(project=PROJECT, scope=scope)
+        async with asyncio.timeout(60):
+            while (found := (await fleet.ledger.GetBalance(request)).balance).pending.nanos:
+                await asyncio.sleep(0.02)
+        assert found.posted.nanos == 0
+
+
 async def test_a_call_of_an_earlier_attempt_keeps_its_money_and_the_next_gets_the_rest(
     fleet: Fleet,
 ) -> None:

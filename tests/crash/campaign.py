@@ -122,6 +122,8 @@ class Crashes:
                 return ["the run did not finish"]
             if status == _DONE:
                 return []
+            # On a disk that is full a run says so and ends; the next may not.
+            self._damage.outlast()
             self._keep_running()
         return [f"the run ended with status {status}"]
 

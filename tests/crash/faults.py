@@ -84,6 +84,12 @@ class Faults:
             self._ends.remove(end)
             end[1]()
 
+    def outlast(self) -> None:
+        """Wait until nothing that was done goes on."""
+        while self._ends:
+            self.pass_by()
+            time.sleep(0.05)
+
     def end(self) -> None:
         """End everything that goes on; the clock stays where it is."""
         with suppress(FileNotFoundError):

@@ -21,6 +21,8 @@ class Rates:
         self._limits: dict[tuple[str, str], tuple[int, int]] = {}
         self._seen: set[str] = set()
         self._amounts: dict[tuple[str, str], int] = {}
+        # What was given back may be told before the answer that gave it.
+        self._ended: dict[str, limiter_pb2.Quantities] = {}
         self._times: defaultdict[tuple[str, str], deque[tuple[float, str]]]
         self._times = defaultdict(deque)
 
@@ -44,17 +46,25 @@ class Rates:
                 self._amounts[asked.grant_id, dimension.name] = units
                 for bucket in asked.buckets:
                     self._times[bucket, dimension.name].append((now_s, asked.grant_id))
+            if asked.grant_id in self._ended:
+                self._lower(asked.grant_id, self._ended[asked.grant_id])
         yield from self._passed(now_s)
 
-    def settled(self, request: Any, _: Any) -> Iterator[str]:
-        for one in request.settlements:
-            self._lower(one.grant_id, one.actual)
+    def settled(self, request: Any, answer: Any) -> Iterator[str]:
+        for one, result in zip(request.settlements, answer.results, strict=True):
+            if not result.HasField("error"):
+                self._end(one.grant_id, one.actual)
         return iter(())
 
-    def released(self, request: Any, _: Any) -> Iterator[str]:
-        for grant_id in request.grant_ids:
-            self._lower(grant_id, limiter_pb2.Quantities())
+    def released(self, request: Any, answer: Any) -> Iterator[str]:
+        for grant_id, result in zip(request.grant_ids, answer.results, strict=True):
+            if not result.HasField("error"):
+                self._end(grant_id, limiter_pb2.Quantities())
         return iter(())
+
+    def _end(self, grant_id: str, actual: limiter_pb2.Quantities) -> None:
+        self._ended.setdefault(grant_id, actual)
+        self._lower(grant_id, actual)
 
     def _lower(self, grant_id: str, actual: limiter_pb2.Quantities) -> None:
         for dimension in ("requests", "tokens", "input_tokens", "output_tokens"):
