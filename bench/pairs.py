@@ -14,7 +14,7 @@ from coord.v1.queue_pb2_grpc import QueueServiceStub
 
 from bench.worker import Worker, attempt_of
 
-_PAIRS_A_BATCH = 10
+_PAIRS_A_CALL_MAX = 500
 
 
 class Pairs:
@@ -30,14 +30,19 @@ class Pairs:
         self._waits: list[float] = []
 
     async def measure(self, rate: float, round_s: float) -> tuple[list[float], float]:
-        """Return the waits at `rate` tasks a second, in seconds, and the rate that was reached."""
+        """Return the waits at `rate` tasks a second, in seconds, and the rate that was reached.
+
+        Pairs are added one by one at an even pace, whatever has become of those before; what has
+        come due while one call is under way goes with the next one.
+        """
         self._waits.clear()
         begin, added = time.perf_counter(), 0
         while (elapsed := time.perf_counter() - begin) < round_s:
-            while added < elapsed * rate:
-                await self._add()
-                added += 2 * _PAIRS_A_BATCH
-            await asyncio.sleep(0.005)
+            due = int(elapsed * rate / 2) + 1 - added // 2
+            if (pairs := min(due, _PAIRS_A_CALL_MAX)) > 0:
+                await self._add(pairs)
+                added += 2 * pairs
+            await asyncio.sleep(max(0.0, begin + added / rate - time.perf_counter()))
         reached = 2 * len(self._waits) / round_s
         async with asyncio.timeout(120):
             while len(self._waits) < added / 2:  # noqa: ASYNC110 - they come in their own time.
@@ -68,9 +73,9 @@ class Pairs:
                 self._completed[number] = time.perf_counter()
             await worker.say(complete=coordinator_pb2.Complete(attempt=attempt))
 
-    async def _add(self) -> None:
+    async def _add(self, pairs: int) -> None:
         tasks = []
-        for _ in range(_PAIRS_A_BATCH):
+        for _ in range(pairs):
             number = f"{next(self._numbers):07}"
             tasks += [
                 queue_pb2.TaskSpec(id=f"a-{number}"),

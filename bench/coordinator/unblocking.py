@@ -15,7 +15,6 @@ from bench.report import Row, row
 from bench.spine.host import host
 
 _WORKERS = 500
-_PAIRS_A_BATCH = 10
 _ROUND_S = 6.0
 _RATES = (100, 300, 1_000)
 _ROUND_TRIPS = 500

@@ -56,6 +56,21 @@ async def test_acknowledged_means_on_disk(fleet: Fleet) -> None:
     assert (await fleet.task("a")).state == queue_pb2.TASK_STATE_COMPLETE
 
 
+async def test_a_completion_is_acknowledged_with_the_next_task(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coord_coordinator.session._COMPANY_S", 60)
+    await fleet.add(spec("a"), spec("b", "a"))
+    worker = await fleet.worker("w")
+    attempt = ref(await worker.hear("assigned"))
+    await worker.say(started=pb.Started(attempt=attempt))
+    number = await worker.say(complete=pb.Complete(attempt=attempt))
+    following = await worker.stream.read()
+    assert (following.WhichOneof("message"), following.acknowledged) == ("assigned", number)
+    progress = pb.ProgressReport(attempt=ref(following.assigned))
+    await worker.acknowledgement(await worker.say(progress=progress))
+
+
 async def test_a_resumed_session_sends_again_and_handles_once(fleet: Fleet) -> None:
     await fleet.add(spec("a"))
     worker = await fleet.worker("w")

@@ -1,5 +1,6 @@
 """The numbers of one session: what was sent, what was handled, what must be sent again."""
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -10,6 +11,9 @@ from coord_runtime.wakeups import Wakeups
 
 from coord_coordinator.outbox import Outbox
 from coord_coordinator.store import AskAnswered, AskWaits, MessageSent, SessionChange
+
+# How long an acknowledgement that nobody waits for may wait for a message to go with.
+_COMPANY_S = 0.05
 
 
 class Session:
@@ -25,6 +29,7 @@ class Session:
         session_id: Its id.
         asks: What the worker has asked for and waits for, by id.
         handled: The worker's highest number whose effect is on disk, and what it was answered.
+        due: The highest of them that the worker is to hear of now, if need be by itself.
         failed: Whether a message could not be handled: the worker has to say it again in another
             session.
         silence: How often it was nudged since something was sent.
@@ -39,6 +44,7 @@ class Session:
     ) -> None:
         self.session_id = session_id
         self.handled = 0
+        self.due = 0
         self.asks: dict[str, pb.ConnectRequest] = {}
         self.failed = False
         self.silence = 0
@@ -49,7 +55,8 @@ class Session:
         self._unacknowledged = deque(sent)
         self._sent = self._unacknowledged[-1].sequence if self._unacknowledged else 0
         self._stored = self._sent
-        self._answering: deque[tuple[int, int]] = deque()
+        self._answering: deque[tuple[int, int, bool]] = deque()
+        self._falls_due: asyncio.TimerHandle | None = None
         self._changed = Wakeups()
 
     def push(self, **message: Any) -> int:
@@ -138,12 +145,16 @@ class Session:
         """Return what the worker has not acknowledged."""
         return list(self._unacknowledged)
 
-    def note_handled(self, number: int) -> None:
+    def note_handled(self, number: int, *, has_time: bool = False) -> None:
         """Tell the worker, with the next message or by itself, that a message is on disk.
 
         It hears of that once what it was told meanwhile is on disk, too: it would not ask again.
+
+        Args:
+            number: The message's.
+            has_time: Whether nobody waits for that, and there will soon be a message, as a rule.
         """
-        self._answering.append((number, self._sent))
+        self._answering.append((number, self._sent, has_time))
         self._note_answered()
 
     def after(self, number: int) -> Iterable[pb.ConnectResponse]:
@@ -174,7 +185,16 @@ class Session:
 
     def _note_answered(self) -> None:
         while self._answering and self._answering[0][1] <= self._stored:
-            self.handled = self._answering.popleft()[0]
+            self.handled, _, has_time = self._answering.popleft()
+            if not has_time:
+                self.due = self.handled
+            elif self._falls_due is None:
+                loop = asyncio.get_running_loop()
+                self._falls_due = loop.call_later(_COMPANY_S, self._fall_due)
+        self._changed.wake()
+
+    def _fall_due(self) -> None:
+        self.due, self._falls_due = self.handled, None
         self._changed.wake()
 
 

@@ -42,6 +42,8 @@ _SLOTS_MAX = 1_000
 _INBOX_MAX = 256
 _BACKLOG_MAX = 10_000
 _NUDGED = 20
+# The steps of an attempt. Soon after each the next one is reported, or a task is assigned.
+_STEPS = frozenset({"complete", "failed", "released", "started"})
 
 log = structlog.get_logger(__name__)
 
@@ -222,7 +224,7 @@ class Streams:
                 message.acknowledged = acknowledged = session.handled
                 await stream.write(message)
                 sent, session.silence = message.sequence, 0
-            if session.silence > 1 or acknowledged != session.handled:
+            if session.silence > 1 or acknowledged < session.due:
                 acknowledged, session.silence = session.handled, 0
                 await stream.write(pb.ConnectResponse(acknowledged=acknowledged, ack=pb.Ack()))
             await session.wait(seen)
@@ -338,7 +340,9 @@ class _Inbox:
         """Handle one message, or claims that were asked for together: they share a commit."""
         try:
             await asyncio.gather(*(self._handle(self._worker, one) for one in requests))
-            self._worker.session.note_handled(requests[-1].sequence)
+            last = requests[-1]
+            has_time = last.WhichOneof("message") in _STEPS
+            self._worker.session.note_handled(last.sequence, has_time=has_time)
         except Exception:
             # Neither it nor what came after it is acknowledged: said again in a new session.
             log.exception("report failed", worker=self._worker.name)
