@@ -315,13 +315,21 @@ async def test_reservations_that_make_no_sense_are_refused(
     assert await refused(call) == ("INVALID_ARGUMENT", "INVALID_FIELD")
 
 
-async def test_a_state_folder_of_before_keeps_its_caps(tmp_path: Path, clock: Clock) -> None:
+async def test_a_state_folder_of_before_keeps_its_caps_and_entries(
+    tmp_path: Path, clock: Clock
+) -> None:
     folder = tmp_path / "ledger"
     folder.mkdir(parents=True)
     sql = sqlite3.connect(folder / "ledger.db", isolation_level=None)
     migrate(sql, "service", MIGRATIONS[:1])
     row = ("p", RUN.kind, RUN.id, "USD", 90 * CENT, 0, DOLLAR, 80 * CENT, 1, 0)
     sql.execute(f"INSERT INTO scopes VALUES ({', '.join('?' * 10)})", row)
+    for number, nanos in ((1, 50 * CENT), (3, 40 * CENT)):
+        entry = ledger_pb2.LedgerEntry(entry_id=f"e{number}", scopes=[RUN], amount=usd(nanos))
+        body = entry.SerializeToString()
+        sql.execute("INSERT INTO entries VALUES (?, 'p', ?, ?)", (number, f"e{number}", body))
+        values = ("p", RUN.kind, RUN.id, number)
+        sql.execute("INSERT INTO entry_scopes VALUES (?, ?, ?, ?)", values)
     sql.close()
     async with served(LedgerService, tmp_path, "in process", clock) as running:
         ledger = Ledger(running)
@@ -332,6 +340,7 @@ async def test_a_state_folder_of_before_keeps_its_caps(tmp_path: Path, clock: Cl
         balance = (await ledger.stub.GetBalance(request)).balance
         assert balance.cap == usd(DOLLAR)
         assert timestamp_ns(balance.budgets[0].began_at) == 0
+        assert await ledger.entries() == [50 * CENT, 40 * CENT, 10 * CENT]
 
 
 async def test_how_scopes_of_each_project_stand_is_measured(tmp_path: Path) -> None:

@@ -127,14 +127,14 @@ FAULTS = (
         "coord_ledger.books",
         'if held.state == "SETTLED" and held.actual == actual.nanos:\n            return result',
         'if held.state == "SETTLED":\n'
-        "            self._post(self._posting(self.new_id(), held.keys, actual, settlement.usage,"
-        " held.reservation_id), held.keys, held)\n            return result",
+        "            self._post_rest(alike, actual.nanos, settlement.usage)\n"
+        "            return result",
     ),
     Fault(
         "pending-kept",
         "what a reservation held stays pending once it has ended",
         "coord_ledger.books",
-        "account.pending -= held.held",
+        "account.pending -= unused",
         "pass",
     ),
     Fault(

@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 from collections import Counter
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -87,7 +88,11 @@ class World:
 
     async def call(self, method: str, request: Any) -> Any:
         self.done.append((method, request))
-        return await getattr(self.ledger, method)(request, CALL)
+        return await self.send(method, request)
+
+    async def send(self, method: str, request: Any) -> Any:
+        """Call a handler, with a message of its own."""
+        return await getattr(self.ledger, method)(deepcopy(request), CALL)
 
     async def reserve(self, nanos: int, pick: int) -> None:
         self.made += 1
@@ -196,7 +201,7 @@ class World:
         again = [(m, r) for m, r in self.done if m in ("record_costs", "settle_reservations")]
         if again:
             method, request = again[pick % len(again)]
-            await getattr(self.ledger, method)(request, CALL)
+            await self.send(method, request)
 
     async def check(self) -> None:
         for scope in SCOPES:

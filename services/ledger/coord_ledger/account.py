@@ -42,9 +42,9 @@ class Account:
         return min(cap.most - cap.posted for cap in self.caps.values()) - self.pending
 
     @property
-    def tightest(self) -> Cap | None:
-        """The cap that leaves the least."""
-        return min(self.caps.values(), key=lambda cap: cap.most - cap.posted, default=None)
+    def tightest(self) -> Cap:
+        """The cap that leaves the least, of one at least."""
+        return min(self.caps.values(), key=lambda cap: cap.most - cap.posted)
 
     @property
     def spent(self) -> bool:
@@ -58,6 +58,10 @@ class Account:
     def fits(self, nanos: int) -> bool:
         """Return whether so much more can be counted at all."""
         return self.posted + self.pending + nanos <= NANOS_MAX
+
+    def rests(self, nanos: int) -> bool:
+        """Return whether so much more can be posted, and nothing has to be told of its caps."""
+        return self.fits(nanos) and not any(cap.tells(nanos) for cap in self.caps.values())
 
     def roll(self, now_ns: int) -> None:
         """Begin the windows of the present."""
@@ -116,7 +120,7 @@ class Held:
 
     Attributes:
         reservation_id: Unique in the project.
-        asked: The request that made it, serialised.
+        asked: The request that made it, serialised. Its id counts for nothing there.
         keys: Its scopes, in order.
         currency: The currency of all its amounts.
         within: The reservation that it is taken out of; empty for none.

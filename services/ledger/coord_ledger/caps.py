@@ -61,15 +61,23 @@ class Cap:
         self.most, self.thresholds = most, thresholds
         return True
 
+    def tells(self, nanos: int) -> bool:
+        """Return whether anything has to be told once so much more is posted."""
+        posted = self.posted + nanos
+        return bool(self._new(posted)) or (posted >= self.most and not self.exceeded)
+
     def passed(self) -> list[float]:
         """Return the thresholds that have to be told of now, and never again in this window."""
-        new = [
-            one
-            for one in self.thresholds
-            if one not in self.told and self.posted >= share(self.most, one)
-        ]
+        new = self._new(self.posted)
         self.told.update(new)
         return new
+
+    def _new(self, posted: int) -> list[float]:
+        return [
+            one
+            for one in self.thresholds
+            if one not in self.told and posted >= share(self.most, one)
+        ]
 
 
 def window_start(window: ledger_pb2.BudgetWindow, now_ns: int) -> int:

@@ -1,15 +1,16 @@
 """What the ledger counts. Amounts are in units of their currency, since the process began."""
 
-from collections import Counter as Tally
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from itertools import groupby
 
-from coord.v1 import common_pb2, ledger_pb2
-from prometheus_client import CollectorRegistry, Counter, Gauge
-from prometheus_client.core import GaugeMetricFamily, Metric
+from coord.v1 import ledger_pb2
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from coord_ledger.account import Account, Owned, kind_name
+from coord_ledger.postings import Posting
 
 _NANOS = 1e9
 _WINDOWS = {
@@ -18,32 +19,23 @@ _WINDOWS = {
 }
 
 
+# Currency, posted and pending of a scope, and its caps by window.
+_Standing = tuple[str, int, int, list[tuple[ledger_pb2.BudgetWindow, int]]]
+
+
 class LedgerMetrics(Collector):
-    """The ledger's Prometheus metrics."""
+    """The ledger's Prometheus metrics: plain numbers, which the event loop alone changes.
+
+    The client's own metrics lock at every count.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        # Corrections may be negative, so that this is no counter.
-        self._posted = Gauge(
-            "coord_ledger_posted", "Sum of the entries.", ("currency",), registry=registry
-        )
-        self._entries = Counter("coord_ledger_entries", "Entries posted.", registry=registry)
-        self._reserved = Counter(
-            "coord_ledger_reserved", "Sum of the reservations.", ("currency",), registry=registry
-        )
-        self._reservations = Counter(
-            "coord_ledger_reservations",
-            "Requests to reserve, by outcome.",
-            ("outcome",),
-            registry=registry,
-        )
-
-        self._corrected = Gauge(
-            "coord_ledger_settled_minus_reserved",
-            "Sum of what reservations were settled with, less what they had reserved.",
-            ("currency",),
-            registry=registry,
-        )
-        self._shown: dict[Owned, Account] = {}
+        self._entries = 0
+        self._posted: Counter[str] = Counter()
+        self._reserved: Counter[str] = Counter()
+        self._outcomes: Counter[str] = Counter()
+        self._corrected: Counter[str] = Counter()
+        self._shown: dict[Owned, _Standing] = {}
         registry.register(self)
 
     def collect(self) -> Iterable[Metric]:
@@ -58,45 +50,65 @@ class LedgerMetrics(Collector):
             "The most that may be spent in a window of time.",
             labels=(*names, "window"),
         )
-        for (project, kind, scope), account in list(self._shown.items()):
-            labels = (project, kind_name(kind), scope, account.currency)
-            posted.add_metric(labels, account.posted / _NANOS)
-            pending.add_metric(labels, account.pending / _NANOS)
-            for cap in list(account.caps.values()):
-                most.add_metric((*labels, _WINDOWS[cap.window]), cap.most / _NANOS)
-        return posted, pending, most
+        for (project, kind, scope), standing in list(self._shown.items()):
+            currency, nanos_posted, nanos_pending, caps = standing
+            labels = (project, kind_name(kind), scope, currency)
+            posted.add_metric(labels, nanos_posted / _NANOS)
+            pending.add_metric(labels, nanos_pending / _NANOS)
+            for window, nanos in caps:
+                most.add_metric((*labels, _WINDOWS[window]), nanos / _NANOS)
+        return (posted, pending, most, *self._sums())
+
+    def _sums(self) -> Iterable[Metric]:
+        entries = CounterMetricFamily("coord_ledger_entries", "Entries posted.", self._entries)
+        asked = CounterMetricFamily(
+            "coord_ledger_reservations", "Requests to reserve, by outcome.", labels=("outcome",)
+        )
+        for outcome, number in list(self._outcomes.items()):
+            asked.add_metric((outcome,), number)
+        yield from (entries, asked)
+        # Corrections may be negative, so that only what is reserved is a counter.
+        for kind, name, what, sums in (
+            (GaugeMetricFamily, "posted", "Sum of the entries.", self._posted),
+            (CounterMetricFamily, "reserved", "Sum of the reservations.", self._reserved),
+            (
+                GaugeMetricFamily,
+                "settled_minus_reserved",
+                "Sum of what reservations were settled with, less what they had reserved.",
+                self._corrected,
+            ),
+        ):
+            metric = kind(f"coord_ledger_{name}", what, labels=("currency",))
+            for currency, nanos in list(sums.items()):
+                metric.add_metric((currency,), nanos / _NANOS)
+            yield metric
 
     def show(self, accounts: Mapping[Owned, Account]) -> None:
         """Take note of how scopes stand."""
         for place, account in accounts.items():
             if account.key[0] != ledger_pb2.SCOPE_KIND_TASK:
-                # A copy: what is at work may be ahead of what is on disk.
-                caps = {window: replace(cap) for window, cap in account.caps.items()}
-                self._shown[place] = replace(account, caps=caps)
+                # Plain values: what is at work may be ahead of what is on disk.
+                caps = [(cap.window, cap.most) for cap in account.caps.values()]
+                self._shown[place] = (account.currency, account.posted, account.pending, caps)
 
     def count_corrections(self, corrections: Mapping[str, int]) -> None:
         """Count by how much settlements were above what was reserved."""
         for currency, nanos in corrections.items():
-            self._corrected.labels(currency).inc(nanos / _NANOS)
+            self._corrected[currency] += nanos
 
-    def count_posted(self, entries: Sequence[ledger_pb2.LedgerEntry]) -> None:
+    def count_posted(self, postings: Iterable[Posting]) -> None:
         """Count entries that were added."""
-        self._entries.inc(len(entries))
-        for currency, nanos in _sums(entry.amount for entry in entries).items():
-            self._posted.labels(currency).inc(nanos / _NANOS)
+        for one in postings:
+            amount = one.entry.amount
+            self._entries += len(one.ids)
+            self._posted[amount.currency] += amount.nanos * len(one.ids)
 
-    def count_reserved(self, results: Sequence[ledger_pb2.ReservationResult]) -> None:
+    def count_reserved(self, results: Iterable[ledger_pb2.ReservationResult]) -> None:
         """Count what came of requests to reserve."""
-        outcomes = Tally(result.WhichOneof("outcome") for result in results)
-        for outcome, number in outcomes.items():
-            self._reservations.labels(outcome).inc(number)
-        reserved = [one.reservation.amount for one in results if one.HasField("reservation")]
-        for currency, nanos in _sums(reserved).items():
-            self._reserved.labels(currency).inc(nanos / _NANOS)
-
-
-def _sums(amounts: Iterable[common_pb2.Money]) -> Mapping[str, int]:
-    found: Tally[str] = Tally()
-    for amount in amounts:
-        found[amount.currency] += amount.nanos
-    return found
+        for _, run in groupby(results, id):
+            result, *others = run
+            number = 1 + len(others)
+            self._outcomes[result.WhichOneof("outcome")] += number
+            if result.HasField("reservation"):
+                amount = result.reservation.amount
+                self._reserved[amount.currency] += amount.nanos * number

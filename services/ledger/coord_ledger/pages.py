@@ -3,7 +3,8 @@
 import json
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from itertools import groupby
+from typing import Any, NamedTuple
 
 from coord.times import timestamp_ns
 from coord.v1 import ledger_pb2
@@ -77,6 +78,19 @@ MIGRATIONS = (
     ALTER TABLE scopes DROP COLUMN warned;
     ALTER TABLE scopes DROP COLUMN exceeded;
     """,
+    """
+    -- Entries that follow one another and count for the same scope are one row of it.
+    CREATE TABLE entry_runs (
+        project TEXT NOT NULL,
+        kind INTEGER NOT NULL,
+        id TEXT NOT NULL,
+        last INTEGER NOT NULL,
+        first INTEGER NOT NULL,
+        PRIMARY KEY (project, kind, id, last)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO entry_runs SELECT project, kind, id, number, number FROM entry_scopes;
+    DROP TABLE entry_scopes;
+    """,
 )
 
 _ACCOUNTS = """
@@ -97,8 +111,8 @@ SELECT DISTINCT kind, id FROM budgets
 WHERE project IN ('', ?) AND (kind, id) > (?, ?) ORDER BY kind, id LIMIT ?
 """
 _NEWEST = """
-SELECT body FROM entry_scopes JOIN entries USING (number)
-WHERE entry_scopes.project = ? AND kind = ? AND id = ? ORDER BY number DESC
+SELECT body FROM entry_runs CROSS JOIN entries ON number BETWEEN first AND last
+WHERE entry_runs.project = ? AND kind = ? AND id = ? ORDER BY last DESC, number DESC
 """
 _RESERVATIONS = """
 SELECT reservation_id, asked, amount, held, drawn, expires_ns, state, actual
@@ -117,6 +131,18 @@ _ENTRIES = """
 SELECT entry_id, body FROM json_each(?2) AS wanted CROSS JOIN entries
 WHERE project = ?1 AND entry_id = wanted.value
 """
+
+
+class Entry(NamedTuple):
+    """An entry: its scopes, and the whole of it, serialised."""
+
+    scopes: Sequence[Key]
+    body: bytes
+
+    @property
+    def message(self) -> ledger_pb2.LedgerEntry:
+        """The whole of it."""
+        return ledger_pb2.LedgerEntry.FromString(self.body)
 
 
 def load_accounts(sql: sqlite3.Connection, project: str, wanted: Collection[Key]) -> list[Account]:
@@ -221,9 +247,7 @@ def save_reservations(
     sql.executemany(_CHANGE, known)
 
 
-def append_entries(
-    sql: sqlite3.Connection, entries: Mapping[tuple[str, str], ledger_pb2.LedgerEntry]
-) -> None:
+def append_entries(sql: sqlite3.Connection, entries: Mapping[tuple[str, str], Entry]) -> None:
     """Write new entries by project and id, in the order in which they were posted."""
     if not entries:
         return
@@ -231,16 +255,25 @@ def append_entries(
     numbered = list(enumerate(entries.items(), last + 1))
     sql.executemany(
         "INSERT INTO entries VALUES (?, ?, ?, ?)",
-        [(number, *key, entry.SerializeToString()) for number, (key, entry) in numbered],
+        [(number, *key, entry.body) for number, (key, entry) in numbered],
     )
-    sql.executemany(
-        "INSERT INTO entry_scopes VALUES (?, ?, ?, ?)",
-        [
-            (*owned(project, (scope.kind, scope.id)), number)
-            for number, ((project, _), entry) in numbered
-            for scope in entry.scopes
-        ],
-    )
+    sql.executemany("INSERT INTO entry_runs VALUES (?, ?, ?, ?, ?)", _runs(numbered))
+
+
+def _runs(numbered: Iterable[tuple[int, tuple[tuple[str, str], Entry]]]) -> list[list[Any]]:
+    """Return a row for each scope and entries that follow one another and count for it."""
+    rows: list[list[Any]] = []
+    newest: dict[Owned, list[Any]] = {}
+    for (project, scopes), run in groupby(numbered, lambda one: (one[1][0][0], one[1][1].scopes)):
+        numbers = [number for number, _ in run]
+        for scope in scopes:
+            place = owned(project, scope)
+            row = newest.get(place)
+            if row is None or row[3] != numbers[0] - 1:
+                row = newest[place] = [*place, 0, numbers[0]]
+                rows.append(row)
+            row[3] = numbers[-1]
+    return rows
 
 
 def _held(row: Iterable[Any]) -> Held:

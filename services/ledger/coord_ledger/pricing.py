@@ -7,6 +7,7 @@ from coord.errors import CoordError
 from coord.v1 import common_pb2, ledger_pb2
 
 from coord_ledger.prices import CURRENCY, Prices
+from coord_ledger.requests import ReservationAsk
 
 
 def price_request(
@@ -40,12 +41,13 @@ def price_settlement(
 
 def tell_tokens(
     prices: Prices,
-    requests: Sequence[ledger_pb2.ReservationRequest],
+    asks: Sequence[ReservationAsk],
     results: Sequence[ledger_pb2.ReservationResult],
     at_ns: int,
 ) -> None:
     """Fill in how many output tokens are paid for, or would be."""
-    for request, result in zip(requests, results, strict=True):
+    for (_, content), result in zip(asks, results, strict=True):
+        request = content.message
         if not request.HasField("usage"):
             continue
         if result.HasField("reservation"):

@@ -1,11 +1,17 @@
-"""Checks of what the ledger is asked."""
+"""Checks of what the ledger is asked. Requests of a batch that are alike are looked at once.
 
-from collections.abc import Iterable
+The ids are taken out of the messages: those that are alike are the same bytes then.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
 
 from coord.errors import CoordError
 from coord.times import SECOND, duration_ns
 from coord.v1 import common_pb2, ledger_pb2
 from coord_runtime.checks import (
+    are_ids,
     check_id,
     check_money,
     check_one_of,
@@ -16,6 +22,8 @@ from coord_runtime.checks import (
 from google.protobuf.duration_pb2 import Duration
 
 from coord_ledger.account import Key
+
+T = TypeVar("T", ledger_pb2.ReservationRequest, ledger_pb2.Settlement)
 
 SCOPES_MAX = 16
 _TTL_MAX_NS = 366 * 24 * 3600 * SECOND
@@ -55,13 +63,57 @@ def check_scopes(project: str, scopes: Iterable[ledger_pb2.Scope]) -> list[Key]:
     return found
 
 
-def check_reservations(project: str, requests: Iterable[ledger_pb2.ReservationRequest]) -> None:
-    """Check requests to reserve, and bring the scopes of each into a fixed order."""
-    for i, each in enumerate(requests):
-        try:
-            _check_reservation(project, each)
-        except CoordError as error:
-            raise within(f"requests[{i}]", error) from None
+@dataclass(slots=True, eq=False)
+class Content(Generic[T]):
+    """What requests of a batch have in common that differ in their ids only.
+
+    Attributes:
+        message: One of them, without its id.
+        scopes: Those that it names, in order.
+        error: Why nobody knows what it costs.
+    """
+
+    message: T
+    scopes: tuple[Key, ...] = ()
+    error: CoordError | None = None
+
+
+class Ask(NamedTuple, Generic[T]):
+    """A request of a batch: what is to be done about a reservation."""
+
+    reservation_id: str
+    content: Content[T]
+
+
+ReservationAsk = Ask[ledger_pb2.ReservationRequest]
+SettlementAsk = Ask[ledger_pb2.Settlement]
+
+
+def reservations(request: ledger_pb2.ReserveFundsRequest) -> list[ReservationAsk]:
+    """Return the requests to reserve, checked, their scopes in a fixed order."""
+
+    def check(each: ledger_pb2.ReservationRequest) -> tuple[Key, ...]:
+        return _check_reservation(request.project, each)
+
+    return _asks("requests", request.requests, check)
+
+
+def settlements(request: ledger_pb2.SettleReservationsRequest) -> list[SettlementAsk]:
+    """Return the settlements, checked."""
+    return _asks("settlements", request.settlements, _check_settlement)
+
+
+def as_asked(request: ledger_pb2.ReservationRequest) -> ledger_pb2.ReservationRequest:
+    """Return a request without its id and what the ledger itself has filled in."""
+    asked = ledger_pb2.ReservationRequest()
+    asked.CopyFrom(request)
+    asked.ClearField("reservation_id")
+    if request.within:
+        asked.ClearField("scopes")
+    if request.HasField("usage"):
+        asked.ClearField("amount")
+        asked.ClearField("min_amount")
+    return asked
 
 
 def check_costs(project: str, costs: Iterable[ledger_pb2.Cost]) -> None:
@@ -73,13 +125,24 @@ def check_costs(project: str, costs: Iterable[ledger_pb2.Cost]) -> None:
             raise within(f"costs[{i}]", error) from None
 
 
-def check_settlements(settlements: Iterable[ledger_pb2.Settlement]) -> None:
-    """Check settlements."""
-    for i, each in enumerate(settlements):
-        try:
-            _check_settlement(each)
-        except CoordError as error:
-            raise within(f"settlements[{i}]", error) from None
+def _asks(field: str, messages: Iterable[T], check: Callable[[T], tuple[Key, ...]]) -> list[Ask[T]]:
+    found: list[Ask[T]] = []
+    contents: dict[bytes, Content[T]] = {}
+    for each in messages:
+        name = each.reservation_id
+        each.ClearField("reservation_id")
+        asked = each.SerializeToString()
+        content = contents.get(asked)
+        if content is None:
+            try:
+                content = contents[asked] = Content(each, check(each))
+            except CoordError as error:
+                raise within(f"{field}[{len(found)}]", error) from None
+        found.append(Ask(name, content))
+    if not are_ids([one.reservation_id for one in found]):
+        for i, one in enumerate(found):
+            check_id(f"{field}[{i}].reservation_id", one.reservation_id)
+    return found
 
 
 def _key(project: str, scope: ledger_pb2.Scope) -> Key:
@@ -91,14 +154,15 @@ def _key(project: str, scope: ledger_pb2.Scope) -> Key:
     return kind, name
 
 
-def _check_reservation(project: str, request: ledger_pb2.ReservationRequest) -> None:
-    check_id("reservation_id", request.reservation_id)
+def _check_reservation(project: str, request: ledger_pb2.ReservationRequest) -> tuple[Key, ...]:
+    scopes: tuple[Key, ...] = ()
     if request.within:
         check_id("within", request.within)
         check_range("scopes: number beside within", len(request.scopes), 0, 0)
     else:
         found = check_scopes(project, request.scopes)
-        if found != sorted(found):
+        scopes = tuple(sorted(found))
+        if found != list(scopes):
             request.scopes.sort(key=lambda scope: (scope.kind, scope.id))
     if request.HasField("usage"):
         _check_priced(request)
@@ -112,6 +176,7 @@ def _check_reservation(project: str, request: ledger_pb2.ReservationRequest) -> 
         check_range("min_amount.nanos", request.min_amount.nanos, 1, request.amount.nanos)
     if request.HasField("ttl"):
         check_ttl("ttl", request.ttl)
+    return scopes
 
 
 def _check_cost(project: str, cost: ledger_pb2.Cost) -> None:
@@ -123,12 +188,12 @@ def _check_cost(project: str, cost: ledger_pb2.Cost) -> None:
         check_scopes(project, cost.scopes)
 
 
-def _check_settlement(settlement: ledger_pb2.Settlement) -> None:
-    check_id("reservation_id", settlement.reservation_id)
+def _check_settlement(settlement: ledger_pb2.Settlement) -> tuple[Key, ...]:
     if settlement.HasField("actual") or not settlement.HasField("usage"):
         check_money("actual", settlement.actual)
     else:
         check_usage("usage", settlement.usage)
+    return ()
 
 
 def check_usage(field: str, usage: common_pb2.Usage) -> None:

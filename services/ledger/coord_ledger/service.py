@@ -14,7 +14,7 @@ from coord_runtime.database import Database
 from coord_runtime.service import Service, ServiceContext
 from google.protobuf.descriptor import ServiceDescriptor
 
-from coord_ledger import refusals, requests
+from coord_ledger import answers, requests
 from coord_ledger.metrics import LedgerMetrics
 from coord_ledger.pages import MIGRATIONS
 from coord_ledger.prices import CURRENCY, Prices
@@ -94,7 +94,8 @@ class LedgerService(Service):
         check_ids("reservation_ids", request.reservation_ids)
         ttl_ns = requests.check_ttl("ttl", request.ttl)
         results = await self._store.extend(request.project, request.reservation_ids, ttl_ns)
-        return ledger_pb2.ExtendReservationsResponse(results=results)
+        told = answers.reported(request.reservation_ids, results)
+        return ledger_pb2.ExtendReservationsResponse(results=told)
 
     async def get_balance(
         self, request: ledger_pb2.GetBalanceRequest, call: Call
@@ -147,33 +148,29 @@ class LedgerService(Service):
         del call
         check_ids("reservation_ids", request.reservation_ids)
         results = await self._store.release(request.project, request.reservation_ids)
-        return ledger_pb2.ReleaseReservationsResponse(results=results)
+        told = answers.reported(request.reservation_ids, results)
+        return ledger_pb2.ReleaseReservationsResponse(results=told)
 
     async def reserve_funds(
         self, request: ledger_pb2.ReserveFundsRequest, call: Call
     ) -> ledger_pb2.ReserveFundsResponse:
         """Reserve money in all scopes of each request, or in none."""
         del call
-        requests.check_reservations(request.project, request.requests)
-        if any(each.HasField("usage") for each in request.requests):
+        asks = requests.reservations(request)
+        contents = {ask.content: None for ask in asks}
+        if any(one.message.HasField("usage") for one in contents):
             await self._prices.load()
         now_ns = self._environment.now_ns()
-        errors = [price_request(self._prices, each, now_ns) for each in request.requests]
-        pairs = list(zip(request.requests, errors, strict=True))
-        priced = [each for each, error in pairs if error is None]
+        for content in contents:
+            content.error = price_request(self._prices, content.message, now_ns)
+        priced = [ask for ask in asks if ask.content.error is None]
         if request.check_only:
             results = self._store.check(request.project, priced)
         else:
             results = await self._store.reserve(request.project, priced)
             self._metrics.count_reserved(results)
         tell_tokens(self._prices, priced, results, now_ns)
-        rest = iter(results)
-        return ledger_pb2.ReserveFundsResponse(
-            results=[
-                refusals.unpriced(each.reservation_id, error) if error else next(rest)
-                for each, error in pairs
-            ]
-        )
+        return answers.reserved(asks, results)
 
     async def set_budget(
         self, request: ledger_pb2.SetBudgetRequest, call: Call
@@ -197,23 +194,17 @@ class LedgerService(Service):
     ) -> ledger_pb2.SettleReservationsResponse:
         """End reservations with the total that was spent on them."""
         del call
-        requests.check_settlements(request.settlements)
-        if not all(each.HasField("actual") for each in request.settlements):
+        asks = requests.settlements(request)
+        contents = {ask.content: None for ask in asks}
+        if not all(one.message.HasField("actual") for one in contents):
             await self._prices.load()
         now_ns = self._environment.now_ns()
-        errors = [price_settlement(self._prices, each, now_ns) for each in request.settlements]
-        pairs = list(zip(request.settlements, errors, strict=True))
-        posted = await self._store.settle(
-            request.project, [each for each, error in pairs if error is None]
-        )
+        for content in contents:
+            content.error = price_settlement(self._prices, content.message, now_ns)
+        priced = [ask for ask in asks if ask.content.error is None]
+        posted = await self._store.settle(request.project, priced)
         self._metrics.count_posted(posted.entries)
-        rest = iter(posted.results)
-        return ledger_pb2.SettleReservationsResponse(
-            results=[
-                refusals.unsettled(each.reservation_id, error) if error else next(rest)
-                for each, error in pairs
-            ]
-        )
+        return answers.settled(asks, posted.results)
 
     async def watch_ledger_events(
         self, request: ledger_pb2.WatchLedgerEventsRequest, call: Call

@@ -10,7 +10,6 @@ import sqlite3
 from collections.abc import Collection, Iterable
 
 from coord.times import timestamp_ns
-from coord.v1 import ledger_pb2
 
 from coord_ledger import pages
 from coord_ledger.account import Account, Held, Key, Owned
@@ -30,7 +29,7 @@ class Shelf:
         self._changed_accounts: dict[Owned, Account] = {}
         self._changed_reservations: dict[tuple[str, str], Held] = {}
         self._removed: dict[tuple[Owned, int], None] = {}
-        self._posted: dict[tuple[str, str], ledger_pb2.LedgerEntry] = {}
+        self._posted: dict[tuple[str, str], pages.Entry] = {}
 
     def add_accounts(
         self, sql: sqlite3.Connection, project: str, books: Books, wanted: Iterable[Key]
@@ -65,16 +64,16 @@ class Shelf:
         books.entries = pages.load_entries(sql, project, wanted)
         for name in wanted:
             if (project, name) in self._posted:
-                books.entries[name] = self._posted[project, name]
+                books.entries[name] = self._posted[project, name].message
 
     def posted_since(self, sql: sqlite3.Connection, project: str, key: Key, began_ns: int) -> int:
         """Return what was posted to a scope from a time on."""
         place = owned(project, key)
         new = sum(
-            entry.amount.nanos
+            entry.message.amount.nanos
             for (owner, _), entry in self._posted.items()
-            if timestamp_ns(entry.posted_at) >= began_ns
-            and any(owned(owner, (one.kind, one.id)) == place for one in entry.scopes)
+            if timestamp_ns(entry.message.posted_at) >= began_ns
+            and any(owned(owner, one) == place for one in entry.scopes)
         )
         return new + pages.posted_since(sql, project, key, began_ns)
 
@@ -87,8 +86,9 @@ class Shelf:
             self._reservations[project, name] = self._changed_reservations[project, name] = held
         for key, window in books.removed:
             self._removed[owned(project, key), window] = None
-        for entry in books.posted:
-            self._posted[project, entry.entry_id] = entry
+        for posting in books.posted:
+            for name, body in posting.bodies():
+                self._posted[project, name] = pages.Entry(posting.scopes, body)
 
     def flush(self, sql: sqlite3.Connection) -> None:
         """Write what was changed; keep what is likely to be needed again."""

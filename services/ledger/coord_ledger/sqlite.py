@@ -1,8 +1,9 @@
 """The ledger's store in SQLite."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,12 +17,15 @@ from coord_ledger import pages
 from coord_ledger.account import Account, Key, keys, kind_name
 from coord_ledger.books import Books
 from coord_ledger.caps import TOTAL, Cap, window_start
+from coord_ledger.postings import Posting
+from coord_ledger.requests import ReservationAsk, SettlementAsk
 from coord_ledger.shelf import Shelf
 from coord_ledger.store import Posted, Watcher
 
 _LIST = """
-SELECT number, body FROM entry_scopes JOIN entries USING (number)
-WHERE entry_scopes.project = ? AND kind = ? AND id = ? AND number > ? ORDER BY number LIMIT ?
+SELECT number, body FROM entry_runs CROSS JOIN entries ON number BETWEEN max(first, ?4) AND last
+WHERE entry_runs.project = ?1 AND kind = ?2 AND id = ?3 AND last >= ?4
+ORDER BY last, number LIMIT ?5
 """
 _IS_DUE = "SELECT EXISTS (SELECT 1 FROM reservations WHERE state = 'HELD' AND expires_ns <= ?)"
 
@@ -76,7 +80,7 @@ class SqliteLedgerStore:
         self, project: str, key: Key, after: int, count_max: int
     ) -> list[tuple[int, ledger_pb2.LedgerEntry]]:
         """Return a scope's entries after a number, oldest first, with their numbers."""
-        values = (*pages.owned(project, key), after, count_max)
+        values = (*pages.owned(project, key), after + 1, count_max)
         rows = self._database.read(lambda sql: sql.execute(_LIST, values).fetchall())
         return [(number, ledger_pb2.LedgerEntry.FromString(body)) for number, body in rows]
 
@@ -87,24 +91,24 @@ class SqliteLedgerStore:
         return bool(row[0])
 
     async def reserve(
-        self, project: str, requests: Sequence[ledger_pb2.ReservationRequest]
+        self, project: str, asks: Sequence[ReservationAsk]
     ) -> list[ledger_pb2.ReservationResult]:
         """Decide requests one by one."""
 
         def operation(transaction: Transaction) -> list[ledger_pb2.ReservationResult]:
             books = self._books(transaction.now_ns)
-            results = _reserve(self._shelf, transaction.sql, project, books, requests)
+            results = _reserve(self._shelf, transaction.sql, project, books, asks)
             self._keep(transaction, project, books)
             return results
 
         return await self._database.write(operation)
 
     def check(
-        self, project: str, requests: Sequence[ledger_pb2.ReservationRequest]
+        self, project: str, asks: Sequence[ReservationAsk]
     ) -> list[ledger_pb2.ReservationResult]:
         """Return what would be decided on requests, one after another."""
         books = self._books(self._environment.now_ns())
-        return self._database.read(lambda sql: _reserve(Shelf(), sql, project, books, requests))
+        return self._database.read(lambda sql: _reserve(Shelf(), sql, project, books, asks))
 
     async def extend(
         self, project: str, reservation_ids: Sequence[str], ttl_ns: int
@@ -135,14 +139,14 @@ class SqliteLedgerStore:
         return await self._database.write(operation)
 
     async def settle(
-        self, project: str, settlements: Sequence[ledger_pb2.Settlement]
+        self, project: str, asks: Sequence[SettlementAsk]
     ) -> Posted[ledger_pb2.ReservationReportResult]:
         """End reservations with their totals."""
 
         def decide(books: Books) -> Posted[ledger_pb2.ReservationReportResult]:
-            return Posted([books.settle(one) for one in settlements], books.posted)
+            return Posted(books.settle(asks), books.posted)
 
-        return await self._report(project, [one.reservation_id for one in settlements], decide)
+        return await self._report(project, [ask.reservation_id for ask in asks], decide)
 
     async def release(
         self, project: str, reservation_ids: Sequence[str]
@@ -154,11 +158,11 @@ class SqliteLedgerStore:
 
         return await self._report(project, reservation_ids, decide)
 
-    async def expire(self, count_max: int, *, post: bool) -> list[ledger_pb2.LedgerEntry]:
+    async def expire(self, count_max: int, *, post: bool) -> list[Posting]:
         """End at most so many reservations that are due; return the entries that it added."""
 
-        def operation(transaction: Transaction) -> list[ledger_pb2.LedgerEntry]:
-            posted: list[ledger_pb2.LedgerEntry] = []
+        def operation(transaction: Transaction) -> list[Posting]:
+            posted: list[Posting] = []
             due = pages.load_due(transaction.sql, transaction.now_ns, count_max)
             for project, reservation_ids in due.items():
                 books = self._books_of(transaction, project, reservation_ids)
@@ -197,7 +201,13 @@ class SqliteLedgerStore:
         await self._database.close()
 
     def _books(self, now_ns: int) -> Books:
-        return Books(now_ns, lambda: self._environment.new_id("entry-"))
+        return Books(now_ns, self._entry_ids().__next__)
+
+    def _entry_ids(self) -> Iterator[str]:
+        """Yield ids of entries; those of one operation stand side by side on disk."""
+        first = self._environment.new_id("entry-")
+        yield first
+        yield from (f"{first}-{number}" for number in count(2))
 
     async def _report(
         self, project: str, reservation_ids: Iterable[str], decide: Callable[[Books], T]
@@ -215,6 +225,9 @@ class SqliteLedgerStore:
     def _keep(self, transaction: Transaction, project: str, books: Books) -> None:
         self._shelf.keep(project, books)
         for event in books.events:
+            if isinstance(event, Posting):
+                event.emit(transaction, project)
+                continue
             for concerned in _concerned(transaction.sql, project, event):
                 transaction.emit(concerned, event)
 
@@ -268,7 +281,7 @@ def _concerned(
 ) -> Iterable[str]:
     """Return the projects that are told of an event: of an account's caps, all that are known."""
     kind = event.WhichOneof("kind")
-    if kind is None or kind == "cost_posted":
+    if kind is None:
         return [project]
     if getattr(event, kind).balance.scope.kind != ledger_pb2.SCOPE_KIND_ACCOUNT:
         return [project]
@@ -280,10 +293,11 @@ def _reserve(
     sql: sqlite3.Connection,
     project: str,
     books: Books,
-    requests: Sequence[ledger_pb2.ReservationRequest],
+    asks: Sequence[ReservationAsk],
 ) -> list[ledger_pb2.ReservationResult]:
-    ids = {name for one in requests for name in (one.reservation_id, one.within) if name}
+    contents = {ask.content for ask in asks}
+    ids = {ask.reservation_id for ask in asks}
+    ids |= {one.message.within for one in contents if one.message.within}
     shelf.add_reservations(sql, project, books, ids)
-    asked = [(one, keys(one.scopes)) for one in requests]
-    shelf.add_accounts(sql, project, books, {key for _, scopes in asked for key in scopes})
-    return [books.reserve(request, scopes) for request, scopes in asked]
+    shelf.add_accounts(sql, project, books, {key for one in contents for key in one.scopes})
+    return books.reserve(asks)

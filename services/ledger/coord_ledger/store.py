@@ -8,6 +8,8 @@ from coord.v1 import ledger_pb2
 from coord_runtime.calls import Once
 
 from coord_ledger.account import Account, Key, Owned
+from coord_ledger.postings import Posting
+from coord_ledger.requests import ReservationAsk, SettlementAsk
 
 T = TypeVar("T")
 
@@ -17,7 +19,7 @@ class Posted(Generic[T]):
     """What came of a batch: a result for each item, and the entries that it added."""
 
     results: list[T]
-    entries: list[ledger_pb2.LedgerEntry]
+    entries: list[Posting]
 
 
 class Watcher(Protocol):
@@ -31,7 +33,10 @@ class Watcher(Protocol):
 
 
 class LedgerStore(Protocol):
-    """The ledger's operations on its store; each write is one transaction."""
+    """The ledger's operations on its store; each write is one transaction.
+
+    Results have no ids, and requests that are alike may share one: whoever answers puts the ids in.
+    """
 
     def balance(self, project: str, key: Key) -> Account:
         """Return a scope's account; an empty one where it was never used."""
@@ -48,7 +53,7 @@ class LedgerStore(Protocol):
         """Return whether a reservation is due."""
 
     def check(
-        self, project: str, requests: Sequence[ledger_pb2.ReservationRequest]
+        self, project: str, asks: Sequence[ReservationAsk]
     ) -> list[ledger_pb2.ReservationResult]:
         """Return what would be decided on requests, one after another."""
 
@@ -58,7 +63,7 @@ class LedgerStore(Protocol):
         """Let reservations live for at least so long from now on."""
 
     async def reserve(
-        self, project: str, requests: Sequence[ledger_pb2.ReservationRequest]
+        self, project: str, asks: Sequence[ReservationAsk]
     ) -> list[ledger_pb2.ReservationResult]:
         """Decide requests one by one."""
 
@@ -68,7 +73,7 @@ class LedgerStore(Protocol):
         """Post costs."""
 
     async def settle(
-        self, project: str, settlements: Sequence[ledger_pb2.Settlement]
+        self, project: str, asks: Sequence[SettlementAsk]
     ) -> Posted[ledger_pb2.ReservationReportResult]:
         """End reservations with their totals."""
 
@@ -77,7 +82,7 @@ class LedgerStore(Protocol):
     ) -> list[ledger_pb2.ReservationReportResult]:
         """End reservations and give back what they hold."""
 
-    async def expire(self, count_max: int, *, post: bool) -> list[ledger_pb2.LedgerEntry]:
+    async def expire(self, count_max: int, *, post: bool) -> list[Posting]:
         """End at most so many reservations that are due; return the entries that it added."""
 
     async def set_budget(

@@ -97,7 +97,7 @@ class Transaction:
         Args:
             project: Whose events.
             event: What is common to all.
-            names: Fields that are numbers or texts.
+            names: Fields that are numbers or texts, with dots between the parts of a path.
             rows: Their values, for each event.
         """
         self._events.append_all(project, event, names, rows, self._occurred_at())

@@ -9,7 +9,7 @@ is empty, the event stands for itself.
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple, TypeVar
 
@@ -21,6 +21,7 @@ E = TypeVar("E", bound=Message)
 _PAGE_EVENTS_MAX = 500
 _PAGES_READ = 8
 _LENGTH_BYTES = 4
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 class _Part(NamedTuple):
@@ -53,15 +54,15 @@ class EventLog:
     ) -> None:
         """Keep an event for each row: `event` with these fields, which are numbers or texts."""
         if len(rows) == 1:
-            for name, value in zip(names, rows[0], strict=True):
-                setattr(event, name, value)
+            _fill(event, [name.split(".") for name in names], rows[0])
             self.append(project, event, occurred_at)
             return
         event.meta.occurred_at.CopyFrom(occurred_at)
         template = _sized(event.SerializeToString())
         for begin in range(0, len(rows), _PAGE_EVENTS_MAX):
             part = rows[begin : begin + _PAGE_EVENTS_MAX]
-            self._append(project, len(part), template + _sized(_encode([names, *part])))
+            rows_text = _JSON.encode([names, *part]).encode()
+            self._append(project, len(part), template + _sized(rows_text))
 
     def mark(self) -> dict[str, int]:
         """Return the last numbers, for `reset`."""
@@ -129,11 +130,19 @@ def _unnumbered(page: bytes, event_class: type[E]) -> Iterator[E]:
             yield event_class.FromString(template)
             continue
         names, *values = json.loads(rows)
+        paths = [name.split(".") for name in names]
         for row in values:
             event = event_class.FromString(template)
-            for name, value in zip(names, row, strict=True):
-                setattr(event, name, value)
+            _fill(event, paths, row)
             yield event
+
+
+def _fill(event: Any, paths: Iterable[Sequence[str]], row: Iterable[Any]) -> None:
+    for (*parts, name), value in zip(paths, row, strict=True):
+        owner = event
+        for part in parts:
+            owner = getattr(owner, part)
+        setattr(owner, name, value)
 
 
 def _texts(page: bytes) -> Iterator[bytes]:
@@ -146,7 +155,3 @@ def _texts(page: bytes) -> Iterator[bytes]:
 
 def _sized(text: bytes) -> bytes:
     return len(text).to_bytes(_LENGTH_BYTES, "little") + text
-
-
-def _encode(rows: Sequence[Sequence[Any]]) -> bytes:
-    return json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode()
