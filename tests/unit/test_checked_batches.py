@@ -30,12 +30,13 @@ def reservations() -> None:
         ledger_pb2.ReservationRequest(reservation_id="a", scopes=scopes, amount=DOLLAR)
         for scopes in ([RUN], [RUN, ELSEWHERE])
     ]
-    requests.check_reservations("p", asked)
+    requests.reservations(ledger_pb2.ReserveFundsRequest(project="p", requests=asked))
 
 
 def settlements() -> None:
     amount = common_pb2.Money(currency="USD", nanos=-1)
-    requests.check_settlements([ledger_pb2.Settlement(reservation_id="a", actual=amount)])
+    asked = [ledger_pb2.Settlement(reservation_id="a", actual=amount)]
+    requests.settlements(ledger_pb2.SettleReservationsRequest(settlements=asked))
 
 
 @pytest.mark.parametrize(

@@ -222,11 +222,7 @@ class Books:
         ttl_ns = duration_ns(request.ttl) if request.HasField("ttl") else TTL_DEFAULT_NS
         expires_ns = self.now_ns + ttl_ns
         # Plain values: a message that is kept would keep the whole batch that it came in.
-        asked, currency, outer = (
-            request.SerializeToString(),
-            request.amount.currency,
-            request.within,
-        )
+        asked, currency = request.SerializeToString(), request.amount.currency
         outer = request.within
         for name in ids:
             held = Held(name, asked, scopes, currency, outer, amount, amount, 0, expires_ns)
