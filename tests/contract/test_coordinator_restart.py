@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from coord.times import SECOND
-from coord.v1 import admission_pb2, claims_pb2, limiter_pb2, queue_pb2
+from coord.v1 import admission_pb2, claims_pb2, ledger_pb2, limiter_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
 
-from tests.coordinator_rig import FLAGS, SERVICES, Fleet, Worker, ref, spec
+from tests.coordinator_rig import FLAGS, SERVICES, Fleet, Worker, ref, spec, usd
 from tests.serving import PROJECT, Clock, served
 
 _FEW = limiter_pb2.Quantities(tokens=10)
@@ -75,6 +75,29 @@ async def test_a_worker_that_does_not_come_back_loses_its_attempt_after_the_grac
             while not (task := await fleet.task("a")).workers_lost:
                 await asyncio.sleep(0.02)
         assert task.attempts[0].reason == queue_pb2.FAILURE_REASON_WORKER_LOST
+
+
+async def test_what_ended_before_its_worker_came_back_holds_no_money(tmp_path: Path) -> None:
+    async with started(tmp_path) as fleet:
+        await fleet.add(spec("a", budget=usd(50)))
+        worker = await fleet.worker("w")
+        attempt = ref(await worker.hear("assigned"))
+        await worker.acknowledgement(await worker.say(started=pb.Started(attempt=attempt)))
+    # What the renewal of leases would find is found too late.
+    flags = {"coordinator": FLAGS["coordinator"] | {"renew_s": 60.0}}
+    async with served(SERVICES, tmp_path, "grpc", flags=flags) as running:
+        fleet = Fleet(running)
+        scope = ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_TASK, id="a")
+        request = ledger_pb2.GetBalanceRequest(project=PROJECT, scope=scope)
+        assert (await fleet.ledger.GetBalance(request)).balance.pending == usd(50)
+        completions = [queue_pb2.Completion(attempt=attempt)]
+        await fleet.queue.CompleteTasks(
+            queue_pb2.CompleteTasksRequest(project=PROJECT, completions=completions)
+        )
+        await fleet.back(worker, "w")
+        async with asyncio.timeout(60):
+            while (await fleet.ledger.GetBalance(request)).balance.pending.nanos:
+                await asyncio.sleep(0.02)
 
 
 async def test_numbers_go_on_after_everything_was_handled(tmp_path: Path) -> None:

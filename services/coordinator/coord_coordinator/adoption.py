@@ -129,18 +129,22 @@ class Adoption:
         Args:
             worker: Who has just said Hello.
             hello: What it said.
-            kept: What is known of its attempts.
+            kept: What is known of its attempts; those that have ended meanwhile are let go.
             sent: The fencing tokens of attempts that it is about to hear of.
         """
         held = {one.fencing_token: one for one in hello.held}
         for task in await self._tasks_of(worker.name):
             attempt = _attempt(task)
+            known = kept.pop(attempt.token, attempt)
             if held.pop(attempt.token, None) is not None or attempt.token in sent:
-                known = kept.get(attempt.token, attempt)
                 known.started = True
                 self._fleet.give(worker, known)
-            elif task.state != queue_pb2.TASK_STATE_MERGING:
+            elif task.state == queue_pb2.TASK_STATE_MERGING:
+                await self._money.let_go(known, worker.name)
+            else:
                 await self._disown(worker, task, attempt)
+        for ended in kept.values():
+            await self._money.let_go(ended, worker.name)
         for stale in held.values():
             worker.revoke(stale, "the attempt has ended without this worker")
 
