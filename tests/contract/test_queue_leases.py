@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import pytest
 from coord.errors import CoordError
-from coord.times import SECOND, duration
+from coord.times import SECOND, duration, timestamp_ns
 from coord.v1 import common_pb2
 from coord.v1 import queue_pb2 as pb
 from coord.v1.queue_pb2_grpc import QueueServiceStub
@@ -149,6 +149,48 @@ async def test_a_waiting_worker_gets_a_task_when_its_backoff_ends(stub: Any, clo
     assert not poll.done()
     clock.pass_ns(SECOND)
     assert (await poll)[0].attempt.number == 2
+
+
+async def fail_once(stub: Any) -> None:
+    """Let a task fail that is to be tried again after 30 to 60 seconds."""
+    policy = pb.RetryPolicy(initial_backoff=duration(60 * SECOND), max_attempts=2)
+    await add(stub, pb.TaskSpec(id="a", retry_policy=policy))
+    (first,) = await lease(stub, "w1")
+    failure = pb.Failure(attempt=ref(first), reason=pb.FAILURE_REASON_AGENT_ERROR)
+    await stub.FailTasks(pb.FailTasksRequest(project=PROJECT, failures=[failure]))
+
+
+async def backoff_s(stub: Any, clock: Clock) -> float:
+    request = pb.ListReadyTasksRequest(project=PROJECT)
+    return (
+        timestamp_ns((await stub.ListReadyTasks(request)).next_ready_at) - clock.wall_ns
+    ) / SECOND
+
+
+async def test_a_wall_clock_that_is_set_back_lengthens_no_backoff(stub: Any, clock: Clock) -> None:
+    await fail_once(stub)
+    (poll,) = await waiting(stub, "w2")
+    clock.wall_ns -= 24 * 3600 * SECOND
+    async with asyncio.timeout(60):
+        while await backoff_s(stub, clock) > 60:
+            await asyncio.sleep(0.02)
+    assert not poll.done()
+    clock.pass_ns(60 * SECOND)
+    assert (await poll)[0].attempt.number == 2
+
+
+async def test_a_wall_clock_that_was_set_back_while_nothing_ran_lengthens_no_backoff(
+    tmp_path: Path, clock: Clock
+) -> None:
+    flags = {"queue": {"lease_s": LEASE_S}}
+    async with served(QueueService, tmp_path, "in process", clock, flags) as running:
+        await fail_once(QueueServiceStub(running.channel()))
+    clock.wall_ns -= 24 * 3600 * SECOND
+    async with served(QueueService, tmp_path, "in process", clock, flags) as running:
+        stub = QueueServiceStub(running.channel())
+        async with asyncio.timeout(60):
+            while await backoff_s(stub, clock) > 60:
+                await asyncio.sleep(0.02)
 
 
 async def test_an_empty_answer_is_not_remembered_while_a_worker_waits(stub: Any) -> None:

@@ -105,10 +105,12 @@ class Leases:
         return result
 
     async def expire(self) -> None:
-        """End what is due, for ever."""
+        """End what is due, and see whether the wall clock was set back, for ever."""
         while True:
             await asyncio.sleep(self._lease_ns / SECOND / _LOOKS_PER_LEASE)
             try:
+                if await self._store.follow_clock():
+                    self._freed()
                 await self.expire_due()
             except Exception:  # Whatever it is, the next look comes.
                 log.exception("leases could not be expired")

@@ -129,12 +129,6 @@ def pauses(sql: sqlite3.Connection) -> dict[str, str]:
     return dict(sql.execute("SELECT project, message FROM pauses").fetchall())
 
 
-def held_back(sql: sqlite3.Connection, project: str, now_ns: int) -> int:
-    """Return how many tasks wait for nothing but the end of a backoff."""
-    query = f"SELECT count(*) FROM tasks WHERE project = ? AND {IN_BACKOFF} AND not_before_ns > ?"  # noqa: S608 - a constant.
-    return int(sql.execute(query, (project, now_ns)).fetchone()[0])
-
-
 def candidates(sql: sqlite3.Connection, project: str, ids: Sequence[str]) -> dict[str, Candidate]:
     """Return those tasks that are there, whatever their state, by id."""
     query = (
@@ -143,15 +137,6 @@ def candidates(sql: sqlite3.Connection, project: str, ids: Sequence[str]) -> dic
     )
     rows = sql.execute(query, (project, ids_json(ids)))
     return {one.head.id: one for one in map(_candidate, rows)}
-
-
-def next_ready_ns(sql: sqlite3.Connection, project: str, now_ns: int) -> int:
-    """Return when the next task in backoff may be assigned; 0 where there is none."""
-    query = (
-        f"SELECT coalesce(min(not_before_ns), 0) FROM tasks WHERE project = ? AND {IN_BACKOFF}"  # noqa: S608 - a constant.
-        " AND not_before_ns > ?"
-    )
-    return int(sql.execute(query, (project, now_ns)).fetchone()[0])
 
 
 _order = attrgetter("rank_ns", "head.number")

@@ -15,17 +15,10 @@ from coord_runtime.database import Database, Transaction
 
 from coord_queue import assigning, dependencies, reading, reports
 from coord_queue.adding import add_batch
-from coord_queue.ready import (
-    Wish,
-    held_back,
-    most_unblocking_first,
-    needs,
-    next_ready_ns,
-    pauses,
-    ready_tasks,
-)
+from coord_queue.backoffs import Backoffs
+from coord_queue.ready import Wish, most_unblocking_first, needs, pauses, ready_tasks
 from coord_queue.rows import heads, without_bodies
-from coord_queue.schema import ENDED, LIVE, NEVER_NS, Head
+from coord_queue.schema import ENDED, LIVE, Head
 from coord_queue.store import Given, LiveAttempt, Page
 from coord_queue.tokens import Tokens
 from coord_queue.transitions import Moves
@@ -64,8 +57,7 @@ class SqliteQueueStore:
         self._at_work: defaultdict[str, dict[int, str]] = defaultdict(dict)
         for project, number, worker in database.read(reading.at_work):
             self._at_work[project][number] = worker
-        # No backoff ends before, by project; not known where there is nothing.
-        self._back_ns: dict[str, int] = {}
+        self._backoffs = Backoffs(database, now_ns)
         self._given: Given = lambda *_: None
 
     def listen(self, given: Given) -> None:
@@ -293,15 +285,15 @@ class SqliteQueueStore:
         free = self._counts[project, pb.TASK_STATE_PENDING, True]
         if not free or project in self._pauses:
             return 0
-        now_ns = self._now_ns()
-        if self._first_back_ns(project, now_ns) == NEVER_NS:
-            return free
-        return free - self._database.read(lambda sql: held_back(sql, project, now_ns))
+        return free - self._backoffs.count(project, self._now_ns())
 
     def next_ready_ns(self, project: str) -> int:
         """Return when the next task in backoff may be assigned; 0 where there is none."""
-        now_ns = self._now_ns()
-        return self._database.read(lambda sql: next_ready_ns(sql, project, now_ns))
+        return self._backoffs.next_ns(project)
+
+    async def follow_clock(self) -> bool:
+        """Let no backoff last longer where the wall clock was set back; return whether it was."""
+        return await self._backoffs.follow_clock()
 
     def pause_message(self, project: str) -> str | None:
         """Return why no tasks are given out; None while they are."""
@@ -373,15 +365,8 @@ class SqliteQueueStore:
             return Wish(0, (), 0)
         wanted = [one for one, names in self._needs.items() if able is None or able >= names]
         now_ns = self._now_ns()
-        due = self._first_back_ns(project, now_ns) <= now_ns
+        due = self._backoffs.first_ns(project, now_ns) <= now_ns
         return Wish(limit, wanted, now_ns if due else 0)
-
-    def _first_back_ns(self, project: str, now_ns: int) -> int:
-        """Return a time before which no backoff of a project ends."""
-        if self._back_ns.get(project, 0) <= now_ns:
-            first_ns = self._database.read(lambda sql: next_ready_ns(sql, project, 0))
-            self._back_ns[project] = first_ns or NEVER_NS
-        return self._back_ns[project]
 
     def _note(self, project: str, moves: Moves) -> None:
         """Bring what is kept in memory along with an operation that is on disk."""
@@ -397,5 +382,4 @@ class SqliteQueueStore:
                 live.pop(head.id, None)
                 at_work.pop(head.number, None)
         self._given(moves.given)
-        if moves.back_ns < self._back_ns.get(project, 0):
-            self._back_ns[project] = moves.back_ns
+        self._backoffs.note(project, moves.back_ns)

@@ -168,6 +168,9 @@ class QueueStore(Protocol):
     def next_ready_ns(self, project: str) -> int:
         """Return when the next task in backoff may be assigned; 0 where there is none."""
 
+    async def follow_clock(self) -> bool:
+        """Let no backoff last longer where the wall clock was set back; return whether it was."""
+
     def pause_message(self, project: str) -> str | None:
         """Return why no tasks are given out; None while they are."""
 
