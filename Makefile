@@ -56,7 +56,7 @@ test: $(SETUP) ## Run the tests
 
 coverage: $(SETUP) ## Say which lines of the services no test runs
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --numprocesses 3 --dist loadgroup
+	$(BIN)/coverage run -m pytest --numprocesses 3 --dist loadgroup --timeout 480
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --skip-covered --show-missing --fail-under 95
 

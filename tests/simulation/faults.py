@@ -219,7 +219,9 @@ FAULTS = (
         "the coordinator acknowledges what a worker says when it comes",
         "coord_coordinator.streams",
         "await asyncio.gather(*(self._handle(self._worker, one) for one in requests))\n"
-        "            self._worker.session.note_handled(requests[-1].sequence)",
+        "            last = requests[-1]\n"
+        '            has_time = last.WhichOneof("message") in _STEPS\n'
+        "            self._worker.session.note_handled(last.sequence, has_time=has_time)",
         "self._worker.session.note_handled(requests[-1].sequence)\n"
         "            await asyncio.gather(*(self._handle(self._worker, one) for one in requests))",
     ),

@@ -189,7 +189,7 @@ class Books:
             if amount < _least(request):
                 refusal = _no_room(request, accounts[lefts.index(left)])
                 return results + [refusal] * len(rest)
-            fitting = rest[: left // amount]
+            fitting = rest[: left // amount] if amount else rest
             for account in accounts:
                 account.currency = asked.currency
                 account.pending += amount * len(fitting)
