@@ -79,5 +79,6 @@ def test_the_limits_of_who_is_not_known_any_more_are_forgotten(
     alone = worker("alone")
     for one in (ONE, OTHER, alone):
         backoff.limit(one, clock.wall_ns + 20 * SECOND)
-    backoff.keep_only([TWO])
+    for one in (ONE, OTHER, alone):
+        backoff.forget(one, [TWO])
     assert [backoff.wait_ns(one) for one in (ONE, OTHER, alone)] == [20 * SECOND, 0, 0]

@@ -83,10 +83,11 @@ class Backoff:
         del self._limits[_key(worker)]
         return True
 
-    def keep_only(self, workers: Iterable[Worker]) -> None:
-        """Forget the limits of others than these."""
-        kept = set(map(_key, workers))
-        self._limits = {key: one for key, one in self._limits.items() if key in kept}
+    def forget(self, worker: Worker, others: Iterable[Worker]) -> None:
+        """Forget the limit of a worker, unless it is one of the others, too."""
+        key = _key(worker)
+        if key in self._limits and all(_key(one) != key for one in others):
+            del self._limits[key]
 
     def wait_ns(self, worker: Worker) -> int:
         """Return for how long a worker is to be given nothing; 0 where it may be."""

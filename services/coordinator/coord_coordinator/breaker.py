@@ -4,7 +4,6 @@ After Nygard, "Release It!", 2007: closed, open for a while, then one try. Where
 is the tasks, and no breaker opens.
 """
 
-from collections.abc import Container
 from dataclasses import dataclass, field
 
 from coord.environment import Environment
@@ -66,9 +65,9 @@ class Breaker:
         circuit.trying = True
         return True
 
-    def keep_only(self, workers: Container[str]) -> None:
-        """Forget how others than these have done."""
-        self._circuits = {name: one for name, one in self._circuits.items() if name in workers}
+    def forget(self, worker: str) -> None:
+        """Forget how a worker has done."""
+        self._circuits.pop(worker, None)
 
     def wait_ns(self, worker: str) -> int:
         """Return for how long a worker is given nothing; 0 where it may be."""

@@ -1,6 +1,7 @@
 """Who is there: workers come, fall silent, come back, and go."""
 
 from collections.abc import Awaitable, Callable
+from itertools import chain
 
 from coord.environment import Environment
 from coord.errors import CoordError, already_exists, unavailable
@@ -139,9 +140,10 @@ class Fleet:
     def _forget_long_gone(self) -> None:
         """Forget who went before many others, and how it has done; who comes back soon is known."""
         while len(self.gone) > _GONE_MAX:
-            del self.gone[next(iter(self.gone))]
-        self.breaker.keep_only({*self.workers, *self.gone})
-        self.backoff.keep_only([*self.workers.values(), *self.gone.values()])
+            worker = self.gone.pop(next(iter(self.gone)))
+            if worker.name not in self.workers:
+                self.breaker.forget(worker.name)
+                self.backoff.forget(worker, chain(self.workers.values(), self.gone.values()))
 
     async def tell(self, worker: Worker, code: str, message: str) -> None:
         """Store where a worker stands now, and why."""
