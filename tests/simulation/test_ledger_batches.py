@@ -87,7 +87,7 @@ async def live(steps: Sequence[Sequence[Any]], folders: tuple[Path, Path]) -> No
                 answers.append(await batch(world, "settle_reservations", ended, size))
         assert not answers or answers[0] == answers[1]
         if pick == 1:
-            worlds[0].ledger._store._database.crash()  # type: ignore[attr-defined]
+            worlds[0].ledger._store._database.crash()  # type: ignore[attr-defined]  # SQLite's store, behind the service
             worlds[0].made += 1
             await worlds[0].open()
     together, alone = [await seen(world) for world in worlds]
