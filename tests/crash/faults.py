@@ -13,7 +13,7 @@ _INJECTED = Path(__file__).parent / "injected"
 _HOUR_NS = 3600 * 10**9
 _JUMPS_NS = (-24 * _HOUR_NS, -_HOUR_NS, -(10**9), _HOUR_NS)
 # Longer than the grace of a worker and than a lease, or not.
-_STOPS_S = (1.0, 8.0, 25.0, 60.0)
+_STOPS_S = (1.0, 8.0, 25.0, 60.0, 150.0)
 _FULL_S = (1.0, 8.0)
 _DISK = "96m"
 
