@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import coord_coordinator.fleet
 import grpc
 import pytest
 from coord.environment import SYSTEM
@@ -46,6 +47,26 @@ async def test_a_worker_gets_a_task_and_its_dependent_after_it(fleet: Fleet) -> 
         await worker.say(started=pb.Started(attempt=attempt))
         await worker.say(complete=pb.Complete(attempt=attempt, message="done"))
     assert (await fleet.until("b", queue_pb2.TASK_STATE_COMPLETE)).message == "done"
+
+
+async def test_whoever_connects_while_nothing_is_ready_has_nobody_looked_for(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fleet.worker("first")
+    looks = 0
+    free = coord_coordinator.fleet.Fleet.free
+
+    def counting(self: coord_coordinator.fleet.Fleet, *, queues: bool = False) -> Any:
+        nonlocal looks
+        looks += 1
+        return free(self, queues=queues)
+
+    monkeypatch.setattr(coord_coordinator.fleet.Fleet, "free", counting)
+    workers = [await fleet.worker(f"w{number:02}") for number in range(20)]
+    # The look that was under way when the first had come.
+    assert looks <= 1
+    await fleet.add(*(spec(f"t{number}") for number in range(21)))
+    await asyncio.gather(*(worker.hear("assigned") for worker in workers))
 
 
 async def test_acknowledged_means_on_disk(fleet: Fleet) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from coord.times import SECOND
-from coord_coordinator import dispatch
+from coord_coordinator import delivery
 from coord_integrator.service import IntegratorService
 
 from tests.coordinator_rig import FLAGS, SERVICES, Fleet, spec
@@ -18,8 +18,8 @@ async def test_a_worker_is_left_alone_twice_as_long_each_time_up_to_a_bound(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # So short that the dispatch, which waits by the real clock, looks again soon by itself.
-    monkeypatch.setattr(dispatch, "_UNREADY_S", 0.2)
-    monkeypatch.setattr(dispatch, "_UNREADY_S_MAX", 0.6)
+    monkeypatch.setattr(delivery, "_UNREADY_S", 0.2)
+    monkeypatch.setattr(delivery, "_UNREADY_S_MAX", 0.6)
     tries, clock = tmp_path / "tries", Clock()
     flags: dict[str, dict[str, Any]] = {
         "coordinator": FLAGS["coordinator"] | {"repository": True},

@@ -7,33 +7,26 @@ from dataclasses import dataclass, field
 import structlog
 from coord.errors import CoordError
 from coord.times import SECOND, timestamp_ns
-from coord.v1 import claims_pb2, common_pb2, integrator_pb2, queue_pb2
-from coord.v1 import coordinator_pb2 as pb
+from coord.v1 import claims_pb2, common_pb2, queue_pb2
 from coord_runtime.globs import Comparison
-from coord_runtime.peers import insist
 
 from coord_coordinator.batches import Batches
 from coord_coordinator.claims import Claims
+from coord_coordinator.delivery import Delivery, declared
 from coord_coordinator.fleet import Fleet
 from coord_coordinator.metrics import CoordinatorMetrics
 from coord_coordinator.money import Money
 from coord_coordinator.obstacles import Obstacles
-from coord_coordinator.reports import Reports
 from coord_coordinator.resources import common
 from coord_coordinator.services import Services
 from coord_coordinator.stealing import Stealing
 from coord_coordinator.strategies import Strategy
 from coord_coordinator.tickets import Tickets
-from coord_coordinator.workers import Unready, Worker, WorkerAttempt
+from coord_coordinator.workers import Worker
 
 _READY_MAX, _PAGE_MIN = 1_000, 32
 _HELD_RETRY_S = 1.0
 _BACKOFF_S = 60.0
-# After a worktree could not be set up.
-_UNREADY_S, _UNREADY_S_MAX = 2.0, 600.0
-
-# No attempt has its token: what the worker's other attempts claim is in its way.
-_TO_COME = common_pb2.AttemptRef(fencing_token=2**63 - 1)
 
 log = structlog.get_logger(__name__)
 
@@ -84,10 +77,9 @@ class Dispatch:
         fleet: Fleet,
         services: Services,
         money: Money,
-        reports: Reports,
+        delivery: Delivery,
         strategy: Strategy,
         *,
-        has_repository: bool,
         full_disk: Callable[[], str],
         obstacles: Obstacles,
         claims: Claims,
@@ -99,16 +91,15 @@ class Dispatch:
         self._fleet = fleet
         self._services = services
         self._money = money
-        self._reports = reports
-        self._has_repository = has_repository
+        self._delivery = delivery
         self._full_disk = full_disk
         self._obstacles = obstacles
         self._claims = claims
         self._stealing = stealing
         self._metrics = metrics
+        self._any_ready = True
         self._tickets = Tickets(fleet, money)
         self._leases = Batches(self._lease_all)
-        self._deliveries: dict[asyncio.Task[None], None] = {}
 
     def limit(self, worker: Worker) -> common_pb2.Reason | None:
         """Return why the limits of a worker let its next task wait; None where none waits."""
@@ -127,15 +118,19 @@ class Dispatch:
             await self._fleet.changed.wait(seen, wait_s)
 
     async def stop(self) -> None:
-        """Stop deliveries that are under way."""
-        for delivery in self._deliveries:
-            delivery.cancel()
-        await asyncio.gather(self._tickets.stop(), *self._deliveries, return_exceptions=True)
+        """Stop deliveries that are under way, and waits for rate limits."""
+        await asyncio.gather(self._tickets.stop(), self._delivery.stop())
 
     async def _round(self) -> float:
         """Assign what can be; return after how many seconds to look again by itself."""
         if self._obstacles.standstill() is not None:
             return _BACKOFF_S
+        ready = None
+        if not self._any_ready and not self.strategy.queues:
+            # Mostly so still: to look who is free of thousands that connect would be in vain.
+            ready = await self._ready(_PAGE_MIN)
+            if not ready.tasks:
+                return self._look_again_s(ready)
         round_ = _Round(self._fleet.free(queues=self.strategy.queues), self.strategy.queues)
         if not round_.free:
             return self._until_free_s()
@@ -143,28 +138,44 @@ class Dispatch:
             return _HELD_RETRY_S
         self.held = round_.held
         try:
-            ready = await self._choose(round_)
+            ready = await self._choose(round_, ready)
         finally:
             await self._assign_all(round_.chosen)
         if self.strategy.queues:
             await self._stealing.recall()
         return self._look_again_s(ready)
 
-    async def _choose(self, round_: _Round) -> queue_pb2.ListReadyTasksResponse:
-        """Choose workers for ready tasks until nobody has room; return the last page of them."""
-        request = queue_pb2.ListReadyTasksRequest(project=self._fleet.project)
-        request.page_size = min(max(2 * len(round_.free), _PAGE_MIN), _READY_MAX)
+    async def _choose(
+        self, round_: _Round, ready: queue_pb2.ListReadyTasksResponse | None
+    ) -> queue_pb2.ListReadyTasksResponse:
+        """Choose workers for ready tasks until nobody has room; return the last page of them.
+
+        Args:
+            round_: Who has room.
+            ready: The first page, if it was asked for already.
+        """
+        page_size = min(max(2 * len(round_.free), _PAGE_MIN), _READY_MAX)
+        ready = ready or await self._ready(page_size)
         while True:
-            ready = await self._services.insist(self._services.queue.ListReadyTasks, request)
             for spec in ready.tasks:
                 if not round_.free:
                     return ready
                 reason = await self._try(spec, round_)
                 if reason is not None:
                     round_.held[spec.id] = reason
-            request.page_token = ready.next_page_token
-            if not request.page_token or len(round_.held) >= _READY_MAX:
+            if not ready.next_page_token or len(round_.held) >= _READY_MAX:
                 return ready
+            ready = await self._ready(page_size, ready.next_page_token)
+
+    async def _ready(
+        self, page_size: int, page_token: str = ""
+    ) -> queue_pb2.ListReadyTasksResponse:
+        request = queue_pb2.ListReadyTasksRequest(
+            project=self._fleet.project, page_size=page_size, page_token=page_token
+        )
+        ready = await self._services.insist(self._services.queue.ListReadyTasks, request)
+        self._any_ready = bool(ready.tasks or page_token)
+        return ready
 
     def _until_free_s(self) -> float:
         """Return after how many seconds the next idle worker is held back no more."""
@@ -248,46 +259,22 @@ class Dispatch:
         if lease is None:
             return
         self._metrics.dispatched.labels(self.strategy.name).inc()
-        await self._hand_over(worker, self._attempt(lease, choice.grant_id), lease)
+        queues = self.strategy.queues
+        await self._delivery.begin(worker, lease, choice.grant_id, queues=queues)
 
     async def move(self, worker: Worker, lease: queue_pb2.Lease) -> None:
         """Deliver an attempt that was another worker's, with the claims that the other had."""
         await self._claims.end_attempt(lease.previous.fencing_token)
         self.strategy.note(lease.spec, worker)
         self._fleet.backoff.begin(worker)
-        await self._hand_over(worker, self._attempt(lease, ""), lease)
-
-    async def _hand_over(
-        self, worker: Worker, attempt: WorkerAttempt, lease: queue_pb2.Lease
-    ) -> None:
-        if worker.room(queues=self.strategy.queues) <= 0:
-            # It went, or was drained, while the queue was asked.
-            await self._reports.give_back(worker, attempt, "its worker has gone")
-            return
-        if attempt.spec.paths and not await self._claim_declared(worker, attempt):
-            await self._reports.give_back(worker, attempt, "its paths were claimed meanwhile")
-            return
-        self._fleet.give(worker, attempt)
-        delivery = asyncio.create_task(self._deliver(worker, attempt, lease))
-        self._deliveries[delivery] = None
-        delivery.add_done_callback(self._deliveries.pop)
-
-    async def _claim_declared(self, worker: Worker, attempt: WorkerAttempt) -> bool:
-        """Claim what a task says that it will touch, until its change has landed."""
-        claim = declared(attempt.spec, worker)
-        request = claims_pb2.ClaimRequest(
-            claim_id=f"{attempt.spec.id}@{attempt.token}",
-            resources=claim.resources,
-            attempt=attempt.ref,
-        )
-        return (await self._claims.ask(worker.name, request)).HasField("claim")
+        await self._delivery.begin(worker, lease, queues=self.strategy.queues)
 
     async def _end_spent(self, spec: queue_pb2.TaskSpec, worker: Worker, message: str) -> None:
         """End a task whose own budget was spent by attempts that were lost: none can follow."""
         lease = await self._lease(spec, worker)
         if lease is not None:
             reason = queue_pb2.FAILURE_REASON_OUT_OF_BUDGET
-            await self._fail(worker, self._attempt(lease, ""), reason, message)
+            await self._delivery.fail(worker, lease, reason, message)
 
     async def _lease(self, spec: queue_pb2.TaskSpec, worker: Worker) -> queue_pb2.Lease | None:
         """Give a task to a worker; None where it is not ready any more."""
@@ -302,82 +289,6 @@ class Dispatch:
             project=self._fleet.project, task_ids=task_ids, workers=workers
         )
         return (await self._services.ask(self._services.queue.AssignTasks, request)).results
-
-    async def _deliver(
-        self, worker: Worker, attempt: WorkerAttempt, lease: queue_pb2.Lease
-    ) -> None:
-        """Prepare what an attempt needs and hand it to its worker, or give it back."""
-        try:
-            refusal = await self._money.reserve(attempt, worker.name, lease.previous.fencing_token)
-            if refusal is not None:
-                await self._reports.give_back(worker, attempt, refusal.reason.message)
-                return
-            worktree = await self._worktree(worker, attempt)
-        except CoordError as error:
-            log.warning("attempt not delivered", task=attempt.ref.task_id, error=str(error))
-            if error.reason == "SETUP_FAILED":
-                await self._put_off(worker, attempt, error)
-                return
-            reason = queue_pb2.FAILURE_REASON_AGENT_ERROR
-            await self._fail(worker, attempt, reason, f"could not be prepared: {error}"[:1_000])
-            return
-        worker.unready = None
-        if attempt.token in worker.attempts:
-            assigned = pb.Assigned(lease=lease, worktree=worktree, budget=attempt.budget)
-            attempt.started = True
-            worker.session.push(assigned=assigned)
-
-    async def _put_off(self, worker: Worker, attempt: WorkerAttempt, error: CoordError) -> None:
-        """Give an attempt back and leave its worker alone, longer each time.
-
-        What is wrong with a worktree or its set-up is wrong with every task: it costs none of them
-        an attempt.
-        """
-        wait_s = min(worker.unready.wait_s * 2, _UNREADY_S_MAX) if worker.unready else _UNREADY_S
-        until_ns = self._fleet.environment.monotonic_ns() + round(wait_s * SECOND)
-        reason = common_pb2.Reason(code=error.reason, message=error.message)
-        worker.unready = Unready(reason, until_ns, wait_s)
-        await self._reports.give_back(worker, attempt, error.message[:1_000])
-
-    async def _worktree(
-        self, worker: Worker, attempt: WorkerAttempt
-    ) -> integrator_pb2.Worktree | None:
-        if not self._has_repository:
-            return None
-        request = integrator_pb2.SetupWorktreeRequest(
-            project=self._fleet.project, worker=worker.name, attempt=attempt.ref
-        )
-        response = await insist(
-            self._services.integrator.SetupWorktree, request, self._fleet.environment, limit_s=600.0
-        )
-        return response.worktree
-
-    async def _fail(
-        self,
-        worker: Worker,
-        attempt: WorkerAttempt,
-        reason: queue_pb2.FailureReason,
-        message: str,
-    ) -> None:
-        failure = queue_pb2.Failure(attempt=attempt.ref, reason=reason, message=message)
-        await self._reports.fail(worker, attempt, failure)
-
-    def _attempt(self, lease: queue_pb2.Lease, grant_id: str) -> WorkerAttempt:
-        ref = common_pb2.AttemptRef(
-            task_id=lease.spec.id, fencing_token=lease.attempt.fencing_token
-        )
-        return WorkerAttempt(
-            ref=ref,
-            spec=lease.spec,
-            assigned_ns=self._fleet.environment.now_ns(),
-            grant_id=grant_id,
-        )
-
-
-def declared(spec: queue_pb2.TaskSpec, worker: Worker) -> claims_pb2.Claim:
-    """Return the claim that a task's declared paths amount to, of an attempt that is to come."""
-    resources = [claims_pb2.Resource(path=path) for path in spec.paths if not path.startswith("!")]
-    return claims_pb2.Claim(holder=worker.name, attempt=_TO_COME, resources=resources)
 
 
 def _may_instead(one: Worker, worker: Worker, reason: common_pb2.Reason) -> bool:

@@ -8,7 +8,8 @@ from coord.v1 import coordinator_pb2 as pb
 from coord_runtime.globs import Comparison
 
 from coord_coordinator.claims import Claims
-from coord_coordinator.dispatch import Dispatch, declared
+from coord_coordinator.delivery import declared
+from coord_coordinator.dispatch import Dispatch
 from coord_coordinator.fitness import hindrance, misfit
 from coord_coordinator.fleet import Fleet
 from coord_coordinator.money import Money

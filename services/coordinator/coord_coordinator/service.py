@@ -30,6 +30,7 @@ from coord_coordinator.asks import Asks
 from coord_coordinator.claim_calls import ClaimCalls
 from coord_coordinator.claims import Claims
 from coord_coordinator.conflicts import Conflicts
+from coord_coordinator.delivery import Delivery
 from coord_coordinator.dispatch import Dispatch
 from coord_coordinator.events import MergedEvents
 from coord_coordinator.explain import Explainer
@@ -116,13 +117,15 @@ class CoordinatorService(ClaimCalls, Service):
         self._conflicts = Conflicts(fleet, services, claims, has_repository=settings.repository)
         fleet.farewells.append(claims.end_session)
         obstacles = Obstacles(fleet, halt, lambda: self._lifecycle == pb.LIFECYCLE_RUNNING)
+        delivery = Delivery(
+            fleet, services, money, reports, claims, has_repository=settings.repository
+        )
         self._dispatch = Dispatch(
             fleet,
             services,
             money,
-            reports,
+            delivery,
             STRATEGIES[settings.strategy](),
-            has_repository=settings.repository,
             full_disk=full,
             obstacles=obstacles,
             claims=claims,
