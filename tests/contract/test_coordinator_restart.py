@@ -77,6 +77,50 @@ async def test_a_worker_that_does_not_come_back_loses_its_attempt_after_the_grac
         assert task.attempts[0].reason == queue_pb2.FAILURE_REASON_WORKER_LOST
 
 
+async def test_who_has_not_heard_of_a_stop_keeps_its_slot_until_it_has_let_go(
+    tmp_path: Path,
+) -> None:
+    async with started(tmp_path) as fleet:
+        await fleet.add(spec("a"))
+        worker = await fleet.worker("w")
+        attempt = ref(await worker.hear("assigned"))
+        await fleet.queue.CancelTasks(queue_pb2.CancelTasksRequest(project=PROJECT, task_ids=["a"]))
+        await worker.hear("cancel")
+    worker.handled = 0  # As if nothing had arrived.
+    async with started(tmp_path) as fleet:
+        await fleet.add(spec("b"))
+        again = await fleet.back(worker, "w")
+        assert ref(await again.hear("assigned")) == attempt
+        await again.beat(attempt)
+        assert await fleet.why("b") == ["ALL_BUSY"]
+        await again.hear("cancel")
+        await again.beat()
+        assert (await again.hear("assigned")).lease.spec.id == "b"
+
+
+async def test_who_is_about_to_begin_what_has_ended_is_told_to_stop_and_keeps_its_slot(
+    tmp_path: Path,
+) -> None:
+    async with started(tmp_path) as fleet:
+        await fleet.add(spec("a"))
+        worker = await fleet.worker("w")
+        attempt = ref(await worker.hear("assigned"))
+    worker.handled = 0  # As if it had not arrived.
+    async with started(tmp_path) as fleet:
+        completions = [queue_pb2.Completion(attempt=attempt)]
+        await fleet.queue.CompleteTasks(
+            queue_pb2.CompleteTasksRequest(project=PROJECT, completions=completions)
+        )
+        await fleet.add(spec("b"))
+        again = await fleet.back(worker, "w")
+        assert ref(await again.hear("assigned")) == attempt
+        await again.beat(attempt)
+        assert await fleet.why("b") == ["ALL_BUSY"]
+        assert (await again.hear("revoke")).attempt == attempt
+        await again.beat()
+        assert (await again.hear("assigned")).lease.spec.id == "b"
+
+
 async def test_what_ended_before_its_worker_came_back_holds_no_money(tmp_path: Path) -> None:
     async with started(tmp_path) as fleet:
         await fleet.add(spec("a", budget=usd(50)))

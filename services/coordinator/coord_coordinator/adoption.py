@@ -21,6 +21,7 @@ log = structlog.get_logger(__name__)
 
 _PAGE_SIZE = 1_000
 _SWEEP_S = 30.0
+_ENDED = "the attempt has ended without this worker"
 _AT_WORKER = (queue_pb2.TASK_STATE_ASSIGNED, queue_pb2.TASK_STATE_RUNNING)
 _LIVE = (*_AT_WORKER, queue_pb2.TASK_STATE_MERGING)
 
@@ -108,13 +109,20 @@ class Adoption:
     async def reclaim(self, worker: Worker, hello: pb.Hello) -> None:
         """Compare what a worker of an earlier coordinator holds with what the queue has for it."""
         kept, worker.attempts = worker.attempts, {}
+        undelivered = worker.session.undelivered()
         sent = {
-            message.assigned.lease.attempt.fencing_token
-            for message in worker.session.undelivered()
+            message.assigned.lease.attempt.fencing_token: message.assigned.lease
+            for message in undelivered
             if message.WhichOneof("message") == "assigned"
         }
+        worker.recall_stops(undelivered)
         worker.session.go_on(hello.confirmed)
         await self.adopt(worker, hello, kept, sent)
+        for token, lease in sent.items():
+            if token not in worker.attempts and token not in worker.stopping:
+                # It is about to begin what has ended meanwhile, in a worktree that it has to leave.
+                ref = common_pb2.AttemptRef(task_id=lease.spec.id, fencing_token=token)
+                worker.revoke(ref, _ENDED)
         worker.restored = False
 
     async def adopt(
@@ -146,7 +154,8 @@ class Adoption:
         for ended in kept.values():
             await self._money.let_go(ended, worker.name)
         for stale in held.values():
-            worker.revoke(stale, "the attempt has ended without this worker")
+            if stale.fencing_token not in worker.stopping:
+                worker.revoke(stale, _ENDED)
 
     async def sweep(self) -> None:
         """Give back the money of attempts that ended while no coordinator was there to see it."""

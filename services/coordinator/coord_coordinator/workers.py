@@ -187,6 +187,14 @@ class Worker:
         cancel = pb.Cancel(attempt=attempt, reason=reason)
         self.stopping[attempt.fencing_token] = self.session.push(cancel=cancel)
 
+    def recall_stops(self, undelivered: Iterable[pb.ConnectResponse]) -> None:
+        """Note what an earlier coordinator has told the worker to stop, and it has not heard of."""
+        for message in undelivered:
+            kind = message.WhichOneof("message")
+            if kind in ("revoke", "cancel"):
+                ref = message.revoke.attempt if kind == "revoke" else message.cancel.attempt
+                self.stopping[ref.fencing_token] = message.sequence
+
     def holds(self, held: Iterable[common_pb2.AttemptRef], acknowledged: int) -> bool:
         """Note what the worker says that it holds; return whether that frees a slot."""
         tokens = {attempt.fencing_token for attempt in held}
