@@ -15,6 +15,8 @@ from coord.v1 import coordinator_pb2 as pb
 from coord.v1.coordinator_pb2_grpc import CoordinatorServiceStub
 from coord.v1.queue_pb2_grpc import QueueServiceStub
 from coord_integrator.service import IntegratorService
+from coord_ledger.service import LedgerService
+from coord_queue.service import QueueService
 from coord_runtime.tokens import Kind
 
 from tests.coordinator_rig import (
@@ -311,6 +313,38 @@ async def test_a_stopped_attempt_keeps_its_slot_until_the_worker_has_let_go(flee
     assert await fleet.why("b") == ["ALL_BUSY"]
     await worker.beat()
     assert (await worker.hear("assigned")).lease.spec.id == "b"
+
+
+@pytest.mark.parametrize(
+    ("service", "method"), [(QueueService, "assign_tasks"), (LedgerService, "reserve_funds")]
+)
+async def test_what_is_on_its_way_to_a_worker_when_all_is_stopped_does_not_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: Any, method: str
+) -> None:
+    arrived, go_on, real = asyncio.Event(), asyncio.Event(), getattr(service, method)
+
+    async def slow(self: Any, request: Any, call: Any) -> Any:
+        answer = await real(self, request, call)
+        arrived.set()
+        await go_on.wait()
+        return answer
+
+    monkeypatch.setattr(service, method, slow)
+    async with served(SERVICES, tmp_path, "grpc", flags=FLAGS) as running, asyncio.timeout(60):
+        fleet = Fleet(running)
+        worker = await fleet.worker("w")
+        await fleet.add(spec("a", budget=usd(50)), spec("b"))
+        await arrived.wait()
+        stop = pb.StopProjectRequest(project=PROJECT, message="lunch")
+        stopping = asyncio.ensure_future(fleet.coordinator.StopProject(stop))
+        await fleet.until_held("b", "STOPPED")
+        go_on.set()
+        if service is LedgerService:
+            await worker.hear("revoke")
+        await worker.beat()
+        await stopping
+        await fleet.coordinator.ResumeProject(pb.ResumeProjectRequest(project=PROJECT))
+        assert ref(await worker.hear("assigned")).fencing_token == 2
 
 
 async def test_what_a_lost_attempt_has_spent_is_booked_when_it_is_told(fleet: Fleet) -> None:

@@ -12,6 +12,7 @@ from coord_runtime.peers import insist
 from coord_coordinator.claims import Claims
 from coord_coordinator.fleet import Fleet
 from coord_coordinator.money import Money
+from coord_coordinator.obstacles import Obstacles
 from coord_coordinator.reports import Reports
 from coord_coordinator.services import Services
 from coord_coordinator.workers import Unready, Worker, WorkerAttempt
@@ -37,6 +38,7 @@ class Delivery:
         reports: Reports,
         claims: Claims,
         *,
+        obstacles: Obstacles,
         has_repository: bool,
     ) -> None:
         self._fleet = fleet
@@ -44,6 +46,7 @@ class Delivery:
         self._money = money
         self._reports = reports
         self._claims = claims
+        self._obstacles = obstacles
         self._has_repository = has_repository
         self._underway: dict[asyncio.Task[None], None] = {}
 
@@ -65,8 +68,12 @@ class Delivery:
             queues: Whether tasks queue at workers whose slots are taken.
         """
         attempt = self._attempt(lease, grant_id)
+        # Either may have come to be while the queue was asked.
+        standstill = self._obstacles.standstill()
+        if standstill is not None:
+            await self._reports.give_back(worker, attempt, standstill.message)
+            return
         if worker.room(queues=queues) <= 0:
-            # It went, or was drained, while the queue was asked.
             await self._reports.give_back(worker, attempt, "its worker has gone")
             return
         if attempt.spec.paths and not await self._claim_declared(worker, attempt):
@@ -116,7 +123,8 @@ class Delivery:
             await self._fail(worker, attempt, reason, f"could not be prepared: {error}"[:1_000])
             return
         worker.unready = None
-        if attempt.token in worker.attempts:
+        # Who was told to stop it before it was there is not to begin it.
+        if attempt.token in worker.attempts and attempt.token not in worker.stopping:
             assigned = pb.Assigned(lease=lease, worktree=worktree, budget=attempt.budget)
             attempt.started = True
             worker.session.push(assigned=assigned)

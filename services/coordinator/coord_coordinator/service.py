@@ -118,7 +118,13 @@ class CoordinatorService(ClaimCalls, Service):
         fleet.farewells.append(claims.end_session)
         obstacles = Obstacles(fleet, halt, lambda: self._lifecycle == pb.LIFECYCLE_RUNNING)
         delivery = Delivery(
-            fleet, services, money, reports, claims, has_repository=settings.repository
+            fleet,
+            services,
+            money,
+            reports,
+            claims,
+            obstacles=obstacles,
+            has_repository=settings.repository,
         )
         self._dispatch = Dispatch(
             fleet,
