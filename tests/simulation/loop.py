@@ -4,7 +4,10 @@ import asyncio
 import contextvars
 import selectors
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar, TypeVarTuple
+from itertools import count
+from typing import Any, Self, TypeVar, TypeVarTuple
+
+_RESOLUTION_S = 1e-9
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -36,8 +39,27 @@ class _NoFiles(selectors.BaseSelector):
         return []
 
 
+class _Moment(float):
+    """When a timer comes due; of those due at once, the one that was set first is the earlier."""
+
+    _turn: int
+
+    def __new__(cls, when_s: float, turn: int) -> Self:
+        moment = super().__new__(cls, when_s)
+        moment._turn = turn
+        return moment
+
+    def __lt__(self, other: float) -> bool:
+        if isinstance(other, _Moment) and self == other:
+            return self._turn < other._turn
+        return super().__lt__(other)
+
+
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """Begins at time 0; `now_s` is its clock.
+
+    What is due when depends on nothing but what was set when: not on how fine this machine's clock
+    is, nor on how many other timers there are or were.
 
     Attributes:
         parked: Where what runs in a context waits while all in it stands still; None while that
@@ -50,6 +72,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         selector = _NoFiles()
         selector.loop = self
         super().__init__(selector)
+        self._clock_resolution = _RESOLUTION_S
+        self._turns = count()
 
     def time(self) -> float:
         return self.now_s
@@ -83,7 +107,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
             else:
                 parked.append(timer)
 
-        timer = super().call_at(when, come_due, context=context)
+        moment = _Moment(when, next(self._turns))
+        timer = super().call_at(moment, come_due, context=context)
         return timer
 
     def go_on(self, parked: list[asyncio.Handle]) -> None:

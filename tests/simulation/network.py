@@ -217,7 +217,8 @@ class _Channel(LocalChannel):
         except TimeoutError:
             raise _too_late(method) from None
         except asyncio.CancelledError:
-            if serving.cancelled() and not machine.alive:
+            # Who dies at the same moment hears of nothing any more.
+            if serving.cancelled() and not machine.alive and not _is_cancelled():
                 raise unavailable(f"{self._name} died") from None
             raise
 
@@ -323,6 +324,12 @@ class _Stream:
             if self._cut or self._machine is None or not self._machine.alive:
                 raise unavailable(f"the connection to {self._name} broke") from None
             raise
+
+
+def _is_cancelled() -> bool:
+    """Tell whether the task itself is, and not only what it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _too_late(method: str) -> grpc.aio.AioRpcError:
