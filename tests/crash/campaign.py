@@ -20,6 +20,7 @@ import time
 from collections import Counter
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import IO, Any
@@ -35,7 +36,7 @@ from demo.run import make_repository
 from tests.crash import books
 from tests.crash.faults import Faults, put_on_own_disk
 from tests.integration.test_odd_repositories import NAMESPACE
-from tests.simulation.checkers import HistoryChecker
+from tests.simulation.checkers import HistoryChecker, spec_in
 
 _ROOT = Path(__file__).parents[2]
 _COORD = str(Path(sys.executable).with_name("coord"))
@@ -275,14 +276,14 @@ class Crashes:
         ]
 
     def _replayed(self) -> HistoryChecker:
-        checker = HistoryChecker()
         with closing(
             sqlite3.connect(f"file:{self._place.state}/queue/queue.db?mode=ro", uri=True)
         ) as sql:
+            checker = HistoryChecker(partial(spec_in, sql))
             pages = sql.execute("SELECT last, body FROM event_pages ORDER BY last").fetchall()
-        for last, page in pages:
-            for event in events_of(last, page, pb.QueueEvent):
-                checker.take(event)
+            for last, page in pages:
+                for event in events_of(last, page, pb.QueueEvent):
+                    checker.take(event)
         return checker
 
     def _leftovers(self) -> list[str]:

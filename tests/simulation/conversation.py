@@ -17,7 +17,7 @@ from coord.v1.queue_pb2_grpc import QueueServiceStub
 from coord_runtime.event_log import events_after
 from coord_runtime.peers import insist
 
-from tests.simulation.checkers import ClaimChecker, HistoryChecker
+from tests.simulation.checkers import ClaimChecker, HistoryChecker, spec_in
 from tests.simulation.loop import run
 from tests.simulation.machine import Machine
 from tests.simulation.network import Faults
@@ -115,8 +115,8 @@ async def finish(
 def check(state: Path, project: str, talk: Talk) -> None:
     """Look through all that has happened for what must not."""
     assert not talk.repeated, f"handled twice: {talk.repeated}"
-    checker = HistoryChecker()
     with closing(sqlite3.connect(state / "queue" / "queue.db")) as sql:
+        checker = HistoryChecker(partial(spec_in, sql))
         for event in _events(sql, project, queue_pb2.QueueEvent):
             checker.take(event)
     assert len(checker.completed) == _TASKS, "every task is completed, once"

@@ -81,6 +81,7 @@ class Crew:
         self._chance = world.chance
         self._plan = plan
         self._repository = repository
+        self._at_work: dict[Machine, str] = {}
         self._lives = 0
         self._letters = 0
         self._edits = 0
@@ -146,6 +147,10 @@ class Crew:
         """Be an agent: edit, ask, claim, spend, write, and end somehow."""
         pace = _CRAWL if "crawl" in self._plan.kinds and self._chance.random() < 0.1 else 1.0
         self._world.network.note(f"{machine.name} begins {_name(task)}")
+        if self._repository and machine in self._at_work:
+            what = f"{_name(task)} begins in the worktree of {self._at_work[machine]}"
+            self._world.network.broken.append(what)
+        self._at_work[machine] = _name(task)
         try:
             for _ in range(self._chance.randint(1, 8)):
                 await asyncio.sleep(self._chance.uniform(0, 1.5 * pace))
@@ -157,6 +162,8 @@ class Crew:
             if machine.alive:  # Who is told to stop first writes down what it has.
                 self._edit(machine.name, task)
             raise
+        finally:
+            self._at_work.pop(machine, None)
         return "done"
 
     def _edit(self, name: str, task: coord.Task) -> None:

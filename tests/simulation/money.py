@@ -68,7 +68,7 @@ class Money:
             assert posted == self.posted[kind, name], f"entries of {name} are its balance"
         query = (
             "SELECT reservation_id, drawn, actual FROM reservations"
-            " WHERE drawn > actual AND state = 'SETTLED'"
+            " WHERE drawn != actual AND state = 'SETTLED'"
         )
         for name, drawn, actual in ledger.execute(query):
             raise AssertionError(f"{name} was settled with {actual}, and {drawn} is posted")

@@ -15,7 +15,7 @@ from coord.v1.queue_pb2_grpc import QueueServiceStub
 from coord_runtime.peers import insist
 from coord_runtime.tokens import Kind
 
-from tests.simulation.checkers import HistoryChecker
+from tests.simulation.checkers import HistoryChecker, spec_in
 from tests.simulation.loop import run
 from tests.simulation.machine import Machine
 from tests.simulation.network import Faults
@@ -117,7 +117,7 @@ class _Race:
 
     async def history(self) -> HistoryChecker:
         """Replay the queue's events until every task has ended."""
-        checker = HistoryChecker()
+        checker = HistoryChecker(lambda task: spec_in(self.world.disk("queue"), task))
         call = self.queue.WatchQueueEvents(pb.WatchQueueEventsRequest(project=PROJECT))
         async with asyncio.timeout(_CALM_S):
             async for response in call:

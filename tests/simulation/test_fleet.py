@@ -9,7 +9,7 @@ from coord.v1 import queue_pb2 as pb
 from coord.v1.queue_pb2_grpc import QueueServiceStub
 from coord_runtime.peers import insist
 
-from tests.simulation.checkers import HistoryChecker
+from tests.simulation.checkers import HistoryChecker, spec_in
 from tests.simulation.loop import run
 from tests.simulation.network import Faults
 from tests.simulation.world import BAD_NETWORK, PROJECT, World
@@ -66,11 +66,11 @@ async def _finish(world: World) -> HistoryChecker:
             break
         assert asyncio.get_running_loop().time() < deadline_s, f"stuck: {stats}"
         await asyncio.sleep(1)
-    return await _replay(queue)
+    return await _replay(world, queue)
 
 
-async def _replay(queue: Any) -> HistoryChecker:
-    checker = HistoryChecker()
+async def _replay(world: World, queue: Any) -> HistoryChecker:
+    checker = HistoryChecker(lambda task: spec_in(world.disk("queue"), task))
     call = queue.WatchQueueEvents(pb.WatchQueueEventsRequest(project=PROJECT))
     async for response in call:
         for event in response.events:

@@ -8,10 +8,11 @@ from coord.times import SECOND
 from coord.v1 import coordinator_pb2, integrator_pb2, ledger_pb2, limiter_pb2, queue_pb2
 from coord_runtime.event_log import events_after
 
-from tests.simulation.checkers import ClaimChecker, HistoryChecker
+from tests.simulation.checkers import ClaimChecker, HistoryChecker, meet, spec_in
 from tests.simulation.git import Repository
 from tests.simulation.money import Money
 from tests.simulation.rates import Rates
+from tests.simulation.worker import SLEEPY
 from tests.simulation.world import PROJECT, World
 
 _OVER = {
@@ -21,6 +22,7 @@ _OVER = {
     integrator_pb2.CHANGE_STATE_REJECTED,
     integrator_pb2.CHANGE_STATE_STALE,
 }
+_WITH_CLAIMS = {queue_pb2.TASK_STATE_RUNNING, queue_pb2.TASK_STATE_MERGING}
 _DONE = {integrator_pb2.CHANGE_STATE_EMPTY, integrator_pb2.CHANGE_STATE_LANDED}
 # The answer's way to the integrator, and the move itself.
 _LEASED_S = 1.0
@@ -44,9 +46,10 @@ class Watch:
     """
 
     def __init__(self, world: World, repository: Repository | None) -> None:
-        self.queue = HistoryChecker()
+        self.queue = HistoryChecker(self._spec)
         self.changes: dict[str, int] = {}
         self._cancelled: dict[str, None] = {}
+        self._at_work: dict[str, str] = {}
         self.claims = ClaimChecker()
         self.money = Money(world)
         self._world = world
@@ -125,6 +128,25 @@ class Watch:
         self.queue.take(event)
         if event.to_state == queue_pb2.TASK_STATE_CANCELLED:
             self._cancelled[event.task_id] = None
+        if event.to_state == queue_pb2.TASK_STATE_RUNNING and event.worker != SLEEPY:
+            self._begins(event)
+        elif event.to_state not in _WITH_CLAIMS:
+            self._at_work.pop(event.task_id, None)
+
+    def _begins(self, event: queue_pb2.QueueEvent) -> None:
+        """Check that what an attempt must have before it begins is there: its money, its claims."""
+        spec = self._spec(event.task_id)
+        query = "SELECT 1 FROM reservations WHERE reservation_id = ?"
+        name = f"{event.task_id}@{event.fencing_token}"
+        reserved = not spec.HasField("budget") or self._has("ledger", query, name)
+        assert reserved, f"{name} began, and nothing was reserved for it"
+        for other, worker in self._at_work.items():
+            apart = worker == event.worker or not meet(spec.paths, self._spec(other).paths)
+            assert apart, f"{name} began while {other} is at work on the same paths"
+        self._at_work[event.task_id] = event.worker
+
+    def _spec(self, task_id: str) -> queue_pb2.TaskSpec:
+        return spec_in(self._world.disk("queue"), task_id)
 
     def _take_coordinator(self, event: coordinator_pb2.CoordinatorEvent) -> None:
         if event.HasField("claim"):
@@ -139,11 +161,20 @@ class Watch:
         self.changes[name] = change.state
         if change.state == integrator_pb2.CHANGE_STATE_LANDED:
             self._check_landed(change)
+        if change.state == integrator_pb2.CHANGE_STATE_EMPTY:
+            self._check_empty(change)
 
     def _check_landed(self, change: integrator_pb2.Change) -> None:
         assert self._repository is not None
         history = list(self._repository.history(self._repository.at))
         assert change.landed_commit in history, f"{change.change_id} is not on the target"
+
+    def _check_empty(self, change: integrator_pb2.Change) -> None:
+        assert self._repository is not None
+        contents = self._repository.contents
+        left = contents[change.head_commit] - contents[change.base_commit]
+        left -= contents[self._repository.at]
+        assert not left, f"{change.change_id} is said to change nothing, and has {sorted(left)}"
 
     # What was answered must be on disk.
 

@@ -25,7 +25,7 @@ from tests.simulation.operators import Operators
 from tests.simulation.plan import Plan
 from tests.simulation.storms import Storms
 from tests.simulation.watch import Watch, done
-from tests.simulation.worker import SleepyWorker
+from tests.simulation.worker import SLEEPY, SleepyWorker
 from tests.simulation.world import World
 
 _COMMIT_S = 0.01
@@ -115,7 +115,7 @@ class _Whole:
         for name in self._crew.names:
             self._crew.start(name)
         if self._repository is None and "lies" in self._plan.kinds:
-            self._sleepy = world.start_sleepy_worker("sleepy")
+            self._sleepy = world.start_sleepy_worker(SLEEPY)
         adding = asyncio.create_task(self._operators.add())
         meddling = [*storms.all()]
         meddling += [self._operators.meddle()] if "operators" in self._plan.kinds else []

@@ -15,6 +15,8 @@ from coord_runtime.peers import insist
 from tests.simulation.machine import Machine
 from tests.simulation.network import Network
 
+SLEEPY = "sleepy"
+
 
 class SimulatedWorker:
     """Works at what it is given; fails now and then.
