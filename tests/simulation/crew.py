@@ -27,6 +27,8 @@ MODEL = "model"
 BUCKETS = ("key",)
 _PATHS = ("src/**", "src/a.py", "docs/*", "docs/b.md")
 _CRAWL = 6.0
+# How long an agent goes on that was told to stop.
+_LINGER_S = 3.0
 _SPENT_MAX = 100_000
 # What a token costs.
 _INPUT_NANOS, _OUTPUT_NANOS = 1_000, 2_000
@@ -160,6 +162,8 @@ class Crew:
                 await self._fail(task)
         except asyncio.CancelledError:
             if machine.alive:  # Who is told to stop first writes down what it has.
+                if self._chance.random() < 0.3:
+                    await asyncio.sleep(self._chance.uniform(0, _LINGER_S))
                 self._edit(machine.name, task)
             raise
         finally:

@@ -1,5 +1,6 @@
 """Looks at every answer and at all disks while a simulation runs, for what must not be."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -49,6 +50,7 @@ class Watch:
         self.queue = HistoryChecker(self._spec)
         self.changes: dict[str, int] = {}
         self._cancelled: dict[str, None] = {}
+        self._cancelled_s: dict[tuple[str, int], float] = {}
         self._at_work: dict[str, str] = {}
         self.claims = ClaimChecker()
         self.money = Money(world)
@@ -66,6 +68,7 @@ class Watch:
         self._acknowledged: dict[str, Callable[[Any, Any], Iterator[str]]] = {
             "AcquireGrants": self._rates.granted,
             "AddTasks": self._added,
+            "CancelTasks": self._ended,
             "CompleteTasks": self._reported,
             "ConfigureBucket": self._rates.configured,
             "FailTasks": self._reported,
@@ -128,6 +131,7 @@ class Watch:
         self.queue.take(event)
         if event.to_state == queue_pb2.TASK_STATE_CANCELLED:
             self._cancelled[event.task_id] = None
+            self._cancelled_s[event.task_id, event.fencing_token] = self._now_s()
         if event.to_state == queue_pb2.TASK_STATE_RUNNING and event.worker != SLEEPY:
             self._begins(event)
         elif event.to_state not in _WITH_CLAIMS:
@@ -191,6 +195,12 @@ class Watch:
             if not self._has("queue", "SELECT 1 FROM tasks WHERE id = ?", task_id):
                 yield task_id
 
+    def _ended(self, request: Any, answer: Any) -> Iterator[str]:
+        query = "SELECT 1 FROM tasks WHERE id = ? AND state IN (1, 2, 3, 4)"
+        for task_id, result in zip(request.task_ids, answer.results, strict=True):
+            if not result.HasField("error") and self._has("queue", query, task_id):
+                yield task_id
+
     def _reported(self, request: Any, answer: Any) -> Iterator[str]:
         completes = isinstance(request, queue_pb2.CompleteTasksRequest)
         items: Any = request.completions if completes else request.failures
@@ -213,9 +223,13 @@ class Watch:
             return found  # It had asked before.
         for change in changes:
             task_id, _, token = change.partition("@")
-            leased_s = self._leased_s.get((task_id, int(token.partition(".")[0])), 0.0)
+            attempt = (task_id, int(token.partition(".")[0]))
+            leased_s = self._leased_s.get(attempt, 0.0)
             if self._now_s() - leased_s > _LEASED_S:
                 found.append(f"{change} lands, its lease was asked for at {leased_s:.1f} s")
+            cancelled_s = self._cancelled_s.get(attempt, math.inf)
+            if self._now_s() - cancelled_s > _LEASED_S:
+                found.append(f"{change} lands, and was cancelled at {cancelled_s:.1f} s")
         return found
 
     def _now_s(self) -> float:

@@ -143,6 +143,8 @@ class Streams:
         if worker.restored:
             await self._adoption.reclaim(worker, hello)
             self._begin(worker)
+        # Who polls says so in each Hello, and sends no heartbeats.
+        worker.holds(hello.held, acknowledged)
 
     def _begin(self, worker: Worker) -> None:
         self._inboxes[worker.name] = _Inbox(worker, self._handle)
