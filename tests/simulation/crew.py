@@ -83,7 +83,9 @@ class Crew:
         self._chance = world.chance
         self._plan = plan
         self._repository = repository
-        self._at_work: dict[Machine, str] = {}
+        self._at_work: dict[str, str] = {}
+        if repository is not None:
+            repository.agent = lambda worker: self._at_work.get(worker, "")
         self._lives = 0
         self._letters = 0
         self._edits = 0
@@ -101,6 +103,7 @@ class Crew:
     def crash(self, name: str) -> None:
         """Kill a worker's process."""
         self.holding.pop(name, None)
+        self._at_work.pop(name, None)
         self.machines.pop(name).die()
 
     async def _live(self, name: str, machine: Machine, life: int) -> None:
@@ -149,10 +152,7 @@ class Crew:
         """Be an agent: edit, ask, claim, spend, write, and end somehow."""
         pace = _CRAWL if "crawl" in self._plan.kinds and self._chance.random() < 0.1 else 1.0
         self._world.network.note(f"{machine.name} begins {_name(task)}")
-        if self._repository and machine in self._at_work:
-            what = f"{_name(task)} begins in the worktree of {self._at_work[machine]}"
-            self._world.network.broken.append(what)
-        self._at_work[machine] = _name(task)
+        self._at_work[machine.name] = _name(task)
         try:
             for _ in range(self._chance.randint(1, 8)):
                 await asyncio.sleep(self._chance.uniform(0, 1.5 * pace))
@@ -162,12 +162,13 @@ class Crew:
                 await self._fail(task)
         except asyncio.CancelledError:
             if machine.alive:  # Who is told to stop first writes down what it has.
-                if self._chance.random() < 0.3:
+                if self._chance.random() < 0.5:
                     await asyncio.sleep(self._chance.uniform(0, _LINGER_S))
                 self._edit(machine.name, task)
             raise
         finally:
-            self._at_work.pop(machine, None)
+            if self._at_work.get(machine.name) == _name(task):
+                del self._at_work[machine.name]
         return "done"
 
     def _edit(self, name: str, task: coord.Task) -> None:

@@ -321,13 +321,6 @@ FAULTS = (
         "UPDATE tasks SET deps_left = 0, ready_ns",
     ),
     Fault(
-        "pause-forgotten",
-        "a pause of the queue is forgotten at a restart",
-        "coord_queue.sqlite",
-        "self._pauses = database.read(pauses)",
-        "self._pauses = {}",
-    ),
-    Fault(
         "cancel-ignored",
         "a task at work that is cancelled goes on",
         "coord_queue.reports",
@@ -379,27 +372,6 @@ FAULTS = (
         "coord_coordinator.resources",
         "if one.shared and other.shared:",
         "if one.shared or other.shared:",
-    ),
-    Fault(
-        "slot-too-early",
-        "a stopped attempt gives up its slot before its agent has ended",
-        "coord_coordinator.workers",
-        " - len(self.attempts) - len(self.stopping) - self.coming",
-        " - len(self.attempts) - self.coming",
-    ),
-    Fault(
-        "stop-unheard",
-        "after a restart the coordinator does not know what a worker still has to let go of",
-        "coord_coordinator.adoption",
-        "worker.recall_stops(undelivered)",
-        "pass",
-    ),
-    Fault(
-        "revoked-begins",
-        "a worker is given an attempt that it was told to stop before",
-        "coord_coordinator.delivery",
-        "attempt.token in worker.attempts and attempt.token not in worker.stopping:",
-        "attempt.token in worker.attempts:",
     ),
     Fault(
         "all-empty",

@@ -114,10 +114,12 @@ class Repository:
         kept: The commits under wip refs.
         broken: Promises that were seen broken.
         unleased: Says which of the changes that land lacked their lease, as far as somebody looks.
+        agent: Says which attempt's agent is at work in a worker's worktree, likewise.
     """
 
     def __init__(self, truth: Truth) -> None:
         self.unleased: Callable[[Iterable[str]], list[str]] = lambda _: []
+        self.agent: Callable[[str], str] = lambda _: ""
         self.truth = truth
         self.contents: dict[str, frozenset[str]] = {"root": frozenset()}
         self.parents: dict[str, str] = {}
@@ -161,7 +163,9 @@ class Repository:
         return True
 
     def lose(self, worker: str) -> None:
-        """Let go of what a worktree holds: it must be kept, or have landed."""
+        """Let go of what a worktree holds: it must be kept, or have landed, and nobody be in it."""
+        if agent := self.agent(worker):
+            self.broken.append(f"the worktree of {worker} is taken from {agent}")
         folder = self.folders.pop(worker, None)
         if folder is None:
             return

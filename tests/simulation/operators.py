@@ -181,7 +181,11 @@ class Operators:
         return [self._chance.choice(self.added)] if self.added else []
 
     async def _cancel(self) -> None:
-        request = queue_pb2.CancelTasksRequest(project=PROJECT, task_ids=self._some_task())
+        """Cancel a task, mostly one that is being worked at or is about to land."""
+        query = "SELECT id FROM tasks WHERE state IN (2, 3, 4) ORDER BY id"
+        live = [task_id for (task_id,) in self._world.disk("queue").execute(query)]
+        tasks = [self._chance.choice(live)] if live and self._chance.random() < 0.8 else []
+        request = queue_pb2.CancelTasksRequest(project=PROJECT, task_ids=tasks or self._some_task())
         await self._insist(self._queue.CancelTasks, request)
 
     async def _claim(self) -> None:
