@@ -18,7 +18,8 @@ from pathlib import Path
 EDITS = Path(__file__).parent / "edits"
 TASK = os.environ["COORD_TASK_ID"]
 ATTEMPT = int(os.environ["COORD_ATTEMPT"])
-MARK = f"{TASK}@{os.environ['COORD_FENCING_TOKEN']}"
+TOKEN = int(os.environ["COORD_FENCING_TOKEN"])
+MARK = f"{TASK}@{TOKEN}"
 PACE_S = float(os.environ.get("DEMO_PACE_S", "0.04"))
 PATIENCE_S = 60
 REGISTRY = Path("textkit/registry.py")
@@ -137,7 +138,8 @@ def note(path: Path) -> None:
     journal = os.environ.get("DEMO_JOURNAL")
     while journal and len(noted) < len(marked):
         line = marked[len(noted)]
-        append_synced(journal, json.dumps({"task": TASK, "path": str(path), "line": line}))
+        row = {"task": TASK, "fencing_token": TOKEN, "path": str(path), "line": line}
+        append_synced(journal, json.dumps(row))
         noted.append(line)
 
 
@@ -159,8 +161,7 @@ def say(text: str) -> None:
 def spend(dollars: float) -> None:
     """Tell what a call to a model would have cost."""
     if spent := os.environ.get("DEMO_SPENT"):
-        nanos, token = round(dollars * 1e9), int(os.environ["COORD_FENCING_TOKEN"])
-        cost = {"task": TASK, "fencing_token": token, "nanos": nanos}
+        cost = {"task": TASK, "fencing_token": TOKEN, "nanos": round(dollars * 1e9)}
         append_synced(spent, json.dumps(cost))
     usage = {"cost_usd": dollars, "model": "scripted", "input_tokens": 900, "output_tokens": 100}
     append(Path(os.environ["COORD_COST_FILE"]), json.dumps(usage))

@@ -30,7 +30,9 @@ HERE = Path(__file__).parent
 AGENT = shlex.join([sys.executable, str(HERE / "agent.py")])
 CHECK = shlex.join([sys.executable, *verify.CHECK])
 NANOS = 10**9
-# How tasks end that are not to land, and what is to happen on the way to those that are.
+PLAN = HERE / "plan.toml"
+# How tasks end, those that are not to land, and what is to happen on the way to the others.
+DONE = ("COMPLETE", "UNSPECIFIED")
 ENDS = {"rewrite": ("FAILED", "OUT_OF_BUDGET"), "rewrite-notes": ("ABORTED", "DEPENDENCY_FAILED")}
 DETOURS = [
     ({"shout", "whisper"}, "CONFLICT", "the second to edit a line was told of the first"),
@@ -49,6 +51,7 @@ class Outcome:
     state: str
     reason: str
     message: str
+    token: int
     ways: tuple[str, ...]
     cost: float
 
@@ -66,8 +69,10 @@ def main() -> int:
     seconds = time.monotonic() - begin
     place = locate(repo)
     outcomes = asyncio.run(_outcomes(place))
-    problems = [*_unexpected(outcomes), *_broken(place, journal)]
-    _print_summary(outcomes, problems, seconds, journal)
+    completed = {one.task_id: one.token for one in outcomes if one.state == "COMPLETE"}
+    problems = _unexpected(outcomes) + verify.problems(repo, place.state, journal, completed)
+    landed = len(verify.landed(repo))
+    _print_summary(outcomes, problems, landed, seconds, journal)
     if options.keep or problems:
         print(f"The project and Coord's state are in {folder} (coord run: exit status {status}).")
     else:
@@ -96,7 +101,7 @@ def make_repository(repo: Path) -> Path:
 
 
 def _coord_run(repo: Path, workers: int) -> int:
-    command = [str(Path(sys.executable).with_name("coord")), "run", str(HERE / "plan.toml")]
+    command = [str(Path(sys.executable).with_name("coord")), "run", str(PLAN)]
     command += ["--repo", str(repo), "--workers", str(workers)]
     command += ["--agent", AGENT, "--check", CHECK]
     return subprocess.run(command, check=False).returncode
@@ -124,6 +129,7 @@ async def _outcome(host: Host, task_id: str) -> Outcome:
         queue_pb2.TaskState.Name(task.state).removeprefix("TASK_STATE_"),
         _reason(task.reason),
         task.message,
+        task.attempts[-1].fencing_token if task.attempts else 0,
         tuple(_reason(attempt.reason) for attempt in task.attempts),
         posted.nanos / NANOS,
     )
@@ -136,8 +142,7 @@ def _reason(reason: "queue_pb2.FailureReason") -> str:
 def _unexpected(outcomes: list[Outcome]) -> list[str]:
     problems = []
     for one in outcomes:
-        ended = (one.state, one.reason)
-        if ended != ENDS.get(one.task_id, ("COMPLETE", "UNSPECIFIED")):
+        if (one.state, one.reason) != ENDS.get(one.task_id, DONE):
             problems.append(f"{one.task_id} ended {one.state}: {one.reason} {one.message}")
         if one.state != "COMPLETE" and not one.message:
             problems.append(f"{one.task_id} ended {one.state}, and nobody says why")
@@ -149,26 +154,12 @@ def _unexpected(outcomes: list[Outcome]) -> list[str]:
     return problems
 
 
-def _broken(place: Place, journal: Path) -> list[str]:
-    repo = place.repo or Path()
-    landed = verify.landed(repo)
-    problems = [f"{task} has landed {count} times" for task, count in landed.items() if count > 1]
-    problems += [
-        f"lost: {line.task}: {line.path}: {line.text}"
-        for line in verify.lines_lost(repo, place.state, journal)
-    ]
-    if red := verify.red(repo):
-        problems.append(f"{verify.target_of(repo)} is red:\n{red}")
-    return problems
-
-
 def _print_summary(
-    outcomes: list[Outcome], problems: list[str], seconds: float, journal: Path
+    outcomes: list[Outcome], problems: list[str], landed: int, seconds: float, journal: Path
 ) -> None:
-    complete = sum(one.state == "COMPLETE" for one in outcomes)
     attempts = sum(len(one.ways) for one in outcomes)
     cost = sum(one.cost for one in outcomes)
-    print(f"\n{complete} of {len(outcomes)} tasks have landed, in {attempts} attempts,", end=" ")
+    print(f"\n{landed} of {len(outcomes)} tasks have landed, in {attempts} attempts,", end=" ")
     print(f"{seconds:.0f} s and ${cost:.2f}. On the way:")
     for tasks, reason, story in DETOURS:
         if any(one.task_id in tasks and reason in one.ways for one in outcomes):

@@ -1,16 +1,22 @@
-"""Looks through the ledger after a history: what is held, what is posted, what agents have told."""
+"""Looks through the ledger after a history: what is held, posted and capped, what agents told."""
 
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from math import inf
 from pathlib import Path
 
+from coord.times import timestamp_ns
 from coord.v1 import ledger_pb2
+from coord_ledger.books import TTL_DEFAULT_NS
 
 _TASK = int(ledger_pb2.SCOPE_KIND_TASK)
 _Key = tuple[int, str]
+# Those for ever: no others are set.
+_CAPS = "SELECT kind, id, most FROM budgets"
+_RESERVATIONS = "SELECT reservation_id, asked, amount, expires_ns FROM reservations"
 
 
 def wrong(state: Path, told: Path, completed: Mapping[str, int]) -> list[str]:
@@ -22,15 +28,20 @@ def wrong(state: Path, told: Path, completed: Mapping[str, int]) -> list[str]:
         completed: The fencing token of the attempt that completed each task.
     """
     with closing(sqlite3.connect(f"file:{state}/ledger/ledger.db?mode=ro", uri=True)) as sql:
-        posted = _posted(sql)
-        problems = [*_open(sql), *_unbalanced(sql, posted)]
+        entries = _entries(sql)
+        posted = _posted(entries)
+        problems = [*_open(sql), *_unbalanced(sql, posted), *_over_caps(sql, entries)]
     return [*problems, *_misbooked(posted, told, completed)]
 
 
-def _posted(sql: sqlite3.Connection) -> Counter[_Key]:
+def _entries(sql: sqlite3.Connection) -> list[ledger_pb2.LedgerEntry]:
+    rows = sql.execute("SELECT body FROM entries ORDER BY number")
+    return [ledger_pb2.LedgerEntry.FromString(body) for (body,) in rows]
+
+
+def _posted(entries: Iterable[ledger_pb2.LedgerEntry]) -> Counter[_Key]:
     posted: Counter[_Key] = Counter()
-    for (body,) in sql.execute("SELECT body FROM entries"):
-        entry = ledger_pb2.LedgerEntry.FromString(body)
+    for entry in entries:
         for scope in entry.scopes:
             posted[int(scope.kind), scope.id] += entry.amount.nanos
     return posted
@@ -49,6 +60,25 @@ def _unbalanced(sql: sqlite3.Connection, posted: Counter[_Key]) -> Iterator[str]
             yield f"entries of {name} come to {posted[kind, name]}, its balance is {balance}"
         if pending:
             yield f"of {name} {pending} is still pending"
+
+
+def _over_caps(sql: sqlite3.Connection, entries: Sequence[ledger_pb2.LedgerEntry]) -> Iterator[str]:
+    """Tell of reservations that a cap had no room for, next to what was posted before.
+
+    So a cap is passed only by what was spent beyond reservations. When one was made is known from
+    when it expires, unless it was extended, or the clock went back before anything was spent on it.
+    """
+    caps = {(kind, name): most for kind, name, most in sql.execute(_CAPS)}
+    for name, asked, amount, expires_ns in sql.execute(_RESERVATIONS):
+        made_ns = expires_ns - TTL_DEFAULT_NS
+        first = next((i for i, entry in enumerate(entries) if entry.reservation_id == name), None)
+        if first is None or timestamp_ns(entries[first].posted_at) < made_ns:
+            continue
+        before = _posted(one for one in entries[:first] if timestamp_ns(one.posted_at) < made_ns)
+        for scope in ledger_pb2.ReservationRequest.FromString(asked).scopes:
+            key = int(scope.kind), scope.id
+            if before[key] + amount > caps.get(key, inf):
+                yield f"{name} got {amount} of {scope.id}'s {caps[key]}, {before[key]} were spent"
 
 
 def _misbooked(posted: Counter[_Key], told: Path, completed: Mapping[str, int]) -> Iterator[str]:

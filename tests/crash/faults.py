@@ -37,23 +37,35 @@ class Faults:
         self._chance = chance
         self._ends: list[tuple[float, Callable[[], None]]] = []
 
+    @property
+    def died(self) -> list[str]:
+        """What programs were about to do when they died of having been armed."""
+        path = self._folder / "died"
+        return path.read_text().splitlines() if path.exists() else []
+
     def kill(self, process: psutil.Process) -> str:
-        """End a program at once."""
-        with suppress(psutil.NoSuchProcess):
+        """End a program at once; nothing is told where it has gone already."""
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return ""
             process.kill()
+        except psutil.NoSuchProcess:
+            return ""
         return f"kill {process.pid}"
 
     def stop(self, process: psutil.Process) -> str:
-        """Let a program stand still for a while."""
+        """Let a program stand still for a while; nothing is told where it has gone already."""
         seconds = self._chance.choice(_STOPS_S)
 
         def go_on() -> None:
             with suppress(psutil.NoSuchProcess):
                 process.resume()
 
-        with suppress(psutil.NoSuchProcess):
+        try:
             process.suspend()
-            self._after(seconds, go_on)
+        except psutil.NoSuchProcess:
+            return ""
+        self._after(seconds, go_on)
         return f"stop {process.pid} for {seconds} s"
 
     def move_clock(self) -> str:

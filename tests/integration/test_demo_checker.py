@@ -1,6 +1,7 @@
 """The demo's checker finds what was lost, so that the tests that rely on it can fail."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -33,7 +34,8 @@ def commit(repo: Path, files: dict[str, str], message: str = "Change") -> None:
 
 def journal_of(folder: Path, *lines: str) -> Path:
     path = folder / "journal"
-    rows = [json.dumps({"task": "t", "path": "file", "line": line}) for line in lines]
+    fields = {"task": "t", "fencing_token": 1, "path": "file"}
+    rows = [json.dumps({**fields, "line": line}) for line in lines]
     path.write_text("".join(f"{row}\n" for row in rows))
     return path
 
@@ -76,9 +78,40 @@ def test_a_task_that_landed_twice_is_counted(repo: Path) -> None:
     assert verify.landed(repo) == {"t": 2}
 
 
+def test_what_is_done_has_landed_once_and_nothing_else_has(repo: Path) -> None:
+    for task in ("once", "twice", "twice", "undone"):
+        commit(repo, {"file": f"{task} {os.urandom(8).hex()}\n"}, f"Land\n\nCoord-Task: {task}")
+    assert verify.landed_otherwise(repo, {"never", "once", "twice"}) == [
+        "never is done, and has landed 0 times",
+        "twice is done, and has landed 2 times",
+        "undone is not done, and has landed 1 times",
+    ]
+
+
+def test_lines_of_what_is_done_are_on_the_targets_tip(repo: Path, tmp_path: Path) -> None:
+    commit(repo, {"file": "stays\ngone again\n", "other": "elsewhere\n"})
+    commit(repo, {"file": "stays\n"})
+    journal = journal_of(tmp_path, "stays", "gone again", "elsewhere", "on a wip ref")
+
+    def missing(attempts: set[tuple[str, int]]) -> list[str]:
+        return [line.text for line in verify.lines_missing(repo, journal, attempts)]
+
+    assert missing({("t", 1)}) == ["gone again", "elsewhere", "on a wip ref"]
+    assert missing({("t", 2), ("u", 1)}) == []
+
+
+def test_an_attempt_that_has_landed_is_told_by_its_commit(repo: Path) -> None:
+    commit(repo, {"file": "a\n"}, "Add\n\nCoord-Task: t\nCoord-Worker: w1\nCoord-Attempt: 17")
+    commit(repo, {"file": "b\n"})
+    assert verify.landed_attempts(repo) == {("t", 17)}
+
+
 def test_red_tests_are_told(repo: Path) -> None:
     case = "from unittest import TestCase\n\n\nclass T(TestCase):\n    def test_it(self):\n        "
     commit(repo, {"tests/__init__.py": "", "tests/test_it.py": case + "assert True\n"})
     assert verify.red(repo) == ""
     commit(repo, {"tests/test_it.py": case + "assert False\n"})
+    assert "test_it" in verify.red(repo)
+    # Whoever has landed that has broken main, also where the next one has mended it.
+    commit(repo, {"tests/test_it.py": case + "assert 2\n"})
     assert "test_it" in verify.red(repo)

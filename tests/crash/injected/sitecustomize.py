@@ -1,7 +1,8 @@
 """Faults inside the programs of a history: imported by every Python before anything else.
 
 The folder `FAULTS_FOLDER` says which: `clock` holds how many nanoseconds the wall clock is off, and
-the first program to do something on disk, or to start another, while `armed` is there dies of it.
+the first program to do something on disk, or to start another, while `armed` is there dies of it,
+and adds what it was about to do to `died`.
 """
 
 import mmap
@@ -31,7 +32,7 @@ def set_clock(offset: mmap.mmap) -> None:
     time.time_ns = now_ns
 
 
-def arm(armed: str) -> None:
+def arm(armed: str, died: str) -> None:
     """Let the program die at some step while a file is there, and let no other die of it."""
     chance = random.SystemRandom()
 
@@ -42,12 +43,19 @@ def arm(armed: str) -> None:
             os.rmdir(armed)  # noqa: PTH106 - one that raises no event of its own kind.
         except OSError:
             return
+        note(died, f"{os.getpid()} {event}\n")
         os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(die_perhaps)
 
 
+def note(path: str, line: str) -> None:
+    """Add a line to a file."""
+    with open(path, "a") as file:  # noqa: PTH123 - likewise quick.
+        file.write(line)
+
+
 if folder := os.environ.get("FAULTS_FOLDER"):
     with Path(folder, "clock").open("r+b") as file:
         set_clock(mmap.mmap(file.fileno(), 8))
-    arm(str(Path(folder, "armed")))
+    arm(str(Path(folder, "armed")), str(Path(folder, "died")))
