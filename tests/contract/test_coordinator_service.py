@@ -315,33 +315,65 @@ async def test_a_stopped_attempt_keeps_its_slot_until_the_worker_has_let_go(flee
     assert (await worker.hear("assigned")).lease.spec.id == "b"
 
 
-@pytest.mark.parametrize(
-    ("service", "method"), [(QueueService, "assign_tasks"), (LedgerService, "reserve_funds")]
-)
-async def test_what_is_on_its_way_to_a_worker_when_all_is_stopped_does_not_begin(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: Any, method: str
+class Gate:
+    """Lets the answers of a service's method wait."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, service: Any, method: str) -> None:
+        self.arrived, self.opened = asyncio.Event(), asyncio.Event()
+        real = getattr(service, method)
+
+        async def slow(service: Any, request: Any, call: Any) -> Any:
+            answer = await real(service, request, call)
+            self.arrived.set()
+            await self.opened.wait()
+            return answer
+
+        patch.setattr(service, method, slow)
+
+
+async def stop(fleet: Fleet) -> "asyncio.Future[Any]":
+    """Let everything be stopped, also `b`, which waits; return what ends once that is done."""
+    request = pb.StopProjectRequest(project=PROJECT, message="lunch")
+    stopping = asyncio.ensure_future(fleet.coordinator.StopProject(request))
+    await fleet.until_held("b", "STOPPED")
+    return stopping
+
+
+async def test_what_is_being_assigned_when_all_is_stopped_does_not_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arrived, go_on, real = asyncio.Event(), asyncio.Event(), getattr(service, method)
+    assigning = Gate(monkeypatch, QueueService, "assign_tasks")
+    async with served(SERVICES, tmp_path, "grpc", flags=FLAGS) as running, asyncio.timeout(60):
+        fleet = Fleet(running)
+        worker = await fleet.worker("w")
+        await fleet.add(spec("a"), spec("b"))
+        await assigning.arrived.wait()
+        stopping = await stop(fleet)
+        assigning.opened.set()
+        await stopping
+        await fleet.coordinator.ResumeProject(pb.ResumeProjectRequest(project=PROJECT))
+        assert ref(await worker.hear("assigned")).fencing_token == 2
 
-    async def slow(self: Any, request: Any, call: Any) -> Any:
-        answer = await real(self, request, call)
-        arrived.set()
-        await go_on.wait()
-        return answer
 
-    monkeypatch.setattr(service, method, slow)
+async def test_what_is_made_ready_when_all_is_stopped_does_not_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reserving = Gate(monkeypatch, LedgerService, "reserve_funds")
+    releasing = Gate(monkeypatch, QueueService, "release_tasks")
     async with served(SERVICES, tmp_path, "grpc", flags=FLAGS) as running, asyncio.timeout(60):
         fleet = Fleet(running)
         worker = await fleet.worker("w")
         await fleet.add(spec("a", budget=usd(50)), spec("b"))
-        await arrived.wait()
-        stop = pb.StopProjectRequest(project=PROJECT, message="lunch")
-        stopping = asyncio.ensure_future(fleet.coordinator.StopProject(stop))
-        await fleet.until_held("b", "STOPPED")
-        go_on.set()
-        if service is LedgerService:
-            await worker.hear("revoke")
+        await reserving.arrived.wait()
+        stopping = await stop(fleet)
+        await worker.hear("revoke")
         await worker.beat()
+        # The worker has nothing that it would have to let go of; its attempt is not given back yet.
+        await releasing.arrived.wait()
+        reserving.opened.set()
+        for _ in range(5):
+            await fleet.why("b")
+        releasing.opened.set()
         await stopping
         await fleet.coordinator.ResumeProject(pb.ResumeProjectRequest(project=PROJECT))
         assert ref(await worker.hear("assigned")).fencing_token == 2

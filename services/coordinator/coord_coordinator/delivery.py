@@ -124,7 +124,7 @@ class Delivery:
             return
         worker.unready = None
         # Who was told to stop it before it was there is not to begin it.
-        if attempt.token in worker.attempts and attempt.token not in worker.stopping:
+        if attempt.token in worker.attempts and not attempt.stopped:
             assigned = pb.Assigned(lease=lease, worktree=worktree, budget=attempt.budget)
             attempt.started = True
             worker.session.push(assigned=assigned)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from coord.times import timestamp
 from coord.v1 import common_pb2, ledger_pb2, queue_pb2
@@ -31,6 +32,7 @@ class WorkerAttempt:
         started: Whether its worker has been told of it.
         running: Whether its worker has begun it.
         ending: Whether its last report has come: what the queue says of it is old news.
+        stopped: Whether its worker was told to stop it.
         overspent: Whether the worker was told to stop it for its costs.
         calls: The ids of its calls whose costs are part of `spent`.
     """
@@ -47,6 +49,7 @@ class WorkerAttempt:
     started: bool = False
     running: bool = False
     ending: bool = False
+    stopped: bool = False
     overspent: bool = False
     calls: set[str] = field(default_factory=set)
 
@@ -178,14 +181,18 @@ class Worker:
     def revoke(self, attempt: common_pb2.AttemptRef, message: str) -> None:
         """Tell the worker to stop an attempt that has lost its lease."""
         reason = common_pb2.Reason(code="STALE_TOKEN", message=message)
-        revoke = pb.Revoke(attempt=attempt, reason=reason)
-        self.stopping[attempt.fencing_token] = self.session.push(revoke=revoke)
+        self._stop(attempt, revoke=pb.Revoke(attempt=attempt, reason=reason))
 
     def cancel(self, attempt: common_pb2.AttemptRef) -> None:
         """Tell the worker to stop an attempt whose task was cancelled."""
         reason = common_pb2.Reason(code="CANCELLED", message="the task was cancelled")
-        cancel = pb.Cancel(attempt=attempt, reason=reason)
-        self.stopping[attempt.fencing_token] = self.session.push(cancel=cancel)
+        self._stop(attempt, cancel=pb.Cancel(attempt=attempt, reason=reason))
+
+    def _stop(self, attempt: common_pb2.AttemptRef, **message: Any) -> None:
+        token = attempt.fencing_token
+        self.stopping[token] = self.session.push(**message)
+        if token in self.attempts:
+            self.attempts[token].stopped = True
 
     def recall_stops(self, undelivered: Iterable[pb.ConnectResponse]) -> None:
         """Note what an earlier coordinator has told the worker to stop, and it has not heard of."""
