@@ -33,6 +33,7 @@ from tests.simulation.world import PROJECT, World
 _CAP, _TASK_BUDGET = 500_000, 400_000
 # So much that nobody meets it.
 _RICH = 10**15
+_LATE_S = 40.0
 _PAUSE_S = 8.0
 _PATHS = ("src/**", "docs/*")
 _PROJECT_SCOPE = ledger_pb2.Scope(kind=ledger_pb2.SCOPE_KIND_PROJECT, id=PROJECT)
@@ -122,6 +123,12 @@ class Operators:
         await self._set_cap(_RICH)
         for resume in list(self._to_resume.values()):
             await resume()
+        # A request to pause may come a second time, after the end of the pause.
+        await asyncio.sleep(_LATE_S)
+        await self._insist(self._queue.ResumeQueue, queue_pb2.ResumeQueueRequest(project=PROJECT))
+        if self._repository is not None:
+            request = integrator_pb2.ResumeMergingRequest(project=PROJECT)
+            await self._insist(self._integrator.ResumeMerging, request)
 
     async def left(self) -> list[str]:
         """Return the tasks that have not ended."""

@@ -30,8 +30,8 @@ from tests.simulation.world import World
 
 _COMMIT_S = 0.01
 _LOOK_S = 1.0
-# With all faults off, everything that is left is done by then.
-_CALM_S, _CALM_S_A_TASK = 600.0, 30.0
+# With all faults off, everything that is left is done by then; a worker alone takes longer.
+_CALM_S, _CALM_S_A_TASK, _CALM_S_ALONE = 600.0, 30.0, 90.0
 _MEMORY = Path("/dev/shm")
 _FAILURES = (AssertionError, CoordError, RuntimeError, TimeoutError)
 
@@ -147,7 +147,8 @@ class _Whole:
         if truth:
             truth.flake = 0.0
         settling = asyncio.create_task(self._operators.settle())
-        limit_s = _CALM_S + _CALM_S_A_TASK * self._plan.tasks
+        task_s = max(_CALM_S_A_TASK, _CALM_S_ALONE / self._plan.workers)
+        limit_s = _CALM_S + task_s * self._plan.tasks
         deadline_s = asyncio.get_running_loop().time() + limit_s
         while left := await self._left(adding, settling):
             self._watch.look()
