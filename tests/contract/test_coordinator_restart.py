@@ -4,10 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import pytest
+from coord.errors import unavailable
 from coord.times import SECOND
 from coord.v1 import admission_pb2, claims_pb2, ledger_pb2, limiter_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
+from coord_coordinator.reports import Reports
 
 from tests.coordinator_rig import FLAGS, SERVICES, Fleet, Worker, ref, spec, usd
 from tests.serving import PROJECT, Clock, served
@@ -96,6 +100,32 @@ async def test_who_has_not_heard_of_a_stop_keeps_its_slot_until_it_has_let_go(
         await again.hear("cancel")
         await again.beat()
         assert (await again.hear("assigned")).lease.spec.id == "b"
+
+
+async def test_what_was_stopped_by_a_coordinator_that_died_of_it_is_given_back_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def die(*_: Any) -> None:
+        raise unavailable("DIED", "before the queue was told", retry_after_ns=0)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Reports, "give_back", die)
+        async with started(tmp_path) as fleet:
+            await fleet.add(spec("a"))
+            worker = await fleet.worker("w")
+            attempt = ref(await worker.hear("assigned"))
+            stopping = fleet.coordinator.StopProject(pb.StopProjectRequest(project=PROJECT))
+            await worker.hear("revoke")
+            await worker.beat()
+            await stopping
+    worker.handled = 0  # As if nothing had arrived.
+    async with started(tmp_path) as fleet:
+        await fleet.coordinator.ResumeProject(pb.ResumeProjectRequest(project=PROJECT))
+        again = await fleet.back(worker, "w")
+        assert ref(await again.hear("assigned")) == attempt
+        await again.hear("revoke")
+        await again.beat()
+        assert ref(await again.hear("assigned")).fencing_token > attempt.fencing_token
 
 
 async def test_who_is_about_to_begin_what_has_ended_is_told_to_stop_and_keeps_its_slot(

@@ -48,6 +48,7 @@ def main() -> None:
         if outcome.broken:
             broken += 1
             _tell("\n".join((*outcome.tail, f"seed {outcome.plan.seed}: {outcome.broken}")))
+            _tell(outcome.plan.command())
             if not options.keep_going:
                 _tell_shrunk(outcome.plan)
                 break
@@ -83,7 +84,7 @@ def _plan(options: argparse.Namespace, seed: int) -> Plan:
 
 def _tell_shrunk(plan: Plan) -> None:
     least = shrunk(plan, lambda smaller: bool(run(smaller).broken))
-    _tell(f"shrunk: {run(least).broken}\n{plan.command()}\n{least.command()}")
+    _tell(f"shrunk: {run(least).broken}\n{least.command()}")
 
 
 def _told(outcome: Outcome) -> dict[str, Any]:

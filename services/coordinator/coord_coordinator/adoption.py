@@ -144,7 +144,12 @@ class Adoption:
         for task in await self._tasks_of(worker.name):
             attempt = _attempt(task)
             known = kept.pop(attempt.token, attempt)
-            if held.pop(attempt.token, None) is not None or attempt.token in sent:
+            is_there = held.pop(attempt.token, None) is not None or attempt.token in sent
+            if attempt.token in worker.stopping:
+                # Whoever told it to stop died before the queue was told.
+                await self._reports.save(worker, [known])
+                await self._reports.give_back(worker, known, "its worker was told to stop it")
+            elif is_there:
                 known.started = True
                 self._fleet.give(worker, known)
             elif task.state == queue_pb2.TASK_STATE_MERGING:
