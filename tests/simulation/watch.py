@@ -49,7 +49,6 @@ class Watch:
     def __init__(self, world: World, repository: Repository | None) -> None:
         self.queue = HistoryChecker(self._spec)
         self.changes: dict[str, int] = {}
-        self._cancelled: dict[str, None] = {}
         self._cancelled_s: dict[tuple[str, int], float] = {}
         self._at_work: dict[str, str] = {}
         self.claims = ClaimChecker()
@@ -91,9 +90,10 @@ class Watch:
         Between the last look at a change's lease and its landing, its task can be cancelled.
         """
         tokens: dict[str, list[int]] = {}
+        cancelled = {task_id for task_id, _ in self._cancelled_s}
         for name, state in self.changes.items():
             task_id, _, token = name.partition("@")
-            if state == integrator_pb2.CHANGE_STATE_LANDED and task_id not in self._cancelled:
+            if state == integrator_pb2.CHANGE_STATE_LANDED and task_id not in cancelled:
                 tokens.setdefault(task_id, []).append(int(token))
         return tokens
 
@@ -130,7 +130,6 @@ class Watch:
     def _take_queue(self, event: queue_pb2.QueueEvent) -> None:
         self.queue.take(event)
         if event.to_state == queue_pb2.TASK_STATE_CANCELLED:
-            self._cancelled[event.task_id] = None
             self._cancelled_s[event.task_id, event.fencing_token] = self._now_s()
         if event.to_state == queue_pb2.TASK_STATE_RUNNING and event.worker != SLEEPY:
             self._begins(event)

@@ -92,6 +92,7 @@ class CoordinatorService(ClaimCalls, Service):
 
     def __init__(self, context: ServiceContext, store: CoordinatorStore) -> None:
         settings = context.settings(CoordinatorSettings)
+        repository = settings.repository
         services = Services(context.channel, context.environment)
         self._store = store
         self._lifecycle: pb.Lifecycle = pb.LIFECYCLE_INIT
@@ -100,31 +101,23 @@ class CoordinatorService(ClaimCalls, Service):
         money = Money(purse, services)
         metrics = CoordinatorMetrics(context.registry)
         stealing = Stealing(fleet, services, metrics)
-        reports = Reports(fleet, services, money, stealing, has_repository=settings.repository)
+        reports = Reports(fleet, services, money, stealing, has_repository=repository)
         self._adoption = adoption = Adoption(fleet, services, money, reports)
         full = partial(full_disk, context.folder)
-        self._halt = halt = Halt(
-            fleet, services, reports, store, has_repository=settings.repository
-        )
+        self._halt = halt = Halt(fleet, services, reports, store, has_repository=repository)
         self._mail = mail = Mail(fleet, store, metrics)
         claims = Claims(fleet, store, metrics)
         super().__init__(fleet, claims)
         # Beside the folder: the guard is to find it from the state folder alone.
         self._guard = GuardFile(context.folder.parent / NAME, fleet, claims, halt)
         self._admission = admission = Admission(fleet, services, purse, metrics)
-        asks = Asks(fleet, services, claims, mail, admission, has_repository=settings.repository)
+        asks = Asks(fleet, services, claims, mail, admission, has_repository=repository)
         self._asks = asks
-        self._conflicts = Conflicts(fleet, services, claims, has_repository=settings.repository)
+        self._conflicts = Conflicts(fleet, services, claims, has_repository=repository)
         fleet.farewells.append(claims.end_session)
         obstacles = Obstacles(fleet, halt, lambda: self._lifecycle == pb.LIFECYCLE_RUNNING)
         delivery = Delivery(
-            fleet,
-            services,
-            money,
-            reports,
-            claims,
-            obstacles=obstacles,
-            has_repository=settings.repository,
+            fleet, services, money, reports, claims, obstacles=obstacles, has_repository=repository
         )
         self._dispatch = Dispatch(
             fleet,
@@ -152,7 +145,7 @@ class CoordinatorService(ClaimCalls, Service):
             money,
             claims,
             obstacles=obstacles,
-            has_repository=settings.repository,
+            has_repository=repository,
             is_idle=lambda: self._lifecycle == pb.LIFECYCLE_INIT,
             full_disk=full,
         )
