@@ -128,6 +128,30 @@ async def test_what_was_stopped_by_a_coordinator_that_died_of_it_is_given_back_b
         assert ref(await again.hear("assigned")).fencing_token > attempt.fencing_token
 
 
+async def test_what_a_worker_has_let_go_of_for_a_coordinator_that_died_of_it_is_given_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def die(*_: Any) -> None:
+        raise unavailable("DIED", "before the queue was told", retry_after_ns=0)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Reports, "give_back", die)
+        async with started(tmp_path) as fleet:
+            await fleet.add(spec("a"))
+            worker = await fleet.worker("w")
+            attempt = ref(await worker.hear("assigned"))
+            stopping = fleet.coordinator.StopProject(pb.StopProjectRequest(project=PROJECT))
+            await worker.hear("revoke")
+            await worker.beat(attempt)  # It has heard of it, and its agent is not gone yet.
+            await stopping
+    async with started(tmp_path) as fleet:
+        await fleet.coordinator.ResumeProject(pb.ResumeProjectRequest(project=PROJECT))
+        again = await fleet.back(worker, "w", held=[attempt])
+        await again.beat()
+        await again.beat()
+        assert ref(await again.hear("assigned")).fencing_token > attempt.fencing_token
+
+
 async def test_who_is_about_to_begin_what_has_ended_is_told_to_stop_and_keeps_its_slot(
     tmp_path: Path,
 ) -> None:

@@ -1,7 +1,7 @@
 """What must hold of money while a simulation runs: entries, balances, caps and reservations."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from coord.v1 import common_pb2, ledger_pb2
 
@@ -26,7 +26,7 @@ class Money:
         self.posted: Counter[tuple[int, str]] = Counter()
         self._entries: dict[str, None] = {}
         self._told: dict[tuple[object, ...], None] = {}
-        self._spent: Counter[str] = Counter()
+        self._unasked: Counter[tuple[int, str]] = Counter()
         self._reserved: set[str] = set()
 
     def take(self, event: ledger_pb2.LedgerEvent) -> None:
@@ -72,15 +72,18 @@ class Money:
         )
         for name, drawn, actual in ledger.execute(query):
             raise AssertionError(f"{name} was settled with {actual}, and {drawn} is posted")
-        query = "SELECT sum(held), sum(max(0, drawn - amount)) FROM reservations"
-        held, over = (one or 0 for one in ledger.execute(query).fetchone())
+        held = ledger.execute("SELECT sum(held) FROM reservations").fetchone()[0] or 0
         assert pending.get(_PROJECT, 0) == held, f"what is held of {held} is pending"
-        over += self._spent[""]
+        over = self._unasked.copy()
+        query = "SELECT asked, drawn - amount FROM reservations WHERE drawn > amount"
+        for asked, more in ledger.execute(query):
+            scopes = ledger_pb2.ReservationRequest.FromString(asked).scopes
+            over.update(dict.fromkeys(_keys(scopes), more))
         for kind, name, most, posted in ledger.execute(
             "SELECT kind, id, most, posted FROM budgets"
         ):
             held = posted + pending[kind, name]
-            assert held <= most + over, f"the cap {most} of {name} is passed: {held}"
+            assert held <= most + over[kind, name], f"the cap {most} of {name} is passed: {held}"
 
     def check_end(self, spent: Mapping[str, int], cost: Mapping[str, int]) -> None:
         """Compare with what agents know, when everything is done.
@@ -102,6 +105,11 @@ class Money:
     def _post(self, entry: ledger_pb2.LedgerEntry) -> None:
         assert entry.entry_id not in self._entries, f"posted twice: {entry.entry_id}"
         self._entries[entry.entry_id] = None
-        self._spent[entry.reservation_id] += entry.amount.nanos
-        for scope in entry.scopes:
-            self.posted[scope.kind, scope.id] += entry.amount.nanos
+        amounts = dict.fromkeys(_keys(entry.scopes), entry.amount.nanos)
+        self.posted.update(amounts)
+        if not entry.reservation_id:
+            self._unasked.update(amounts)
+
+
+def _keys(scopes: Iterable[ledger_pb2.Scope]) -> list[tuple[int, str]]:
+    return [(int(scope.kind), scope.id) for scope in scopes]

@@ -7,6 +7,7 @@ python -m tests.simulation.simulate --seed 7 --histories 1
 import argparse
 import json
 import math
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -50,7 +51,7 @@ def main() -> None:
             _tell("\n".join((*outcome.tail, f"seed {outcome.plan.seed}: {outcome.broken}")))
             _tell(outcome.plan.command())
             if not options.keep_going:
-                _tell_shrunk(outcome.plan)
+                _tell_shrunk(outcome)
                 break
     sys.exit(1 if broken else 0)
 
@@ -82,9 +83,15 @@ def _plan(options: argparse.Namespace, seed: int) -> Plan:
     return replace(Plan.drawn(seed), **{key: one for key, one in asked.items() if one is not None})
 
 
-def _tell_shrunk(plan: Plan) -> None:
-    least = shrunk(plan, lambda smaller: bool(run(smaller).broken))
+def _tell_shrunk(outcome: Outcome) -> None:
+    wanted = _what(outcome.broken)
+    least = shrunk(outcome.plan, lambda smaller: _what(run(smaller).broken) == wanted)
     _tell(f"shrunk: {run(least).broken}\n{least.command()}")
+
+
+def _what(broken: str) -> list[str]:
+    """Return what broke, without the tasks, workers and times that it broke for."""
+    return re.sub(r"\d+", "", broken).split(":")[:2]
 
 
 def _told(outcome: Outcome) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The end of lost workers, and the attempts that a new session finds."""
 
 import asyncio
-from collections.abc import AsyncIterator, Container, Sequence
+from collections.abc import AsyncIterator, Container, Coroutine, Sequence
 from typing import Any
 
 import structlog
@@ -46,10 +46,15 @@ class Adoption:
     def begin_burial(self, worker: Worker, message: str, code: str = "LOST") -> asyncio.Task[None]:
         """Begin to `bury`; saving its work may take long."""
         worker.stop()
-        burial = asyncio.create_task(self._bury(worker, message, code))
-        self._burials[burial] = worker.name
-        burial.add_done_callback(self._note_end)
-        return burial
+        return self._begin(worker, self._bury(worker, message, code))
+
+    def begin_disowning(self, worker: Worker, attempt: WorkerAttempt) -> None:
+        """End an attempt that its worker has let go of without a word, its work saved first.
+
+        A coordinator may have died between telling the worker to stop it and telling the queue.
+        """
+        attempt.ending = True
+        self._begin(worker, self._forsake(worker, attempt))
 
     async def stop(self) -> None:
         """Stop burying."""
@@ -57,10 +62,20 @@ class Adoption:
             burial.cancel()
         await asyncio.gather(*self._burials, return_exceptions=True)
 
+    def _begin(self, worker: Worker, ending: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        burial = asyncio.create_task(ending)
+        self._burials[burial] = worker.name
+        burial.add_done_callback(self._note_end)
+        return burial
+
     def _note_end(self, burial: asyncio.Task[None]) -> None:
         name = self._burials.pop(burial)
         if not burial.cancelled() and (error := burial.exception()):
             log.warning("burial failed", worker=name, error=str(error))
+
+    async def _forsake(self, worker: Worker, attempt: WorkerAttempt) -> None:
+        await self._reports.save(worker, [attempt])
+        await self._reports.lose(worker, attempt, f"worker {worker.name} has let go of it")
 
     async def _bury(self, worker: Worker, message: str, code: str) -> None:
         log.info("worker lost", worker=worker.name, reason=message)

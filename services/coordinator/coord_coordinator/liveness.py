@@ -136,6 +136,9 @@ class Liveness:
             for worker in self._fleet.workers.values()
             for attempt in worker.attempts.values()
         ]
+        for worker, attempt in held:
+            if attempt.forsaken:
+                self._adoption.begin_disowning(worker, attempt)
         for begin in range(0, len(held), _BATCH_MAX):
             try:
                 await self._renew_batch(held[begin : begin + _BATCH_MAX])

@@ -13,6 +13,8 @@ from coord.v1 import coordinator_pb2 as pb
 from coord_coordinator.session import Session
 
 PROTOCOL_VERSION, PROTOCOL_VERSION_MIN = 3, 1
+# One that does not name an attempt may be older than the last one that did, and late.
+_MISSING_MIN = 2
 
 
 @dataclass(eq=False)
@@ -33,6 +35,8 @@ class WorkerAttempt:
         running: Whether its worker has begun it.
         ending: Whether its last report has come: what the queue says of it is old news.
         stopped: Whether its worker was told to stop it.
+        missing: How many times in a row its worker has named what it holds without it, since it
+            named it; None where it has never named it.
         overspent: Whether the worker was told to stop it for its costs.
         calls: The ids of its calls whose costs are part of `spent`.
     """
@@ -50,6 +54,7 @@ class WorkerAttempt:
     running: bool = False
     ending: bool = False
     stopped: bool = False
+    missing: int | None = None
     overspent: bool = False
     calls: set[str] = field(default_factory=set)
 
@@ -57,6 +62,15 @@ class WorkerAttempt:
     def token(self) -> int:
         """The fencing token."""
         return self.ref.fencing_token
+
+    @property
+    def forsaken(self) -> bool:
+        """Whether its worker has let go of it without a word.
+
+        It says that it holds an attempt until it is told that its end was heard, or to stop.
+        """
+        silent = self.missing is not None and self.missing >= _MISSING_MIN
+        return silent and not self.ending and not self.stopped
 
     @property
     def reservation_id(self) -> str:
@@ -205,6 +219,11 @@ class Worker:
     def holds(self, held: Iterable[common_pb2.AttemptRef], acknowledged: int) -> bool:
         """Note what the worker says that it holds; return whether that frees a slot."""
         tokens = {attempt.fencing_token for attempt in held}
+        for token, attempt in self.attempts.items():
+            if token in tokens:
+                attempt.missing = 0
+            elif attempt.missing is not None:
+                attempt.missing += 1
         let_go = [
             token
             for token, told in self.stopping.items()
