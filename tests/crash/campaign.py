@@ -53,6 +53,8 @@ _RESTARTS_MAX = 3
 _SECOND_S = 15.0
 # How a run ends whose tasks have ended, some of them badly, and one that has to be started again.
 _DONE, _AGAIN = 1, 3
+# Why second services do not start; the disk may be full at that moment.
+_REFUSALS = ("FOLDER_LOCKED", "DISK_FULL")
 _KILLS = (*("kill",) * 6, *("armed",) * 3)
 _OTHERS = ("stop", "stop", "clock", "second")
 _TASKS = [task["id"] for task in tomllib.loads(PLAN.read_text())["tasks"]]
@@ -203,7 +205,7 @@ class Crashes:
         self._log.write(said)
         if first.poll() is not None or status == -signal.SIGKILL:
             return ""
-        if not status or "FOLDER_LOCKED" not in said:
+        if not status or not any(reason in said for reason in _REFUSALS):
             self._wrong.append(f"a second instance ended with status {status}: {said}")
         return "second instance"
 
