@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from coord.errors import unavailable
 from coord.times import SECOND
-from coord.v1 import admission_pb2, claims_pb2, ledger_pb2, limiter_pb2, queue_pb2
+from coord.v1 import admission_pb2, claims_pb2, common_pb2, ledger_pb2, limiter_pb2, queue_pb2
 from coord.v1 import coordinator_pb2 as pb
 from coord_coordinator.reports import Reports
 
@@ -102,22 +102,31 @@ async def test_who_has_not_heard_of_a_stop_keeps_its_slot_until_it_has_let_go(
         assert (await again.hear("assigned")).lease.spec.id == "b"
 
 
-async def test_what_was_stopped_by_a_coordinator_that_died_of_it_is_given_back_by_the_next(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def stopped_by_one_that_died(
+    state: Path, monkeypatch: pytest.MonkeyPatch, *, lets_go: bool
+) -> tuple[Worker, common_pb2.AttemptRef]:
+    """Return a worker, and its attempt that the queue was not told of when it was to stop."""
+
     async def die(*_: Any) -> None:
         raise unavailable("DIED", "before the queue was told", retry_after_ns=0)
 
     with monkeypatch.context() as patch:
         patch.setattr(Reports, "give_back", die)
-        async with started(tmp_path) as fleet:
+        async with started(state) as fleet:
             await fleet.add(spec("a"))
             worker = await fleet.worker("w")
             attempt = ref(await worker.hear("assigned"))
             stopping = fleet.coordinator.StopProject(pb.StopProjectRequest(project=PROJECT))
             await worker.hear("revoke")
-            await worker.beat()
+            await worker.beat(*() if lets_go else [attempt])
             await stopping
+    return worker, attempt
+
+
+async def test_what_was_stopped_by_a_coordinator_that_died_of_it_is_given_back_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, attempt = await stopped_by_one_that_died(tmp_path, monkeypatch, lets_go=True)
     worker.handled = 0  # As if nothing had arrived.
     async with started(tmp_path) as fleet:
         await fleet.coordinator.ResumeProject(pb.ResumeProjectRequest(project=PROJECT))
@@ -131,19 +140,7 @@ async def test_what_was_stopped_by_a_coordinator_that_died_of_it_is_given_back_b
 async def test_what_a_worker_has_let_go_of_for_a_coordinator_that_died_of_it_is_given_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def die(*_: Any) -> None:
-        raise unavailable("DIED", "before the queue was told", retry_after_ns=0)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Reports, "give_back", die)
-        async with started(tmp_path) as fleet:
-            await fleet.add(spec("a"))
-            worker = await fleet.worker("w")
-            attempt = ref(await worker.hear("assigned"))
-            stopping = fleet.coordinator.StopProject(pb.StopProjectRequest(project=PROJECT))
-            await worker.hear("revoke")
-            await worker.beat(attempt)  # It has heard of it, and its agent is not gone yet.
-            await stopping
+    worker, attempt = await stopped_by_one_that_died(tmp_path, monkeypatch, lets_go=False)
     async with started(tmp_path) as fleet:
         await fleet.coordinator.ResumeProject(pb.ResumeProjectRequest(project=PROJECT))
         again = await fleet.back(worker, "w", held=[attempt])
