@@ -1,5 +1,6 @@
 """What every queue store must do, whatever holds its rows."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -153,6 +154,20 @@ async def test_a_paused_queue_gives_nothing_and_takes_reports(store: Store) -> N
     assert (await store.complete(lease))[0].state == COMPLETE
     await store.queue.resume(PROJECT)
     assert ids(await store.lease()) == ["b"]
+
+
+async def test_a_pause_holds_for_what_comes_before_it_is_on_disk(store: Store) -> None:
+    await store.add(spec("a"))
+    # While the first one is committed, the others wait for one commit together.
+    named = pb.AssignTasksRequest(project=PROJECT, worker="w", task_ids=["a"])
+    _, _, leases, assigned = await asyncio.gather(
+        store.add(spec("b")),
+        store.queue.pause(PROJECT, "why"),
+        store.lease(),
+        store.queue.assign(named, None),
+    )
+    assert leases == []
+    assert assigned.results[0].error.reason == "NOT_READY"
 
 
 async def test_tasks_go_with_what_waits_for_them_or_not_at_all(store: Store) -> None:

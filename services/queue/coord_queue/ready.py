@@ -129,6 +129,12 @@ def pauses(sql: sqlite3.Connection) -> dict[str, str]:
     return dict(sql.execute("SELECT project, message FROM pauses").fetchall())
 
 
+def is_paused(sql: sqlite3.Connection, project: str) -> bool:
+    """Tell whether a queue gives out no tasks, also since an operation that is not committed yet."""
+    found = sql.execute("SELECT 1 FROM pauses WHERE project = ?", (project,))
+    return found.fetchone() is not None
+
+
 def candidates(sql: sqlite3.Connection, project: str, ids: Sequence[str]) -> dict[str, Candidate]:
     """Return those tasks that are there, whatever their state, by id."""
     query = (

@@ -16,7 +16,7 @@ from coord_runtime.database import Database, Transaction
 from coord_queue import assigning, dependencies, reading, reports
 from coord_queue.adding import add_batch
 from coord_queue.backoffs import Backoffs
-from coord_queue.ready import Wish, most_unblocking_first, needs, pauses, ready_tasks
+from coord_queue.ready import Wish, is_paused, most_unblocking_first, needs, pauses, ready_tasks
 from coord_queue.rows import heads, without_bodies
 from coord_queue.schema import ENDED, LIVE, Head
 from coord_queue.store import Given, LiveAttempt, Page
@@ -89,7 +89,7 @@ class SqliteQueueStore:
         workers = request.workers or [request.worker] * len(request.task_ids)
 
         def operation(moves: Moves) -> pb.AssignTasksResponse:
-            paused = request.project in self._pauses
+            paused = is_paused(moves.sql, request.project)
             return assigning.assign(moves, workers, request.task_ids, paused=paused)
 
         return await self._write(request.project, operation, once)
@@ -138,7 +138,8 @@ class SqliteQueueStore:
         """Give the first ready tasks that a worker can do to it."""
 
         def operation(moves: Moves) -> pb.LeaseTasksResponse:
-            wish = self._wish(request.project, request.max_tasks, frozenset(request.capabilities))
+            most = 0 if is_paused(moves.sql, request.project) else request.max_tasks
+            wish = self._wish(request.project, most, frozenset(request.capabilities))
             wish = replace(wish, excluded=request.excluded_paths)
             response = assigning.lease(moves, request.worker, wish)
             if not response.leases and not or_nothing:
