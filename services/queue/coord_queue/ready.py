@@ -130,7 +130,7 @@ def pauses(sql: sqlite3.Connection) -> dict[str, str]:
 
 
 def is_paused(sql: sqlite3.Connection, project: str) -> bool:
-    """Tell whether a queue gives out no tasks, also since an operation that is not committed yet."""
+    """Tell whether a queue gives out no tasks, by an operation not yet committed, too."""
     found = sql.execute("SELECT 1 FROM pauses WHERE project = ?", (project,))
     return found.fetchone() is not None
 
