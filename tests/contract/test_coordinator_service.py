@@ -302,6 +302,20 @@ async def test_a_cancelled_task_is_stopped_at_its_worker(fleet: Fleet) -> None:
     assert (await worker.hear("cancel")).attempt == attempt
 
 
+async def test_a_stop_is_done_also_where_who_asked_for_it_has_gone(fleet: Fleet) -> None:
+    await fleet.add(spec("a"))
+    worker = await fleet.worker("w")
+    attempt = ref(await worker.hear("assigned"))
+    request = pb.StopProjectRequest(project=PROJECT)
+    stopping = asyncio.ensure_future(fleet.coordinator.StopProject(request))
+    await worker.hear("revoke")
+    assert stopping.cancel()
+    await asyncio.sleep(0.1)  # Until that has arrived.
+    await worker.beat()
+    await fleet.coordinator.ResumeProject(pb.ResumeProjectRequest(project=PROJECT))
+    assert ref(await worker.hear("assigned")).fencing_token > attempt.fencing_token
+
+
 async def test_a_stopped_attempt_keeps_its_slot_until_the_worker_has_let_go(fleet: Fleet) -> None:
     await fleet.add(spec("a"), spec("b"))
     worker = await fleet.worker("w")

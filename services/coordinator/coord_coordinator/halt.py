@@ -1,7 +1,8 @@
 """Stop and Resume: everything halts with its work saved, and stays so across restarts."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 import structlog
 from coord.errors import CoordError
@@ -19,6 +20,7 @@ _SETTING = "stopped"
 _LET_GO_S = 10.0
 _KEEP_S = 60.0
 
+T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
@@ -48,6 +50,7 @@ class Halt:
         self._store = store
         # A pause that was long on its way must not come after the end of the stop.
         self._merging_turn = asyncio.Lock()
+        self._under_way: dict[asyncio.Task[Any], None] = {}
 
     def restore(self) -> None:
         """Read whether an earlier coordinator was stopped."""
@@ -64,7 +67,34 @@ class Halt:
             await asyncio.sleep(_KEEP_S)
 
     async def stop(self, message: str) -> list[common_pb2.AttemptRef]:
-        """Stop all attempts, save their work, and let their tasks wait; return the attempts."""
+        """Stop all attempts, save their work, and let their tasks wait; return the attempts.
+
+        That goes on where the caller goes away: nobody else would give the attempts back.
+        """
+        return await self._whole(self._stop(message))
+
+    async def resume(self) -> None:
+        """Let everything go on, also where the caller goes away."""
+        await self._whole(self._resume())
+
+    async def close(self) -> None:
+        """Leave off what is under way."""
+        for task in self._under_way:
+            task.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    async def _whole(self, work: Coroutine[Any, Any, T]) -> T:
+        task = asyncio.create_task(work)
+        self._under_way[task] = None
+        task.add_done_callback(self._note_end)
+        return await asyncio.shield(task)
+
+    def _note_end(self, task: asyncio.Task[Any]) -> None:
+        del self._under_way[task]
+        if not task.cancelled() and (error := task.exception()):
+            log.warning("neither stopped nor resumed as asked", error=str(error))
+
+    async def _stop(self, message: str) -> list[common_pb2.AttemptRef]:
         await self._set(message, "STOPPED")
         self._change(_stopped(message))
         workers = [worker for worker in self._fleet.workers.values() if worker.attempts]
@@ -75,8 +105,7 @@ class Halt:
         await asyncio.gather(self._tell_merging(), *map(self._save, workers))
         return stopped
 
-    async def resume(self) -> None:
-        """Let everything go on."""
+    async def _resume(self) -> None:
         async with self._merging_turn:
             await self._resume_merging()
             await self._set("", "RESUMED")

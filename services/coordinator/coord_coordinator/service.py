@@ -206,6 +206,7 @@ class CoordinatorService(ClaimCalls, Service):
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
         await self._dispatch.stop()
+        await self._halt.close()
         await self._adoption.stop()
         await self._streams.stop()
         await self._asks.stop()
