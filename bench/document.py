@@ -80,7 +80,7 @@ def _cells(row: dict[str, Any]) -> Iterator[str]:
     yield "" if row["goal"] is None else _number(row["goal"])
     yield {None: "", True: "yes", False: "**no**"}[row["met"]]
     yield ", ".join(f"{ratio:.2f} of {name}" for name, ratio in row["against"].items())
-    yield f"{row['spread']:.0%}"
+    yield "" if row["spread"] is None else f"{row['spread']:.0%}"
 
 
 def _number(value: float) -> str:

@@ -23,7 +23,8 @@ class Row:
         met: Whether it does; None without a goal.
         less_is_better: Whether the goal is not to be passed.
         against: Median, over the rounds, of the value divided by that of another side.
-        spread: Difference of the largest and the smallest round, as a share of the median.
+        spread: Difference of the largest and the smallest round, as a share of the median; None
+            where there was one round.
     """
 
     case: str
@@ -33,10 +34,12 @@ class Row:
     met: bool | None = None
     less_is_better: bool = False
     against: Mapping[str, float] = field(default_factory=dict)
-    spread: float = 0.0
+    spread: float | None = None
 
 
-def spread(rounds: Sequence[float]) -> float:
+def spread(rounds: Sequence[float]) -> float | None:
+    if len(rounds) < 2:
+        return None
     middle = statistics.median(rounds)
     return (max(rounds) - min(rounds)) / middle if middle else 0.0
 
@@ -107,7 +110,8 @@ def _cells(one: Row) -> tuple[str, ...]:
     goal = "" if one.goal is None else _number(one.goal)
     met = "" if one.met is None else ("yes" if one.met else "no")
     against = ", ".join(f"{name} {ratio:.2f}" for name, ratio in one.against.items())
-    return one.case, _number(one.value), one.unit, goal, met, against, f"{one.spread:.0%}"
+    apart = "" if one.spread is None else f"{one.spread:.0%}"
+    return one.case, _number(one.value), one.unit, goal, met, against, apart
 
 
 def _number(value: float) -> str:

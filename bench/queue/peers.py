@@ -32,6 +32,7 @@ Rate = Callable[[int], Awaitable[float]]
 
 _WORKERS = 2
 _POLL_S = 0.02
+_JOBS_S_MAX = 300.0
 _BIN = Path(sys.executable).parent
 
 # The workers import this module, and learn from the environment where their broker is.
@@ -115,6 +116,8 @@ def _valkey(state: Path) -> Iterator[tuple[Any, str]]:
 
 @contextmanager
 def _program(*command: str, **environment: str) -> Iterator[None]:
+    # Not every one looks for the module that it is to import where it was started.
+    environment = {"PYTHONPATH": str(ROOT), **environment}
     process = Popen(command, cwd=ROOT, env=os.environ | environment, stdout=DEVNULL, stderr=DEVNULL)
     try:
         yield
@@ -193,8 +196,9 @@ async def _procrastinate() -> AsyncIterator[Rate]:
                 begin = time.perf_counter()
                 await app.configure_task("job").batch_defer_async(*({} for _ in range(tasks)))
                 query = "SELECT count(*) AS left FROM procrastinate_jobs"
-                while (await app.connector.execute_query_one_async(query))["left"]:  # noqa: ASYNC110 - it happens in another process.
-                    await asyncio.sleep(_POLL_S)
+                async with asyncio.timeout(_JOBS_S_MAX):
+                    while (await app.connector.execute_query_one_async(query))["left"]:  # noqa: ASYNC110 - it happens in another process.
+                        await asyncio.sleep(_POLL_S)
                 return tasks / (time.perf_counter() - begin)
 
             yield run

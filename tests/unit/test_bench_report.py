@@ -56,7 +56,7 @@ def test_a_suite_is_written_with_its_rows_and_where_it_ran(tmp_path: Path) -> No
         "met": False,
         "less_is_better": False,
         "against": {},
-        "spread": 0.0,
+        "spread": None,
     }
 
 
