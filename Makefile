@@ -98,8 +98,8 @@ simulate: $(SETUP) ## Simulate the whole from SEED=0 on for HOURS=1 of virtual t
 simulate-forever: $(SETUP) ## Simulate the whole from SEED=0 on until a history breaks
 	$(BIN)/python -m tests.simulation.simulate --seed $(or $(SEED),0) --hours inf
 
-faults: $(SETUP) ## Put faults in on purpose, each in HOURS=1 of simulated time, and write down which are caught
-	$(BIN)/python -m tests.simulation.fault_table --hours $(or $(HOURS),1) --write docs/simulation.md
+faults: $(SETUP) ## Put faults in on purpose, each in HOURS=6 of simulated time, and write down which are caught
+	$(BIN)/python -m tests.simulation.fault_table --hours $(or $(HOURS),6) --write docs/simulation.md
 
 demo: $(SETUP) ## Run the main job on a small project with scripted agents
 	$(BIN)/python -m demo.run

@@ -193,6 +193,47 @@ async def test_a_wall_clock_that_was_set_back_while_nothing_ran_lengthens_no_bac
                 await asyncio.sleep(0.02)
 
 
+async def fail_before_a_dependency(stub: Any) -> pb.Lease:
+    """Let `a` fail once, then depend on `b`; return the lease of that."""
+    await fail_once(stub)
+    await add(stub, pb.TaskSpec(id="b"))
+    (first,) = await lease(stub, "w1")
+    item = pb.TaskDependencies(task_id="a", deps=["b"])
+    await stub.AddDependencies(pb.AddDependenciesRequest(project=PROJECT, dependencies=[item]))
+    return first
+
+
+async def complete(stub: Any, lease: pb.Lease) -> None:
+    done = pb.Completion(attempt=ref(lease))
+    await stub.CompleteTasks(pb.CompleteTasksRequest(project=PROJECT, completions=[done]))
+
+
+async def test_a_backoff_that_ends_before_a_dependency_does_is_not_forgotten(
+    stub: Any, clock: Clock
+) -> None:
+    first = await fail_before_a_dependency(stub)
+    clock.wall_ns += 61 * SECOND
+    assert await lease(stub, "w2") == []
+    await complete(stub, first)
+    assert [one.spec.id for one in await lease(stub, "w2")] == ["a"]
+
+
+async def test_a_wall_clock_that_is_set_back_lengthens_no_backoff_before_a_dependency(
+    stub: Any, clock: Clock
+) -> None:
+    first = await fail_before_a_dependency(stub)
+    clock.wall_ns -= 24 * 3600 * SECOND
+    request = pb.GetTaskRequest(project=PROJECT, task_id="a")
+    async with asyncio.timeout(60):
+        while (
+            timestamp_ns((await stub.GetTask(request)).task.not_before)
+            > clock.wall_ns + 60 * SECOND
+        ):
+            await asyncio.sleep(0.02)
+    await complete(stub, first)
+    assert await backoff_s(stub, clock) <= 60
+
+
 async def test_an_empty_answer_is_not_remembered_while_a_worker_waits(stub: Any) -> None:
     (poll,) = await waiting(stub, "w1", request_id="r1")
     await add(stub, pb.TaskSpec(id="a"))

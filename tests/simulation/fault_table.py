@@ -21,7 +21,7 @@ from types import ModuleType
 from tests.simulation.faults import FAULTS, Fault
 
 _BEGIN, _END = "<!-- faults: begin -->", "<!-- faults: end -->"
-_HOURS_MAX = 1.0
+_HOURS_MAX = 6.0
 
 
 def caught_after(fault: Fault, hours_max: float) -> dict[str, object]:

@@ -36,14 +36,16 @@ class QueueChecks(QueueWorld):
             assert counted == (task.state, task.used, task.lost)
             assert found.deps_left == self.model.deps_left(task)
             assert list(found.spec.deps) == task.deps
-            self.check_backoff(task, timestamp_ns(found.not_before))
+            self.check_backoff(task, found)
 
-    def check_backoff(self, task: ModelTask, not_before_ns: int) -> None:
+    def check_backoff(self, task: ModelTask, found: pb.Task) -> None:
+        not_before_ns = timestamp_ns(found.not_before)
         if task.state != PENDING:
             task.backoff_ns = (0, 0)
         elif task.backoff_ns != (0, 0):
             assert task.backoff_ns[0] <= not_before_ns <= task.backoff_ns[1]
             task.not_before_ns, task.backoff_ns = not_before_ns, (0, 0)
+            task.began_ns = timestamp_ns(found.changed_at)
         else:
             assert not_before_ns == task.not_before_ns
 

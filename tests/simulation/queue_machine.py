@@ -331,6 +331,8 @@ class QueueMachine(QueueChecks):
             await self.service._leases.expire_due()
 
         self.run(wait())
+        # All times are whole seconds, and the service looks each second.
+        self.model.follow_clock(since.wall_ns + SECOND)
         self.model.expire(since, self.now())
 
     @rule(seconds=st.sampled_from((-600, -30, 30, 600)))

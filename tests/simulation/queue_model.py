@@ -51,6 +51,7 @@ class ModelTask:
     used: int = 0
     lost: int = 0
     backoff_ns: tuple[int, int] = (0, 0)
+    began_ns: int = 0
     not_before_ns: int = 0
     token: int = 0
     worker: str = ""
@@ -256,6 +257,13 @@ class Model:
             if min(limit_ns, task.expires_ns) <= now.monotonic_ns:
                 timeout = limit_ns <= max(task.expires_ns, since.monotonic_ns)
                 self.fail(task, _TIMEOUT if timeout else _LOST, since, now)
+
+    def follow_clock(self, looked_ns: int) -> None:
+        """Begin the backoffs anew that began in the future, as the wall clock had it."""
+        for task in self.tasks.values():
+            if task.state == PENDING and task.not_before_ns and task.began_ns > looked_ns:
+                task.not_before_ns += looked_ns - task.began_ns
+                task.began_ns = looked_ns
 
     def _limit(self, task: ModelTask, started_ns: int) -> None:
         if task.spec.HasField("timeout"):

@@ -16,6 +16,8 @@ NEVER_NS = 2**63
 FREE = f"state = {pb.TASK_STATE_PENDING} AND deps_left = 0"
 RANKED = f"{FREE} AND not_before_ns = 0"
 IN_BACKOFF = f"{FREE} AND not_before_ns > 0"
+# Those that have a backoff, whatever else they wait for.
+BACKED_OFF = f"state = {pb.TASK_STATE_PENDING} AND not_before_ns > 0"
 
 MIGRATIONS = (
     f"""
@@ -95,6 +97,10 @@ MIGRATIONS = (
     CREATE TABLE tokens (newest INTEGER NOT NULL) STRICT;
     INSERT INTO tokens VALUES (0);
     """,  # noqa: S608 - a constant.
+    f"""
+    DROP INDEX tasks_in_backoff;
+    CREATE INDEX tasks_backed_off ON tasks (project, not_before_ns) WHERE {BACKED_OFF};
+    """,
 )
 
 

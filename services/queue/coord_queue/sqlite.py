@@ -18,7 +18,7 @@ from coord_queue.adding import add_batch
 from coord_queue.backoffs import Backoffs
 from coord_queue.ready import Wish, is_paused, most_unblocking_first, needs, pauses, ready_tasks
 from coord_queue.rows import heads, without_bodies
-from coord_queue.schema import ENDED, LIVE, Head
+from coord_queue.schema import ENDED, LIVE, NEVER_NS, Head
 from coord_queue.store import Given, LiveAttempt, Page
 from coord_queue.tokens import Tokens
 from coord_queue.transitions import Moves
@@ -293,7 +293,7 @@ class SqliteQueueStore:
         return self._backoffs.next_ns(project)
 
     async def follow_clock(self) -> bool:
-        """Let no backoff last longer where the wall clock was set back; return whether it was."""
+        """Let no backoff last longer where the wall clock was set back; return whether one did."""
         return await self._backoffs.follow_clock()
 
     def pause_message(self, project: str) -> str | None:
@@ -383,4 +383,5 @@ class SqliteQueueStore:
                 live.pop(head.id, None)
                 at_work.pop(head.number, None)
         self._given(moves.given)
-        self._backoffs.note(project, moves.back_ns)
+        if moves.back_ns < NEVER_NS:
+            self._backoffs.note(project, moves.now_ns, moves.back_ns)

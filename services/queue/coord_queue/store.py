@@ -169,7 +169,7 @@ class QueueStore(Protocol):
         """Return when the next task in backoff may be assigned; 0 where there is none."""
 
     async def follow_clock(self) -> bool:
-        """Let no backoff last longer where the wall clock was set back; return whether it was."""
+        """Let no backoff last longer where the wall clock was set back; return whether one did."""
 
     def pause_message(self, project: str) -> str | None:
         """Return why no tasks are given out; None while they are."""
